@@ -1,0 +1,40 @@
+# Two commands: `make demo` and `make test`. Each sets up everything it needs in .venv; nothing needs root.
+PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' >/dev/null 2>&1 && echo python3.12 || echo python3)
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+# Commands below find the environment's python, dvc and pytest before any other.
+export PATH := $(BIN):$(PATH)
+
+.PHONY: demo test test-slow lint format setup clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "avser needs Python 3.11 or 3.12; run: make PYTHON=/path/to/python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table
+	dvc repro
+	python -m trainer report --show
+
+test: $(READY)  ## the fast tests
+	python -m pytest -m 'not slow' -n 2
+
+test-slow: $(READY)  ## the tests that take minutes
+	python -m pytest -m slow
+
+lint: $(READY)  ## lint, formatting, types
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(READY)
+	ruff check --fix .
+	ruff format .
+
+clean:  ## forget all results and the environment; caches of finished items stay in .cache
+	rm -rf $(VENV) data models reports

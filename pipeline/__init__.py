@@ -1,0 +1,1 @@
+"""Media to Parquet shards: segments, audio, acoustics, faces, pseudo-labels."""

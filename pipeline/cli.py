@@ -1,0 +1,135 @@
+"""The command line of the pipeline: one command a stage (what ``dvc.yaml`` calls), and a few for people."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+models = typer.Typer(no_args_is_help=True, help="Downloadable weights of optional face backends.")
+app.add_typer(models, name="models")
+
+
+class SetName(StrEnum):
+    """The two sets of clips."""
+
+    unlabelled = "unlabelled"
+    labelled = "labelled"
+
+
+@app.command()
+def synthesize() -> None:
+    """Make the embedded synthetic corpus, if a set in params.yaml uses it."""
+    from pipeline.params import load_params
+    from pipeline.synthetic.stage import run_synthesize
+
+    run_synthesize(load_params())
+
+
+@app.command()
+def segments(name: SetName) -> None:
+    """Check a set's manifest and cut its clips into segments."""
+    from pipeline.params import load_params
+    from pipeline.stages import run_segments
+
+    run_segments(load_params(), name)
+
+
+@app.command()
+def audio(name: SetName) -> None:
+    """Extract every segment's sound: 16 kHz mono FLAC in Parquet."""
+    from pipeline.params import load_params
+    from pipeline.stages import run_audio
+
+    run_audio(load_params(), name)
+
+
+@app.command()
+def acoustics(name: SetName) -> None:
+    """Compute low-level descriptors, energy and voicing."""
+    from pipeline.params import load_params
+    from pipeline.stages import run_acoustics
+
+    run_acoustics(load_params(), name)
+
+
+@app.command()
+def faces(name: SetName) -> None:
+    """Find faces: landmarks, head pose, action units."""
+    from pipeline.params import load_params
+    from pipeline.stages import run_faces
+
+    run_faces(load_params(), name)
+
+
+@app.command(name="pseudo-labels")
+def pseudo_labels() -> None:
+    """Make the labels that the face and the energy give: T1, T2, T3."""
+    from pipeline.params import load_params
+    from pipeline.pseudo_labels import run_pseudo_labels
+
+    run_pseudo_labels(load_params())
+
+
+@app.command()
+def shards(name: SetName) -> None:
+    """Join features and labels into the shards that the trainer reads."""
+    from pipeline.params import load_params
+    from pipeline.shards import run_shards
+
+    run_shards(load_params(), name)
+
+
+@app.command()
+def summary() -> None:
+    """Count what went in, what came out, what was quarantined and why; compare with a planted truth."""
+    from pipeline.params import load_params
+    from pipeline.summary import run_summary
+
+    run_summary(load_params())
+
+
+@app.command()
+def manifest(
+    corpus: Annotated[str, typer.Argument(help="name of a corpus reader; `list` prints them")],
+    root: Annotated[Path, typer.Option(help="folder that holds the corpus")] = Path(),
+    output: Annotated[Path, typer.Option("--output", "-o", help="manifest CSV to write")] = Path("manifest.csv"),
+    base: Annotated[Path | None, typer.Option(help="folder that paths are relative to; default: the root")] = None,
+    append: Annotated[bool, typer.Option(help="add to an existing manifest with the same base")] = False,
+    option: Annotated[list[str] | None, typer.Option(help="key=value for the corpus reader, repeatable")] = None,
+) -> None:
+    """Write the manifest of a corpus on disk."""
+    from pipeline.corpora import CORPORA, make_manifest
+
+    if corpus == "list":
+        for name in CORPORA:
+            print(name)
+        return
+    pairs = [text.partition("=") for text in option or []]
+    if wrong := [key for key, equals, _ in pairs if not equals]:
+        raise InputError(f"--option wants key=value, got {wrong[0]!r}")
+    options = {key: value for key, _, value in pairs}
+    print(make_manifest(corpus, root=root, output=output, base=base, append=append, options=options))
+
+
+@models.command()
+def fetch() -> None:
+    """Download py-feat's detector weights into the local hub cache (once, with a network)."""
+    from pipeline.faces.pyfeat import fetch_models
+
+    fetch_models()
+
+
+def main() -> None:
+    """Run a command; a mistake in the input ends with its message and status 2, not with a traceback."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

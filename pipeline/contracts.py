@@ -1,0 +1,139 @@
+"""The tables between the stages, as Arrow schemas: the contract that later stages and the trainer rely on.
+
+One row is one segment. List columns are flat and row-major; how to fold them back is in the file's own
+metadata (``pipeline.store.read_metadata``) together with names, units and the frame period.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+STATUS = [("status", pa.string()), ("reason", pa.string())]
+
+# What a manifest may say of a clip besides where it lies; carried through to the shards unchanged.
+LABEL_COLUMNS = [
+    ("emotion", pa.string()),
+    ("label_source", pa.string()),
+    ("arousal", pa.float64()),
+    ("valence", pa.float64()),
+    ("dominance", pa.float64()),
+    ("intensity", pa.float64()),
+]
+ORIGIN_COLUMNS = [
+    ("clip_id", pa.string()),
+    ("corpus", pa.string()),
+    ("speaker", pa.string()),
+    ("split", pa.string()),
+    ("fold", pa.string()),
+]
+
+CLIP = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        *STATUS,
+        ("segments", pa.list_(pa.struct([("start", pa.float64()), ("end", pa.float64())]))),
+        ("has_audio", pa.bool_()),
+        ("has_video", pa.bool_()),
+        ("fps", pa.float64()),
+        ("sample_rate", pa.int32()),
+        ("duration", pa.float64()),
+    ]
+)
+"""Cache row of the segments stage: one clip, its cuts in seconds."""
+
+AUDIO = pa.schema([("segment_id", pa.string()), *STATUS, ("sample_rate", pa.int32()), ("flac", pa.binary())])
+
+ACOUSTICS = pa.schema(
+    [
+        ("segment_id", pa.string()),
+        *STATUS,
+        ("n_frames", pa.int32()),
+        ("lld", pa.list_(pa.float32())),
+        ("logmel", pa.list_(pa.float32())),
+        ("rms_db", pa.list_(pa.float32())),
+        ("voiced", pa.list_(pa.bool_())),
+    ]
+)
+
+FACES = pa.schema(
+    [
+        ("segment_id", pa.string()),
+        *STATUS,
+        ("n_frames", pa.int32()),
+        ("time", pa.list_(pa.float64())),
+        ("valid", pa.list_(pa.bool_())),
+        ("quality", pa.list_(pa.float32())),
+        ("landmarks", pa.list_(pa.float32())),
+        ("aus", pa.list_(pa.float32())),
+        ("pose", pa.list_(pa.float32())),
+        ("interocular", pa.list_(pa.float32())),
+    ]
+)
+
+
+def segments(vote_columns: list[str]) -> pa.Schema:
+    """Return the schema of the segments table; corpora differ in which ``votes_<emotion>`` they carry."""
+    return pa.schema(
+        [
+            ("segment_id", pa.string()),
+            *ORIGIN_COLUMNS,
+            ("path", pa.string()),
+            ("start", pa.float64()),
+            ("end", pa.float64()),
+            ("has_audio", pa.bool_()),
+            ("has_video", pa.bool_()),
+            ("fps", pa.float64()),
+            ("sample_rate", pa.int32()),
+            ("content_hash", pa.string()),
+            *LABEL_COLUMNS,
+            ("sentence", pa.string()),
+            ("alignment", pa.string()),
+            ("language", pa.string()),
+            *((name, pa.float64()) for name in vote_columns),
+            *STATUS,
+        ]
+    )
+
+
+def pseudo_labels(emotions: list[str]) -> pa.Schema:
+    """Return the schema of the pseudo-label table: plain scalar columns, one T3 score an emotion."""
+    return pa.schema(
+        [
+            ("segment_id", pa.string()),
+            *ORIGIN_COLUMNS[:4],
+            ("t1_stat", pa.float64()),
+            ("t1_label", pa.string()),
+            ("t1_reason", pa.string()),
+            ("t2_stat", pa.float64()),
+            ("t2_mouth", pa.float64()),
+            ("t2_rest", pa.float64()),
+            ("t2_label", pa.string()),
+            ("t2_reason", pa.string()),
+            *((f"t3_{name}", pa.float64()) for name in emotions),
+            ("t3_label", pa.string()),
+            ("t3_confidence", pa.float64()),
+            ("t3_reason", pa.string()),
+            ("valid_ratio", pa.float64()),
+        ]
+    )
+
+
+def shards(vote_columns: list[str], *, pseudo: bool) -> pa.Schema:
+    """Return the schema of the shards; the unlabelled set's carry the pseudo-labels besides."""
+    labels = [
+        ("t1_label", pa.string()),
+        ("t2_label", pa.string()),
+        ("t3_label", pa.string()),
+        ("t3_confidence", pa.float64()),
+    ]
+    return pa.schema(
+        [
+            ("segment_id", pa.string()),
+            *ORIGIN_COLUMNS,
+            ("n_frames", pa.int32()),
+            ("features", pa.list_(pa.float32())),
+            *(labels if pseudo else []),
+            *LABEL_COLUMNS,
+            *((name, pa.float64()) for name in vote_columns),
+        ]
+    )

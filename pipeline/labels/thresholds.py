@@ -1,0 +1,57 @@
+"""Thresholds between low and high: fitted on training rows alone, stored, applied unchanged elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from pipeline.labels.config import Threshold
+
+GLOBAL = "*"
+
+
+def group_of(rows: pd.DataFrame, scope: str) -> pd.Series:
+    """Return the name of the group whose threshold a row would use."""
+    if scope == "speaker":
+        return rows["corpus"] + "/" + rows["speaker"]
+    return rows["corpus"] if scope == "corpus" else pd.Series(GLOBAL, index=rows.index)
+
+
+def fit(rows: pd.DataFrame, statistic: str, config: Threshold) -> dict[str, list[float]]:
+    """Return group name -> [low, high] thresholds from the rows whose split is ``train``.
+
+    Groups: every speaker (scope "speaker"), every corpus, and ``*`` for all; groups with fewer than
+    ``min_segments`` values are left out, and their rows use the next wider group.
+    """
+    train = rows[(rows["split"] == "train") & rows[statistic].notna()]
+    scopes = {"speaker": ["speaker", "corpus", "global"], "corpus": ["corpus", "global"], "global": ["global"]}
+    fitted: dict[str, list[float]] = {}
+    for scope in scopes[config.scope]:
+        for name, values in train.groupby(group_of(train, scope))[statistic]:
+            if len(values) >= config.min_segments or scope == "global":
+                fitted[str(name)] = [float(np.quantile(values, q)) for q in config.quantiles]
+    return dict(sorted(fitted.items()))
+
+
+def apply(rows: pd.DataFrame, statistic: str, fitted: Mapping[str, list[float]], scope: str) -> pd.Series:
+    """Return "high", "low" or None a row; None where the statistic is missing or in the dead zone.
+
+    >>> rows = pd.DataFrame({"corpus": "c", "speaker": "s", "split": "train", "x": [1.0, 2.0, 3.0, np.nan]})
+    >>> apply(rows, "x", fit(rows, "x", Threshold(min_segments=1)), "corpus").tolist()
+    ['low', 'low', 'high', None]
+    """
+    wider = {"speaker": ["speaker", "corpus", "global"], "corpus": ["corpus", "global"], "global": ["global"]}[scope]
+    names = pd.concat([group_of(rows, s) for s in wider], axis=1)
+
+    def label(index: object) -> str | None:
+        value = rows.at[index, statistic]
+        group = next((name for name in names.loc[index] if name in fitted), None)
+        if pd.isna(value) or group is None:
+            return None
+        low, high = fitted[group]
+        # With equal quantiles the value at the median itself is low: "high" means above.
+        return "high" if value > high else "low" if value < low or low == high else None
+
+    return pd.Series([label(index) for index in rows.index], index=rows.index, dtype=object)

@@ -1,0 +1,83 @@
+"""``params.yaml``, read and checked: every section is the config of the stage it is named after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from pipeline.acoustics import AcousticsConfig
+from pipeline.audio import AudioConfig
+from pipeline.config import Config
+from pipeline.engine import RunConfig
+from pipeline.errors import InputError
+from pipeline.faces.config import FacesConfig
+from pipeline.labels.config import LabelsConfig
+from pipeline.segments import SegmentsConfig
+from pipeline.synthetic.corpus import SyntheticConfig
+
+SetName = Literal["unlabelled", "labelled"]
+# Sections that the trainer owns and checks; known here only so that a misspelt section is still refused.
+TRAINER_SECTIONS = ("encoder", "pretrain", "finetune", "report")
+
+
+class SetConfig(Config):
+    """One set of clips: a manifest and the folder that its paths start from."""
+
+    manifest: Path
+    root: Path
+
+
+class Sets(Config):
+    """The two sets: films whose faces teach, and utterances whose labels count."""
+
+    unlabelled: SetConfig
+    labelled: SetConfig
+
+
+class ShardsConfig(Config):
+    """Section ``shards``: what the trainer gets to see."""
+
+    features: Literal["lld", "logmel"] = Field("lld", description="which acoustic column becomes the features")
+
+
+class Params(Config):
+    """All sections of ``params.yaml`` that the pipeline reads."""
+
+    sets: Sets
+    run: RunConfig = RunConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
+    segments: SegmentsConfig = SegmentsConfig()
+    audio: AudioConfig = AudioConfig()
+    acoustics: AcousticsConfig = AcousticsConfig()
+    faces: FacesConfig = FacesConfig()
+    labels: LabelsConfig = LabelsConfig()
+    shards: ShardsConfig = ShardsConfig()
+
+    def set(self, name: str) -> SetConfig:
+        """Return the set of this name."""
+        return getattr(self.sets, name)
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check the parameters.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or a key or value is wrong; names the key.
+    """
+    try:
+        raw: Any = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} not found: run from the folder that holds params.yaml") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} must be a table of sections, not {type(raw).__name__}")
+    own = {name: section for name, section in raw.items() if name not in TRAINER_SECTIONS}
+    try:
+        return Params.model_validate(own)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise InputError(f"{path}:\n" + "\n".join(lines)) from error

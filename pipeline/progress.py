@@ -1,0 +1,54 @@
+"""A progress line for people: stage, items done, time left; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 10.0  # how often a log file gets a line
+
+
+class Ticker:
+    """Counts finished items of one stage."""
+
+    def __init__(self, stage: str, total: int, bar: Progress | None) -> None:
+        self.stage, self.total, self.bar = stage, total, bar
+        self.done = 0
+        self.started = self.said = time.monotonic()
+        self.task = bar.add_task(stage, total=total) if bar is not None else None
+
+    def advance(self, count: int = 1) -> None:
+        """Say that ``count`` more items are done."""
+        self.done += count
+        if self.bar is not None and self.task is not None:
+            self.bar.advance(self.task, count)
+            return
+        now = time.monotonic()
+        if now - self.said >= PLAIN_SECONDS or self.done == self.total:
+            self.said = now
+            elapsed = now - self.started
+            left = elapsed / self.done * (self.total - self.done) if self.done else float("nan")
+            print(f"{self.stage}: {self.done}/{self.total}, {elapsed:.0f} s, {left:.0f} s left", flush=True)
+
+
+@contextmanager
+def progress(stage: str, total: int) -> Iterator[Ticker]:
+    """Show the progress of ``total`` items of ``stage`` while the block runs."""
+    if not sys.stdout.isatty():
+        yield Ticker(stage, total, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console()) as bar:
+        yield Ticker(stage, total, bar)

@@ -1,0 +1,126 @@
+"""Counts of the whole pipeline run, and agreement with a planted truth where the corpus has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
+
+from pipeline.engine import OK
+from pipeline.params import Params
+from pipeline.pseudo_labels import read_labels
+from pipeline.stages import table
+from pipeline.store import iter_rows, write_json
+
+REPORT = Path("reports/pipeline.json")
+SETS = ("unlabelled", "labelled")
+STAGES = {"unlabelled": ("audio", "acoustics", "faces"), "labelled": ("audio", "acoustics")}
+TASKS = {"t1": "energy_class", "t2": "activation_class", "t3": "emotion"}
+
+
+def run_summary(params: Params) -> None:
+    """Write ``reports/pipeline.json``: what went in, what came out, what was quarantined and why."""
+    labels = read_labels()
+    report: dict[str, Any] = {name: _set_summary(name) for name in SETS}
+    report["faces"] = _face_share()
+    report["pseudo_labels"] = _label_summary(labels)
+    truth = params.sets.unlabelled.root / "truth" / "clips.parquet"
+    if truth.exists():
+        report["planted_truth"] = agreement(labels, pd.read_parquet(truth))
+    write_json(REPORT, report)
+    print(f"wrote {REPORT}")
+
+
+def _set_summary(name: str) -> dict[str, Any]:
+    segments = pd.read_parquet(table("segments", name))
+    ok = segments[segments["status"] == OK]
+    reasons = {"segments": _reasons(segments)}
+    for stage in STAGES[name]:
+        rows = pd.read_parquet(table(stage, name), columns=["segment_id", "status", "reason"])
+        reasons[stage] = _reasons(rows)
+    return {
+        "corpora": sorted(segments["corpus"].dropna().unique().tolist()),
+        "clips_in": int(segments["clip_id"].nunique()),
+        "clips_quarantined": int((segments["status"] != OK).sum()),
+        "segments": len(ok),
+        "speakers": int(ok["speaker"].nunique()),
+        "hours": round(float((ok["end"] - ok["start"]).sum()) / 3600, 4),
+        "quarantined": {stage: found for stage, found in reasons.items() if found},
+    }
+
+
+def _reasons(rows: pd.DataFrame) -> dict[str, int]:
+    """Count quarantined rows by reason; numbers in a reason are specific to a file and are left out."""
+    bad = rows[rows["status"] != OK]["reason"].fillna("unknown")
+    counts = bad.str.replace(r"\d+(\.\d+)?", "N", regex=True).value_counts()
+    return {str(reason): int(count) for reason, count in sorted(counts.items())}
+
+
+def _face_share() -> dict[str, Any]:
+    frames = found = segments = 0
+    for row in iter_rows(table("faces", "unlabelled"), ["status", "valid"]):
+        segments += row["status"] == OK
+        if row["valid"] is not None:
+            frames += len(row["valid"])
+            found += int(row["valid"].sum())
+    return {"segments_with_a_face": segments, "frames": frames, "share_of_frames_valid": round(found / max(1, frames), 4)}
+
+
+def _label_summary(labels: pd.DataFrame) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for task in TASKS:
+        counts = labels[f"{task}_label"].value_counts().sort_index()
+        out[task] = {
+            "counts": {str(k): int(v) for k, v in counts.items()},
+            "missing": _missing(labels, task),
+        }
+    numbers = labels[["t1_stat", "t2_stat", "t2_mouth", "t2_rest"]].corr(method="spearman").round(3)
+    pairs = [("t1_stat", "t2_stat"), ("t1_stat", "t2_rest"), ("t2_stat", "t2_mouth"), ("t2_stat", "t2_rest"),
+             ("t2_mouth", "t2_rest")]
+    out["spearman"] = {f"{a}~{b}": _number(numbers.at[a, b]) for a, b in pairs}
+    out["t3_median_confidence"] = _number(labels["t3_confidence"].median())
+    return out
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else round(float(value), 4)
+
+
+def _missing(labels: pd.DataFrame, task: str) -> dict[str, int]:
+    reasons = labels.loc[labels[f"{task}_label"].isna(), f"{task}_reason"].fillna("unknown")
+    counts = reasons.str.replace(r"\d+(\.\d+)?", "N", regex=True).value_counts()
+    return {str(reason): int(count) for reason, count in sorted(counts.items())}
+
+
+def agreement(labels: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
+    """Compare pseudo-labels with the planted classes of a synthetic corpus, beside chance.
+
+    Args:
+        labels: pseudo-label table.
+        truth: one row a clip with ``clip_id`` and the columns named in `TASKS`.
+
+    Returns:
+        A task: n, accuracy, UAR, Cohen's kappa, and chance (accuracy of the largest class; UAR 1/k).
+    """
+    joined = labels.merge(truth.drop(columns=["speaker", "corpus"], errors="ignore"), on="clip_id")
+    return {
+        task: _agreement(rows[f"{task}_label"].tolist(), rows[column].tolist())
+        for task, column in TASKS.items()
+        if len(rows := joined[joined[f"{task}_label"].notna() & joined[column].notna()])
+    }
+
+
+def _agreement(found: Sequence[str], planted: Sequence[str]) -> dict[str, float]:
+    classes = sorted(set(planted))
+    counts = pd.Series(planted).value_counts()
+    return {
+        "n": len(found),
+        "accuracy": round(accuracy_score(planted, found), 4),
+        "accuracy_of_largest_class": round(float(counts.iloc[0]) / len(found), 4),
+        "uar": round(recall_score(planted, found, labels=classes, average="macro", zero_division=0), 4),
+        "uar_chance": round(1 / len(classes), 4),
+        "kappa": round(cohen_kappa_score(planted, found), 4),
+    }

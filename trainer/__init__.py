@@ -1,0 +1,1 @@
+"""Parquet shards to models, metrics and the report; knows nothing of media or of the pipeline."""
