@@ -1,0 +1,109 @@
+"""Any CSV that names files and labels, by a map from its columns to the manifest's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, create_model
+
+from pipeline.config import Config
+from pipeline.corpora.base import CORPORA, About, Corpus, Reading, nothing_found, one_line, read_text
+from pipeline.corpora.votes import SPELLINGS
+from pipeline.errors import InputError
+from pipeline.manifest_row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
+
+
+class _TableOptions(Config):
+    """The table itself; an option for every column of the manifest is added below."""
+
+    table: str = Field("labels.csv", description="the CSV, relative to the root")
+    delimiter: str = Field(",", min_length=1, max_length=1, description="what separates its columns")
+    emotions: str = Field("", description="its names of emotions, e.g. ang:anger,xxx: (an empty name: no label)")
+
+
+# A value of an option is a column of the table, a text with columns in braces, or a fixed text after "=".
+_MAPPED: dict[str, Any] = {name: (str, Field("", description=f"what gives {name}")) for name in COLUMNS}
+CsvOptions = create_model("CsvOptions", __base__=_TableOptions, **_MAPPED)
+
+
+@CORPORA.register("csv")
+class Csv(Corpus[Config]):
+    """A table with a row a clip. Columns of the manifest that no option maps are taken by their own names.
+
+    ``path=wav/{name}.wav speaker=who corpus==mine`` reads: the path is made from column ``name``, the speaker
+    is column ``who``, and ``corpus`` is the fixed text ``mine``.
+    """
+
+    about = About("any CSV", "your own table", "yours", "")
+    Options = CsvOptions
+
+    def read(self, root: Path) -> Reading:
+        """Return a row a row of the table."""
+        options = self.options.model_dump()
+        table = root / options["table"]
+        if not table.is_file():
+            raise nothing_found("CSV", root, f"{options['table']} (option table)")
+        reader = csv.DictReader(io.StringIO(read_text(table)), delimiter=options["delimiter"])
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        recipes = {name: self._recipe(name, options[name], columns, table) for name in COLUMNS}
+        for name in REQUIRED:
+            if not recipes[name]:
+                raise InputError(
+                    f"{table} has no column {name!r}; say what gives it: --option {name}=COLUMN, "
+                    f"--option {name}='text with {{COLUMN}}' or --option {name}==TEXT. It has: {', '.join(columns)}"
+                )
+        spelt = self._spellings(options["emotions"])
+        reading = Reading()
+        strange: dict[str, int] = {}
+        for number, record in enumerate(reader, start=2):
+            values = {key: one_line(value or "") for key, value in record.items() if isinstance(key, str)}
+            cells = {name: recipe.format_map(values) for name, recipe in recipes.items() if recipe}
+            emotion = cells.get("emotion", "").lower()
+            if emotion:
+                cells["emotion"] = spelt.get(emotion, "")
+                strange[emotion] = strange.get(emotion, 0) + (emotion not in spelt)
+            try:
+                reading.rows.append(ManifestRow.model_validate({k: v for k, v in cells.items() if v}))
+            except ValidationError as error:
+                detail = error.errors()[0]
+                where = detail["loc"][0] if detail["loc"] else "end"
+                raise InputError(
+                    f"{table}, row {number}: {where}: {detail['msg']} (given {detail['input']!r})"
+                ) from None
+        for emotion, count in sorted(strange.items()):
+            if count:
+                reading.notes.append(
+                    f"{count} clips are called {emotion!r}, which is no emotion of the vocabulary "
+                    f"({', '.join(EMOTIONS)}): unlabelled; map it with --option emotions={emotion}:NAME"
+                )
+        return reading
+
+    def _recipe(self, name: str, given: str, columns: list[str], table: Path) -> str:
+        """Return a format string over the table's columns, or nothing."""
+        if given.startswith("="):
+            return given[1:].replace("{", "{{").replace("}", "}}")
+        used = re.findall(r"\{([^{}]*)\}", given) if "{" in given else [given or name]
+        for column in used:
+            if column not in columns:
+                if not given:
+                    return ""
+                raise InputError(
+                    f"{table} has no column {column!r}{suggestion(column, columns)}. It has: {', '.join(columns)}"
+                )
+        return given if "{" in given else "{" + used[0] + "}"
+
+    def _spellings(self, given: str) -> dict[str, str]:
+        spelt = dict(SPELLINGS)
+        for pair in filter(None, given.split(",")):
+            theirs, _, ours = (part.strip().lower() for part in pair.partition(":"))
+            if ours and ours not in EMOTIONS:
+                raise InputError(
+                    f"option emotions: {ours!r} is not one of {', '.join(EMOTIONS)}{suggestion(ours, EMOTIONS)}"
+                )
+            spelt[theirs] = ours
+        return spelt

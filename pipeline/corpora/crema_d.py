@@ -1,0 +1,179 @@
+"""CREMA-D: 91 actors, twelve sentences, six emotions; acted labels and three kinds of crowd-sourced ratings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.config import Config
+from pipeline.corpora.base import (
+    AUDIO,
+    CORPORA,
+    VIDEO,
+    About,
+    Corpus,
+    Expected,
+    Reading,
+    find_files,
+    first_of_each,
+    nothing_found,
+    read_text,
+    some,
+)
+from pipeline.corpora.votes import Rule, label_from_votes, vote_columns
+from pipeline.errors import InputError
+from pipeline.manifest_row import ManifestRow
+
+NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(XX|LO|MD|HI)")
+_ACTED = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"}
+#: The columns of the vote table.
+LETTERS = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
+_INTENSITY = {"XX": None, "LO": 1.0, "MD": 2.0, "HI": 3.0}
+_SENTENCES = {
+    "DFA": "Don't forget a jacket",
+    "IEO": "It's eleven o'clock",
+    "IOM": "I'm on my way to the meeting",
+    "ITH": "I think I have a doctor's appointment",
+    "ITS": "I think I've seen this before",
+    "IWL": "I would like a new alarm clock",
+    "IWW": "I wonder what this is about",
+    "MTI": "Maybe tomorrow it will be cold",
+    "TAI": "The airplane is almost full",
+    "TIE": "That is exactly what happened",
+    "TSI": "The surface is slick",
+    "WSI": "We'll stop in a couple of minutes",
+}
+ACTORS = tuple(str(number) for number in range(1001, 1092))
+# The blocks of the vote table, told apart by the hundred thousands of its row ids (queryType in the corpus's README).
+_BLOCKS = {"voice": 1, "face": 2, "audiovisual": 3}
+# Speaker-disjoint sessions of EMO-SUPERB and of Chou's thesis, as first and last actor.
+SESSIONS = {
+    "S1": (1037, 1054), "S2": (1001, 1018), "S3": (1073, 1091), "S4": (1055, 1072), "S5": (1019, 1036),
+}  # fmt: skip
+#: Known bad items: no sound at all; broken picture.
+SILENT = frozenset({"1076_MTI_SAD_XX"})
+BROKEN_FILMS = frozenset({"1007_ITH_NEU_XX", "1064_IEO_DIS_MD"})
+_FOLDERS = {"wav": ("AudioWAV", AUDIO), "video": ("VideoFlash", VIDEO), "mp3": ("AudioMP3", AUDIO)}
+
+
+class CremaDOptions(Config):
+    """Options of ``crema_d``. The defaults are those of the result that SCIENCE.md compares with."""
+
+    labels: Literal["acted", "voice", "face", "audiovisual"] = Field(
+        "voice", description="acted emotion, or ratings of voice, face or audiovisual clips"
+    )
+    rule: Rule = Field("majority", description="majority, plurality or all_inclusive; for ratings")
+    seed: int = Field(0, description="seed of the draws that break ties under all_inclusive")
+    media: Literal["auto", "wav", "video", "mp3"] = Field(
+        "auto", description="AudioWAV, VideoFlash or AudioMP3; auto: the first of these that holds files"
+    )
+    keep_bad: bool = Field(False, description="keep the known bad items")
+
+
+def session(actor: int) -> str:
+    """Return the session of an actor, used as fold.
+
+    >>> session(1001), session(1091)
+    ('S2', 'S3')
+    """
+    return next((name for name, (first, last) in SESSIONS.items() if first <= actor <= last), "")
+
+
+def read_votes(root: Path, source: str) -> dict[str, dict[str, float]]:
+    """Return clip -> emotion -> number of raters, from ``processedResults/tabulatedVotes.csv``.
+
+    ``source`` is voice, face or audiovisual. Raises ``InputError`` if the table is missing or not as published.
+    """
+    path = root / "processedResults" / "tabulatedVotes.csv"
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing: labels={source} needs CREMA-D's vote table; give --root its repository, or use "
+            "--option labels=acted"
+        )
+    votes: dict[str, dict[str, float]] = {}
+    for record in csv.DictReader(io.StringIO(read_text(path))):
+        try:
+            if int(record[""]) // 100000 == _BLOCKS[source]:
+                votes[record["fileName"]] = {name: float(record[letter]) for letter, name in LETTERS.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is not CREMA-D's vote table (cannot read {error}); fetch it anew") from None
+    if not votes:
+        raise InputError(f"{path} holds no ratings of {source}; fetch it anew")
+    return votes
+
+
+@CORPORA.register("crema_d")
+class CremaD(Corpus[CremaDOptions]):
+    """The corpus's repository as cloned: ``AudioWAV``, ``VideoFlash``, ``AudioMP3``, ``processedResults``."""
+
+    about = About(
+        "CREMA-D, crowd-sourced emotional multimodal actors dataset",
+        "https://github.com/CheyneyComputerScience/CREMA-D",
+        "Open Database License 1.0",
+        "Cao, Cooper, Keutmann, Gur, Nenkova & Verma, IEEE Trans. Affective Computing 5(4) (2014)",
+    )
+    Options = CremaDOptions
+
+    def read(self, root: Path) -> Reading:
+        """Return a row a clip. Clips without a label under the rule keep their votes and have no emotion."""
+        options = self.options
+        reading = Reading()
+        folder, suffixes = self._media(root)
+        paths = [f"{folder}/{path}" for path in find_files(root / folder, suffixes, reading)]
+        codes = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
+        reading.left_out(set(paths) - set(codes), "the name is not CREMA-D's")
+        votes = {} if options.labels == "acted" else read_votes(root, options.labels)
+        bad = set() if options.keep_bad else SILENT | (BROKEN_FILMS if folder == "VideoFlash" else frozenset())
+        dropped, unrated = [], []
+        for path in first_of_each(list(codes), reading):
+            clip = PurePosixPath(path).stem
+            actor, sentence, acted, intensity = codes[path]
+            if clip in bad:
+                dropped.append(clip)
+                continue
+            columns: dict[str, Any] = {}
+            emotion = _ACTED[acted]
+            if options.labels != "acted":
+                columns = vote_columns(votes.get(clip, {}))
+                emotion = label_from_votes(votes.get(clip, {}), options.rule, seed=f"{options.seed}:{clip}")
+                unrated += [] if emotion else [clip]
+            reading.rows.append(
+                ManifestRow(
+                    clip_id=f"crema_d_{clip}",
+                    corpus="crema_d",
+                    path=path,
+                    speaker=actor,
+                    fold=session(int(actor)),
+                    emotion=emotion,
+                    label_source=options.labels,
+                    label_rule="" if options.labels == "acted" else options.rule,
+                    intensity=_INTENSITY[intensity],
+                    sentence=_SENTENCES.get(sentence, sentence),
+                    language="en",
+                    **columns,
+                )
+            )
+        if not reading.rows and not dropped:
+            raise nothing_found("CREMA-D", root / folder, "1001_DFA_ANG_XX.wav")
+        reading.left_out(dropped, "known bad: 1076_MTI_SAD_XX is silent, two films are broken")
+        if unrated:
+            reading.notes.append(f"{len(unrated)} clips have votes but no emotion: no {options.rule} ({some(unrated)})")
+        return reading
+
+    def _media(self, root: Path) -> tuple[str, frozenset[str]]:
+        if self.options.media != "auto":
+            return _FOLDERS[self.options.media]
+        for folder, suffixes in _FOLDERS.values():
+            if (root / folder).is_dir() and find_files(root / folder, suffixes, Reading()):
+                return folder, suffixes
+        raise nothing_found("CREMA-D", root, "AudioWAV/1001_DFA_ANG_XX.wav")
+
+    def expected(self) -> Expected:
+        """Return the counts of the whole corpus, less the bad items that are left out."""
+        bad = 0 if self.options.keep_bad else len(SILENT) + (len(BROKEN_FILMS) if self.options.media == "video" else 0)
+        return Expected(7442 - bad, ACTORS)

@@ -1,0 +1,98 @@
+"""Any folder of films or sound files, however deep: unlabelled clips."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.config import Config
+from pipeline.corpora.base import (
+    AUDIO,
+    CORPORA,
+    VIDEO,
+    About,
+    Corpus,
+    Reading,
+    find_files,
+    nothing_found,
+    one_line,
+)
+from pipeline.manifest_row import ManifestRow
+
+
+class FolderOptions(Config):
+    """Options of ``folder``."""
+
+    corpus: str = Field("", description="name of the corpus; default: the folder's name")
+    media: Literal["all", "video", "audio"] = Field("all", description="which files: all, video or audio")
+    speaker: Literal["parent", "clip"] = Field(
+        "parent", description="parent: the folder a file lies in is its speaker; clip: each file is its own"
+    )
+    speaker_pattern: str = Field(
+        "", description="regular expression with a group, searched in the relative path, instead of speaker"
+    )
+    language: str = Field("", description="language code of all clips")
+
+    @field_validator("speaker_pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"{value!r} is not a regular expression ({error})") from None
+        if value and groups < 1:
+            raise ValueError(f"{value!r} has no group; put the speaker's part in round brackets")
+        return value
+
+
+@CORPORA.register("folder")
+class Folder(Corpus[FolderOptions]):
+    """Films or sound files in any folders. A file directly in the root is its own speaker."""
+
+    about = About("a plain folder", "your own files", "yours", "")
+    Options = FolderOptions
+
+    def read(self, root: Path) -> Reading:
+        """Return a row a file, unlabelled."""
+        options = self.options
+        reading = Reading()
+        suffixes = {"all": AUDIO | VIDEO, "video": VIDEO, "audio": AUDIO}[options.media]
+        paths = find_files(root, suffixes, reading)
+        if not paths:
+            raise nothing_found("media", root, "*.mp4, *.wav")
+        corpus = one_line(options.corpus or root.resolve().name or "folder")
+        stems: dict[str, int] = {}
+        for path in paths:
+            stem = str(PurePosixPath(path).with_suffix(""))
+            stems[stem] = stems.get(stem, 0) + 1
+        unmatched: list[str] = []
+        for path in paths:
+            stem = str(PurePosixPath(path).with_suffix(""))
+            name = path if stems[stem] > 1 else stem  # a.mp4 beside a.wav: the suffix tells them apart
+            speaker = self._speaker(path)
+            if not speaker:
+                unmatched.append(path)
+            reading.rows.append(
+                ManifestRow(
+                    clip_id=f"{corpus}/{name}".replace("#", "_"),
+                    corpus=corpus,
+                    path=path,
+                    speaker=speaker or f"clip:{name}",
+                    language=options.language,
+                )
+            )
+        if unmatched:
+            reading.notes.append(
+                f"{len(unmatched)} clips count as a speaker each, because nothing says who speaks in them"
+            )
+        return reading
+
+    def _speaker(self, path: str) -> str:
+        if self.options.speaker_pattern:
+            match = re.search(self.options.speaker_pattern, path)
+            return (match[1] or "").strip() if match else ""
+        folder = PurePosixPath(path).parent
+        return str(folder) if self.options.speaker == "parent" and folder.parts else ""

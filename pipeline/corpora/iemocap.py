@@ -1,0 +1,121 @@
+"""IEMOCAP: ten actors in five dyadic sessions, scripted and improvised; rated from film and sound."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.config import Config
+from pipeline.corpora.base import (
+    CORPORA,
+    About,
+    Corpus,
+    Expected,
+    Reading,
+    find_files,
+    first_of_each,
+    nothing_found,
+    one_line,
+    read_text,
+)
+from pipeline.corpora.votes import SPELLINGS, vote_columns
+from pipeline.manifest_row import ManifestRow
+
+# In Ses01F_impro01_M000, "F" is who wore the markers; the turn's own letter (M) says who speaks.
+NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\w+?_([FM])(?:XX)?\d+")
+_SUMMARY = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\w+)\t(\w+)\t\[([\d.]+), ([\d.]+), ([\d.]+)\]")
+_TURN_TEXT = re.compile(r"(\w+) \[[\d.]+-[\d.]+\]:(.*)")
+_OFFERED = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+SPEAKERS = tuple(f"Ses0{number}{sex}" for number in range(1, 6) for sex in "FM")
+
+
+class IemocapOptions(Config):
+    """Options of ``iemocap``."""
+
+    excited: bool = Field(True, description="count excited as happiness, as most studies do; else as other")
+
+
+@CORPORA.register("iemocap")
+class Iemocap(Corpus[IemocapOptions]):
+    """``Session1`` ... ``Session5`` with ``sentences/wav``, ``dialog/EmoEvaluation`` and ``dialog/transcriptions``."""
+
+    about = About(
+        "IEMOCAP, interactive emotional dyadic motion capture database",
+        "https://sail.usc.edu/iemocap",
+        "release form of the University of Southern California; research use",
+        "Busso, Bulut, Lee, Kazemzadeh, Mower, Kim, Chang, Lee & Narayanan, Lang. Resources & Evaluation 42 (2008)",
+    )
+    Options = IemocapOptions
+
+    def read(self, root: Path) -> Reading:
+        """Return a row a turn; fold is the session; attributes are means on a scale of 1 to 5."""
+        reading = Reading()
+        # The release has wav files of whole dialogues and of turns; the name tells a turn.
+        paths = find_files(root, {".wav"}, reading)
+        turns = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
+        if not turns:
+            raise nothing_found("IEMOCAP", root, "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav")
+        labels, votes = self._evaluations(root)
+        texts = self._texts(root)
+        unlabelled = 0
+        for path in first_of_each(list(turns), reading):
+            turn = PurePosixPath(path).stem
+            number, sex = turns[path]
+            unlabelled += turn not in labels
+            reading.rows.append(
+                ManifestRow(
+                    clip_id=f"iemocap_{turn}",
+                    corpus="iemocap",
+                    path=path,
+                    speaker=f"Ses0{number}{sex}",
+                    fold=f"session{number}",
+                    label_source="audiovisual" if turn in labels else "",
+                    label_rule="majority" if turn in labels else "",
+                    sentence=texts.get(turn, ""),
+                    language="en",
+                    **labels.get(turn, {}),
+                    **vote_columns(votes.get(turn, {})),
+                )
+            )
+        if unlabelled:
+            reading.notes.append(f"{unlabelled} turns are in no Session?/dialog/EmoEvaluation/*.txt: unlabelled")
+        return reading
+
+    def _emotion(self, code: str) -> str:
+        lowered = code.strip().lower()
+        if lowered in ("exc", "excited"):
+            return "happiness" if self.options.excited else ""
+        return SPELLINGS.get(lowered, "")  # frustrated, other, no agreement (xxx): no class of the vocabulary
+
+    def _evaluations(self, root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
+        """Return turn -> label columns, and turn -> votes of the raters (the actors' own ratings left aside)."""
+        labels: dict[str, dict[str, Any]] = {}
+        votes: dict[str, dict[str, float]] = {}
+        for path in sorted(root.glob("**/EmoEvaluation/Ses*.txt")):
+            turn = ""
+            for line in read_text(path).splitlines():
+                if match := _SUMMARY.match(line):
+                    turn, code, valence, arousal, dominance = match.groups()
+                    scale = {"valence": float(valence), "arousal": float(arousal), "dominance": float(dominance)}
+                    labels[turn] = {"emotion": self._emotion(code), **scale}
+                    votes[turn] = {**dict.fromkeys(_OFFERED, 0.0), "other": 0.0}
+                elif turn and (rating := re.match(r"C-E\w*:\s*(.*)", line)):
+                    # A rater may name two emotions; the first is the main one.
+                    name = self._emotion(rating[1].split(";")[0])
+                    votes[turn][name if name in _OFFERED else "other"] += 1
+        return labels, votes
+
+    def _texts(self, root: Path) -> dict[str, str]:
+        texts: dict[str, str] = {}
+        for path in sorted(root.glob("**/transcriptions/Ses*.txt")):
+            for line in read_text(path).splitlines():
+                if match := _TURN_TEXT.match(line):
+                    texts[match[1]] = one_line(match[2])
+        return texts
+
+    def expected(self) -> Expected:
+        """Return the published counts."""
+        return Expected(10039, SPEAKERS)

@@ -1,0 +1,115 @@
+"""MSP-IMPROV: twelve actors in six dyadic sessions; target sentences improvised and read, and natural talk."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.config import Config
+from pipeline.corpora.base import (
+    CORPORA,
+    About,
+    Corpus,
+    Expected,
+    Reading,
+    find_files,
+    find_table,
+    first_of_each,
+    nothing_found,
+    read_text,
+)
+from pipeline.corpora.votes import label_from_votes, vote_columns
+from pipeline.manifest_row import ManifestRow
+
+# sentence, intended emotion - speaker (sex, session) - scenario - turn; sound is MSP-..., film and labels are UTD-...
+NAME = re.compile(r"(?:MSP|UTD)-IMPROV-(S\d\d[AHNS]-([FM]\d\d)-[PRST]-[FM]{2}\d\d\d?)")
+_LETTERS = {"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"}
+SPEAKERS = tuple(f"{sex}{number:02d}" for sex in "FM" for number in range(1, 7))
+
+
+class MspImprovOptions(Config):
+    """Options of ``msp_improv``."""
+
+    media: Literal["audio", "video"] = Field("audio", description="which files: audio (wav) or video (avi)")
+
+
+@CORPORA.register("msp_improv")
+class MspImprov(Corpus[MspImprovOptions]):
+    """``session1/S01A/R/*.wav`` (and ``*.avi``) with ``Evalution.txt``, spelt so in the release."""
+
+    about = About(
+        "MSP-IMPROV corpus",
+        "https://www.lab-msp.com",
+        "licence agreement with the University of Texas at Dallas",
+        "Busso, Parthasarathy, Burmania, AbdelWahab, Sadoughi & Mower Provost, "
+        "IEEE Trans. Affective Computing 8(1) (2017)",
+    )
+    Options = MspImprovOptions
+
+    def read(self, root: Path) -> Reading:
+        """Return a row a turn; fold is the session; attributes are means on a scale of 1 to 5."""
+        reading = Reading()
+        paths = find_files(root, {".wav"} if self.options.media == "audio" else {".avi", ".mp4"}, reading)
+        turns = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
+        if not turns:
+            raise nothing_found("MSP-IMPROV", root, "session1/S01A/R/MSP-IMPROV-S01A-F01-R-FF01.wav")
+        labels, votes = self._evaluation(root, reading)
+        for path in first_of_each(list(turns), reading, key=lambda path: turns[path][0]):
+            turn, speaker = turns[path]
+            consensus, attributes = labels.get(turn, ("", {}))
+            chosen = votes.get(turn, {})
+            reading.rows.append(
+                ManifestRow(
+                    clip_id=f"msp_improv_{turn}",
+                    corpus="msp_improv",
+                    path=path,
+                    speaker=speaker,
+                    fold=f"session{int(speaker[1:])}",
+                    emotion=_LETTERS.get(consensus, "") if consensus else label_from_votes(chosen, "plurality"),
+                    label_source="audiovisual" if consensus or chosen else "",
+                    label_rule="plurality" if consensus or chosen else "",
+                    language="en",
+                    **attributes,
+                    **vote_columns(chosen),
+                )
+            )
+        return reading
+
+    def _evaluation(
+        self, root: Path, reading: Reading
+    ) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, dict[str, float]]]:
+        """Return turn -> (consensus letter, attributes) and turn -> votes."""
+        table = find_table(root, "Evalution.txt", "Evaluation.txt")
+        if table is None:
+            reading.notes.append("no Evalution.txt below the root: all clips are unlabelled")
+            return {}, {}
+        labels: dict[str, tuple[str, dict[str, Any]]] = {}
+        raters: dict[str, dict[str, str]] = {}
+        turn = ""
+        for line in read_text(table).splitlines():
+            fields = [field.strip() for field in line.split(";")]
+            if match := NAME.match(fields[0]):
+                turn = match[1]
+                labels[turn] = (fields[1] if len(fields) > 1 else "", _attributes(line))
+            elif turn and len(fields) > 1 and fields[0] and fields[1]:
+                # One line a rater; some rate a clip twice, and then the first answer counts.
+                raters.setdefault(turn, {}).setdefault(fields[0], fields[1][0].upper())
+        votes = {}
+        for turn, answers in raters.items():
+            counts = {**dict.fromkeys(_LETTERS.values(), 0.0), "other": 0.0}
+            for letter in answers.values():
+                counts[_LETTERS.get(letter, "other")] += 1
+            votes[turn] = counts
+        return labels, votes
+
+    def expected(self) -> Expected:
+        """Return the published counts."""
+        return Expected(8438, SPEAKERS)
+
+
+def _attributes(line: str) -> dict[str, Any]:
+    names = {"A": "arousal", "V": "valence", "D": "dominance"}
+    return {names[key]: float(value) for key, value in re.findall(r"\b([AVD]):\s*(\d+(?:\.\d+)?)", line)}

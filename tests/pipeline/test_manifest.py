@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import InputError
+from pipeline.manifest import (
+    COLUMNS,
+    EMOTIONS,
+    LABEL_RULES,
+    LABEL_SOURCES,
+    REQUIRED,
+    SPLITS,
+    ManifestRow,
+    check_manifest,
+    read_manifest,
+    read_rows,
+    write_manifest,
+)
+
+HEADER = "clip_id,corpus,path,speaker,split,fold,start,end,emotion,label_source,votes_anger,arousal\n"
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Write a manifest beside a root folder and return both paths."""
+
+    def write(text, *, header=HEADER):
+        path = tmp_path / "m.csv"
+        path.write_text(header + text, encoding="utf-8")
+        (tmp_path / "root").mkdir(exist_ok=True)
+        return path, tmp_path / "root"
+
+    return write
+
+
+def row(clip_id="a", corpus="c", path="a.wav", speaker="s", **more):
+    return ManifestRow(clip_id=clip_id, corpus=corpus, path=path, speaker=speaker, **more)
+
+
+def test_a_good_manifest_becomes_a_table(make):
+    rows, problems = check_manifest(*make("a,c,x/a.wav,001,train,,0.5,2,anger,voice,3,4.5\n\nb,c,b.wav,NA,,,,,,,,\n"))
+    assert problems == []
+    assert rows.index.tolist() == [2, 4]  # as a spreadsheet counts, the blank row 3 included
+    assert rows["speaker"].tolist() == ["001", "NA"]  # neither a number nor a missing value
+    assert rows.loc[2, ["start", "end", "votes_anger", "arousal"]].tolist() == [0.5, 2.0, 3.0, 4.5]
+    assert rows.loc[4, ["split", "emotion", "start", "votes_anger"]].isna().all()
+    assert "votes_fear" not in rows.columns
+    assert {column: str(rows[column].dtype) for column in ("clip_id", "emotion", "end", "dominance")} == {
+        "clip_id": "str", "emotion": "str", "end": "float64", "dominance": "float64",
+    }  # fmt: skip
+
+
+def test_spreadsheet_habits_are_understood(tmp_path, make):
+    path, root = make("")
+    path.write_bytes(b'\xef\xbb\xbfclip_id, corpus ,path,speaker\r\n a ,c,"x, y.wav",s\r\n')
+    rows, problems = check_manifest(path, root)
+    assert not problems
+    assert rows[["clip_id", "corpus", "path"]].iloc[0].tolist() == ["a", "c", "x, y.wav"]
+
+
+# --- run-level mistakes: InputError that names file, row, column and remedy
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"no\.csv: there is no such manifest file; make one with"):
+        check_manifest(tmp_path / "no.csv", tmp_path)
+
+
+def test_root_must_be_a_folder(make):
+    path, root = make("a,c,a.wav,s,,,,,,,,\n")
+    with pytest.raises(InputError, match="is not a folder"):
+        check_manifest(path, root / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x00\x00\x00\x18ftypmp42\xff\xfe", "not a text file in UTF-8"),
+        (b"", "the first row is empty"),
+        (b"\n\n", "the first row is empty"),
+        (b"clip_id,corpus,path,speaker\n", "no row"),
+        (b"clip_id;corpus;path;speaker\na;c;a.wav;s\n", "not separated by commas"),
+        (b'clip_id,corpus,path,speaker\n"a,c,a.wav,s\n', "not CSV"),
+        (b"clip_id,corpus,path,speaker,speaker\na,c,a.wav,s,s\n", "column 'speaker' appears twice"),
+        (b"clip_id,corpus,path\na,c,a.wav\n", "column 'speaker' is missing"),
+        (b"clip_id,corpus,path,speeker\na,c,a.wav,s\n", "unknown column 'speeker' .column 4.; did you mean 'speaker'"),
+        (b"clip_id,corpus,path,speaker,votes_angry\na,c,a.wav,s,1\n", "did you mean 'votes_anger'"),
+        (b"clip_id,corpus,path,speaker,\na,c,a.wav,s,1\n", "unknown column ''"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(make, content, message):
+    path, root = make("")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        check_manifest(path, root)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(("column", "cells"), [("split", ("train,", "test,")), ("fold", (",1", ",2"))])
+def test_a_leaking_speaker_is_named(make, column, cells):
+    first, second = cells
+    path, root = make(
+        f"a,c,a.wav,anna,{first},,,,,,\nb,c,b.wav,ben,{first},,,,,,\n"
+        f"d,other,d.wav,anna,{second},,,,,,\ne,c,e.wav,anna,{second},,,,,,\n"
+    )
+    with pytest.raises(InputError, match=rf"speaker 'anna' of c is in {column} .*\(row 2\) and .*\(row 5\)"):
+        check_manifest(path, root)
+
+
+def test_the_same_name_in_two_corpora_is_two_speakers(make):
+    path, root = make("a,c,a.wav,1,train,,,,,,,\nb,d,b.wav,1,test,,,,,,,\n")
+    assert len(read_manifest(path, root=root)) == 2
+
+
+def test_label_sources_are_not_mixed_within_a_corpus(make):
+    path, root = make("a,c,a.wav,s,,,,,anger,voice,,\nb,c,b.wav,s,,,,,anger,acted,,\n")
+    with pytest.raises(InputError, match=r"c mixes the label_source 'voice' \(row 2\) and 'acted' \(row 3\)"):
+        check_manifest(path, root)
+
+
+# --- row-level mistakes: problems, and the rest goes on
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        (",c,a.wav,s,,,,,,,,", "clip_id", "clip_id: it is empty"),
+        ("a,c,a.wav,,,,,,,,,", "speaker", "speaker: it is empty"),
+        ("a#1,c,a.wav,s,,,,,,,,", "clip_id", "holds '#'"),
+        ("a,c,/etc/passwd,s,,,,,,,,", "path", "absolute path"),
+        ("a,c,C:/film.mp4,s,,,,,,,,", "path", "absolute path"),
+        ("a,c,../film.mp4,s,,,,,,,,", "path", "outside the root by '..'"),
+        ("a,c,x/../film.mp4,s,,,,,,,,", "path", "outside the root by '..'"),
+        ("a,c,x\\film.mp4,s,,,,,,,,", "path", "backslashes"),
+        ("a,c,http://host/film.mp4,s,,,,,,,,", "path", "only local files"),
+        ("a,c,a.wav,s,val,,,,,,,", "split", "'val' is not one of train, dev, test (or empty); did you mean 'dev'"),
+        ("a,c,a.wav,s,,,,,angry,,,", "emotion", "did you mean 'anger'"),
+        ("a,c,a.wav,s,,,,,anger,audio,,", "label_source", "did you mean 'voice'"),
+        ('a,c,a.wav,s,,,"0,5",2,,,,', "start", "'0,5' is not a number; write it with a point"),
+        ("a,c,a.wav,s,,,-1,2,,,,", "start", "less than 0"),
+        ("a,c,a.wav,s,,,3,2,,,,", "end", "ends at 2.0 s, not after its start 3.0 s"),
+        ("a,c,a.wav,s,,,,0,,,,", "end", "not after its start"),
+        ("a,c,a.wav,s,,,,,,,-2,", "votes_anger", "less than 0"),
+        ("a,c,a.wav,s,,,,,,,,nan", "arousal", "not a finite number"),
+        ("a,c,a.wav,s,,,,,,,,1e999", "arousal", "not a finite number"),
+        ("a,c,a.wav", "", "it has 3 fields, the header 12"),
+        ("a,c,a,wav,s,,,,,,,,", "", "it has 13 fields, the header 12"),
+        ('"a\nb",c,a.wav,s,,,,,,,,', "clip_id", "control character"),
+    ],
+)
+def test_a_bad_row_is_a_problem_and_the_rest_goes_on(make, line, column, message):
+    rows, problems = check_manifest(*make(f"good,c,good.wav,t,train,1,,,,,,\n{line}\nlast,c,last.wav,t,,,,,,,,\n"))
+    assert rows["clip_id"].tolist() == ["good", "last"]
+    (problem,) = problems
+    assert (problem.row, problem.column) == (3, column)
+    assert problem.message.startswith("row 3: ")
+    assert message in problem.message
+
+
+def test_all_faults_of_a_row_are_told_at_once(make):
+    _, problems = check_manifest(*make("a,c,/x,s,val,,x,,,,,\n"))
+    assert problems[0].column == "path"
+    assert all(word in problems[0].message for word in ("path: ", "split: ", "start: "))
+
+
+def test_later_uses_of_an_id_are_problems_with_ids_of_their_own(make):
+    text = "x,c,1.wav,s,,,,,,,,\nx~row4,c,2.wav,s,,,,,,,,\nx,c,3.wav,s,,,,,,,,\nx,c,4.wav,s,,,,,,,,\n"
+    rows, problems = check_manifest(*make(text))
+    assert rows["clip_id"].tolist() == ["x", "x~row4"]
+    assert [problem.clip_id for problem in problems] == ["x~row4~", "x~row5"]
+    assert "row 4" in problems[0].message
+    assert "already used in row 2" in problems[0].message
+
+
+def test_every_row_can_be_listed_under_an_id_of_its_own(make):
+    lines = [",c,a.wav,s,,,,,,,,", ",c,b.wav,s,,,,,,,,", "b#1,c,a.wav,s,,,,,,,,", "e,c,/x,s,,,,,,,,", "e,c,e,s,,,,,,,,"]
+    rows, problems = check_manifest(*make("\n".join([*lines, "ok,c,ok.wav,s,,,,,,,,"])))
+    ids = [*rows["clip_id"], *(problem.clip_id for problem in problems)]
+    assert len(set(ids)) == len(lines) + 1
+    assert all(clip_id and "#" not in clip_id for clip_id in ids)
+    assert problems[3].clip_id == "e"  # the first use of an id keeps it even when its row is bad
+    assert problems[3].cells["path"] == "/x"
+
+
+def test_links_out_of_the_root_are_problems_and_links_within_are_not(make, tmp_path):
+    path, root = make(
+        "in,c,in.wav,s,,,,,,,,\nout,c,out.wav,s,,,,,,,,\nfolder,c,away/secret.wav,s,,,,,,,,\nloop,c,loop.wav,s,,,,,,,,\n"
+    )
+    (tmp_path / "secret.wav").touch()
+    (root / "real.wav").touch()
+    (root / "in.wav").symlink_to(root / "real.wav")
+    (root / "out.wav").symlink_to(tmp_path / "secret.wav")
+    (root / "away").symlink_to(tmp_path)
+    (root / "loop.wav").symlink_to(root / "loop.wav")
+    rows, problems = check_manifest(path, root)
+    assert rows["clip_id"].tolist() == ["in"]
+    assert [problem.clip_id for problem in problems] == ["out", "folder", "loop"]
+    assert "link that leads outside the root" in problems[0].message
+    assert "cannot be followed" in problems[2].message
+
+
+def test_a_root_that_is_a_link_itself_is_fine(make, tmp_path):
+    path, root = make("a,c,a.wav,s,,,,,,,,\n")
+    (root / "a.wav").touch()
+    (tmp_path / "link").symlink_to(root)
+    assert len(read_manifest(path, root=tmp_path / "link")) == 1
+
+
+def test_a_path_too_long_for_the_system_is_a_problem(make):
+    _, problems = check_manifest(*make(f"a,c,{'x' * 300}/{'y' * 5000},s,,,,,,,,\nb,c,b.wav,s,,,,,,,,\n"))
+    assert "cannot be followed" in problems[0].message
+    assert len(problems[0].message) < 500
+
+
+def test_the_strict_reader_lists_the_problems(make):
+    path, root = make("a,c,/x,s,,,,,,,,\na,c,a.wav,s,,,,,,,,\n")
+    with pytest.raises(InputError, match=r"(?s)2 rows are wrong:.*row 2: path.*row 3: .*already used in row 2"):
+        read_manifest(path, root=root)
+
+
+# --- writing
+
+
+def test_written_in_one_order_with_the_columns_that_hold_something(tmp_path):
+    rows = [row("b", emotion="fear"), row("a", start=0.5, end=2.0, votes_anger=3.0)]
+    write_manifest(rows, tmp_path / "new" / "m.csv")
+    assert (tmp_path / "new" / "m.csv").read_text().splitlines() == [
+        "clip_id,corpus,path,speaker,split,fold,start,end,emotion,votes_anger",
+        "a,c,a.wav,s,,,0.5,2,,3",
+        "b,c,a.wav,s,,,,,fear,",
+    ]
+    write_manifest(rows[::-1], tmp_path / "other.csv")
+    assert (tmp_path / "other.csv").read_bytes() == (tmp_path / "new" / "m.csv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "other.csv"]  # no temporary file is left
+
+
+def test_an_id_is_not_written_twice(tmp_path):
+    with pytest.raises(InputError, match="written twice, the first is 'a'"):
+        write_manifest([row("a"), row("a")], tmp_path / "m.csv")
+    assert not (tmp_path / "m.csv").exists()
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=8).map(str.strip)
+NAME = TEXT.filter(bool)
+IDENTIFIER = NAME.map(lambda text: text.replace("#", "_"))
+PATH = st.lists(
+    NAME.map(lambda text: text.replace("/", "_").replace("\\", "_").replace(":", "_")), min_size=1, max_size=3
+)
+PATHS = PATH.map("/".join).filter(lambda path: ".." not in path.split("/") and path.strip())
+NUMBER = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+COUNT = st.none() | st.floats(0, 1e300)
+
+
+@st.composite
+def rows_of_a_manifest(draw):
+    ids = draw(st.lists(IDENTIFIER, min_size=1, max_size=5, unique=True))
+    made = []
+    for clip_id in ids:
+        start = draw(st.none() | st.floats(0, 1e6))
+        end = draw(st.none() | st.floats(1e-3, 1e6).map(lambda length, start=start: (start or 0.0) + length))
+        votes = {name: draw(COUNT) for name in COLUMNS if name.startswith("votes_")}
+        made.append(
+            ManifestRow(
+                clip_id=clip_id,
+                corpus=draw(NAME),
+                path=draw(PATHS),
+                speaker=draw(NAME),
+                split=draw(st.sampled_from(["", *SPLITS])),
+                fold=draw(TEXT),
+                start=start,
+                end=end,
+                emotion=draw(st.sampled_from(["", *EMOTIONS])),
+                label_source=draw(st.sampled_from(["", *LABEL_SOURCES])),
+                label_rule=draw(st.sampled_from(["", *LABEL_RULES])),
+                **votes,
+                arousal=draw(NUMBER),
+                valence=draw(NUMBER),
+                dominance=draw(NUMBER),
+                intensity=draw(COUNT),
+                sentence=draw(TEXT),
+                alignment=draw(st.just("") | PATHS),
+                language=draw(TEXT),
+            )
+        )
+    return made
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(rows_of_a_manifest())
+def test_what_is_written_is_read_back(tmp_path, rows):
+    write_manifest(rows, tmp_path / "m.csv")
+    assert read_rows(tmp_path / "m.csv") == sorted(rows, key=lambda row: (row.corpus, row.clip_id))
+    first = (tmp_path / "m.csv").read_bytes()
+    write_manifest(read_rows(tmp_path / "m.csv"), tmp_path / "m.csv")
+    assert (tmp_path / "m.csv").read_bytes() == first
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.sampled_from(["", "a", "b", "..", "/x", "1", "-1", "test", "anger"]), min_size=6, max_size=6))
+)
+def test_no_row_vanishes(tmp_path, cells):
+    """Whatever the cells say, each non-empty row is a usable row or a problem, under ids that differ."""
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(["clip_id,corpus,path,speaker,start,emotion", *(",".join(line) for line in cells)]))
+    filled = [line for line in cells if any(line)]
+    if not filled:
+        return
+    rows, problems = check_manifest(path, tmp_path)
+    ids = [*rows["clip_id"], *(problem.clip_id for problem in problems)]
+    assert len(ids) == len(set(ids)) == len(filled)
+    assert sorted([*rows.index, *(problem.row for problem in problems)]) == [
+        number for number, line in enumerate(cells, start=2) if any(line)
+    ]
+
+
+def test_every_column_says_what_it_is():
+    assert REQUIRED == ("clip_id", "corpus", "path", "speaker")
+    assert all(field.description for field in ManifestRow.model_fields.values())
+    assert {f"votes_{name}" for name in EMOTIONS} < set(COLUMNS)
+
+
+def test_a_manifest_of_many_rows_is_quick(make):
+    count = 20_000
+    path, root = make("".join(f"c{i},c,f{i % 50}/{i}.wav,s{i % 50},,,,,,,,\n" for i in range(count)))
+    rows, problems = check_manifest(path, root)
+    assert (len(rows), problems) == (count, [])
+    assert isinstance(rows, pd.DataFrame)
+    assert math.isnan(rows["arousal"].iloc[0])
