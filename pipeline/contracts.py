@@ -14,6 +14,7 @@ STATUS = [("status", pa.string()), ("reason", pa.string())]
 LABEL_COLUMNS = [
     ("emotion", pa.string()),
     ("label_source", pa.string()),
+    ("label_rule", pa.string()),
     ("arousal", pa.float64()),
     ("valence", pa.float64()),
     ("dominance", pa.float64()),

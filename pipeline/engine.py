@@ -59,6 +59,7 @@ class Item:
         id: what people call it (clip or segment id); unique in the stage.
         inputs: JSON-able facts that determine the result (content hash, start, end, upstream key).
         load: returns the dict the extractor is called with; called late, so that few are in memory.
+
     """
 
     id: str
@@ -89,10 +90,10 @@ class Results:
 
     def quarantined(self) -> dict[str, str]:
         """Return item id -> reason of all rows that are not usable."""
-        found = {}
-        for item_id in self.keys:
-            row = self.row(item_id).select(["status", "reason"])
-            if row["status"][0].as_py() != OK:
+        found = dict(self.failed)
+        for item_id in self.keys.keys() - self.failed.keys():
+            row = self.cache.read(self.keys[item_id], ["status", "reason"])
+            if row is not None and row["status"][0].as_py() != OK:
                 found[item_id] = row["reason"][0].as_py()
         return found
 
@@ -116,8 +117,16 @@ def _extractor(cls: type, config: Config) -> Any:
     return _extractors[key]
 
 
-def _work(cls: type, config: Config, payload: dict[str, Any], cache: Cache, key: str, id_column: str,
-          item_id: str, timeout: float) -> str | None:
+def _work(
+    cls: type,
+    config: Config,
+    payload: dict[str, Any],
+    cache: Cache,
+    key: str,
+    id_column: str,
+    item_id: str,
+    timeout: float,
+) -> str | None:
     """Compute one item inside a worker and store it; return a reason if it should be tried again next time."""
     mark = cache.attempt(key)
     mark.parent.mkdir(parents=True, exist_ok=True)
@@ -160,15 +169,27 @@ def _client(run: RunConfig, n_items: int) -> Iterator[Any]:
             return
         workers = min(run.workers or os.cpu_count() or 1, max(1, n_items))
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
-                         silence_logs=logging.CRITICAL) as cluster,
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
             Client(cluster) as client,
         ):
             yield client
 
 
-def compute(stage: str, extractor: Any, items: list[Item], *, schema: pa.Schema, run: RunConfig,
-            id_column: str = "segment_id") -> Results:
+def compute(
+    stage: str,
+    extractor: Any,
+    items: list[Item],
+    *,
+    schema: pa.Schema,
+    run: RunConfig,
+    id_column: str = "segment_id",
+) -> Results:
     """Compute every item that is not in the cache; return the rows of all.
 
     Args:
@@ -181,13 +202,14 @@ def compute(stage: str, extractor: Any, items: list[Item], *, schema: pa.Schema,
 
     Raises:
         InputError: two items share an id, or a fault of the run as a whole came back from a worker.
+
     """
     if len({item.id for item in items}) != len(items):
         raise InputError(f"{stage}: two items share an id")
     what = identity(extractor)
     cache = Cache(run.cache, stage, schema)
     results = Results(cache, {item.id: digest([what, item.inputs]) for item in items}, id_column=id_column)
-    pending = [item for item in items if cache.read(results.keys[item.id]) is None]
+    pending = [item for item in items if not cache.has(results.keys[item.id])]
     # Equal content under several ids is computed once.
     pending = list({results.keys[item.id]: item for item in reversed(pending)}.values())[::-1]
     with progress(stage, len(items)) as ticker:
@@ -198,8 +220,9 @@ def compute(stage: str, extractor: Any, items: list[Item], *, schema: pa.Schema,
     return results
 
 
-def _run(extractor: Any, pending: list[Item], results: Results, run: RunConfig,
-         advance: Callable[[], None]) -> dict[str, str]:
+def _run(
+    extractor: Any, pending: list[Item], results: Results, run: RunConfig, advance: Callable[[], None]
+) -> dict[str, str]:
     """Send items to the workers, a few more than there are workers at a time; return key -> reason of failures."""
     from distributed import KilledWorker, as_completed
 
@@ -215,8 +238,18 @@ def _run(extractor: Any, pending: list[Item], results: Results, run: RunConfig,
         def submit() -> None:
             for item in queue:
                 key = results.keys[item.id]
-                future = client.submit(_work, cls, config, item.load(), cache, key, results.id_column, item.id,
-                                       run.item_timeout, pure=False)
+                future = client.submit(
+                    _work,
+                    cls,
+                    config,
+                    item.load(),
+                    cache,
+                    key,
+                    results.id_column,
+                    item.id,
+                    run.item_timeout,
+                    pure=False,
+                )
                 keys[future.key] = key
                 done.add(future)
                 return
@@ -258,6 +291,7 @@ def check_failures(stage: str, results: Results, run: RunConfig) -> dict[str, st
 
     Raises:
         InputError: the share of quarantined items is above ``run.max_failed_share``.
+
     """
     bad = results.quarantined()
     total = len(results.keys)

@@ -20,7 +20,7 @@ from pipeline.synthetic.corpus import SyntheticConfig
 
 SetName = Literal["unlabelled", "labelled"]
 # Sections that the trainer owns and checks; known here only so that a misspelt section is still refused.
-TRAINER_SECTIONS = ("encoder", "pretrain", "finetune", "report")
+TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "report")
 
 
 class SetConfig(Config):
@@ -66,6 +66,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
     Raises:
         InputError: the file is missing, is not YAML, or a key or value is wrong; names the key.
+
     """
     try:
         raw: Any = yaml.safe_load(path.read_text())

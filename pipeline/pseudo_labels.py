@@ -38,9 +38,15 @@ def run_pseudo_labels(params: Params) -> None:
     schema = contracts.pseudo_labels(emotions)
     records = [{key: _plain(row[key]) for key in schema.names} for row in rows.to_dict("records")]
     loaders = [(row["segment_id"], partial(row_table, row, schema), 512) for row in records]
-    metadata = {"stage": "pseudo_labels", "config": config.model_dump(mode="json"),
-                "units": {"t1_stat": "dB", "t2_stat": "inter-ocular distances a second",
-                          "t3_*": "train standard deviations above the speaker's typical face"}}
+    metadata = {
+        "stage": "pseudo_labels",
+        "config": config.model_dump(mode="json"),
+        "units": {
+            "t1_stat": "dB",
+            "t2_stat": "inter-ocular distances a second",
+            "t3_*": "train standard deviations above the speaker's typical face",
+        },
+    }
     write_parts(FOLDER, loaders, schema=schema, metadata=metadata)
     write_json(FITTED, fitted)
 
@@ -90,11 +96,17 @@ def _face_statistics(rows: pd.DataFrame, config: LabelsConfig) -> dict[str, np.n
             valid = row["valid"].astype(bool)
             rows.loc[where, "valid_ratio"] = ratio = float(valid.mean())
             if ratio < config.min_valid_ratio:
-                rows.loc[where, "t2_reason"] = f"a face in {ratio:.0%} of the frames, {config.min_valid_ratio:.0%} needed"
+                rows.loc[where, "t2_reason"] = (
+                    f"a face in {ratio:.0%} of the frames, {config.min_valid_ratio:.0%} needed"
+                )
                 continue
             activation = facial_activation(
-                row["landmarks"].reshape(len(valid), -1, 3), row["time"], valid,
-                smooth=task.smooth, max_step=task.max_step, max_jump=task.max_jump,
+                row["landmarks"].reshape(len(valid), -1, 3),
+                row["time"],
+                valid,
+                smooth=task.smooth,
+                max_step=task.max_step,
+                max_jump=task.max_jump,
             )
             rows.loc[where, ["t2_mouth", "t2_rest"]] = activation.mouth, activation.rest
             rows.loc[where, "t2_stat"] = getattr(activation, task.region)
@@ -110,17 +122,23 @@ def _task2(rows: pd.DataFrame, config: LabelsConfig, fitted: dict[str, Any]) -> 
     _label(rows, "t2", "t2_stat", fitted["t2"], task.threshold.scope)
 
 
-def _task3(rows: pd.DataFrame, tracks: dict[str, np.ndarray], config: LabelsConfig, fitted: dict[str, Any]) -> list[str]:
+def _task3(
+    rows: pd.DataFrame, tracks: dict[str, np.ndarray], config: LabelsConfig, fitted: dict[str, Any]
+) -> list[str]:
     """Fill scores, label and confidence; return the emotions scored."""
     task = config.au_emotion
-    names, matrix = emotion.rule_matrix(task.rules, AU_NAMES, RELIABILITY)
+    names, matrix = emotion.rule_matrix(task.rules, AU_NAMES, RELIABILITY, contrast=task.contrast)
     baselines = _baselines(rows, tracks, task.baseline_segments)
     # The scale makes units of different size comparable; it is the spread around the speaker's own face.
     train = [tracks[i] - baselines[i] for i in tracks if rows.at[i, "split"] == "train"]
     scale = np.concatenate(train).std(axis=0) if train else np.ones(len(AU_NAMES))
     scale = np.where(scale > 1e-6, scale, 1.0)
-    fitted["t3"] = {"aus": list(AU_NAMES), "scale": [float(s) for s in scale], "emotions": names,
-                    "weights": matrix.round(6).tolist()}
+    fitted["t3"] = {
+        "aus": list(AU_NAMES),
+        "scale": [float(s) for s in scale],
+        "emotions": names,
+        "weights": matrix.round(6).tolist(),
+    }
     for name in names:
         rows[f"t3_{name}"] = np.nan
     rows["t3_label"], rows["t3_confidence"] = None, np.nan

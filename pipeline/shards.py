@@ -25,25 +25,24 @@ def run_shards(params: Params, name: str) -> None:
 
     Raises:
         InputError: the wanted features are not in the acoustics table, or no segment is left.
+
     """
     column = params.shards.features
     source = read_metadata(table("acoustics", name))
     pseudo = name == "unlabelled"
     segments = {row["segment_id"]: row for row in usable_segments(name)}
     labels = read_labels().set_index("segment_id")[TASK_COLUMNS] if pseudo else None
+    feature_names, period = _grid(source, column, params)
     votes = sorted({key for row in segments.values() for key in row if key.startswith("votes_")})
     schema = contracts.shards(votes, pseudo=pseudo)
 
     def join(segment_id: str, load: Callable[[], pa.Table]) -> pa.Table:
         acoustics = load()
         features = acoustics[column].combine_chunks()
-        if features.null_count:
-            raise InputError(f"shards.features is {column!r}, which the acoustics table lacks: switch it on in acoustics")
         row: dict[str, Any] = {key: value for key, value in segments[segment_id].items() if key in schema.names}
         if labels is not None:
             row |= {k: None if pd.isna(v) else v for k, v in labels.loc[segment_id].items()}
-        width = len(source["feature_names"][column])
-        row["n_frames"] = len(features.values) // width
+        row["n_frames"] = len(features.flatten()) // len(feature_names)
         joined = row_table(row, schema)
         where = schema.get_field_index("features")
         return joined.set_column(where, schema.field(where), features)
@@ -54,10 +53,23 @@ def run_shards(params: Params, name: str) -> None:
         raise InputError(f"no usable segment in set {name!r}: see the reasons in {table('segments', name)}")
     metadata = {
         "stage": "shards",
-        "feature_names": source["feature_names"][column],
-        "frame_period": source["frame_periods"][column] if "frame_periods" in source else source["frame_period"],
-        "config": {"shards": params.shards.model_dump(mode="json"), "acoustics": source["identity"]["config"]},
+        "feature_names": feature_names,
+        "frame_period": period,
+        "config": {
+            "shards": params.shards.model_dump(mode="json"),
+            "acoustics": source["identity"]["config"],
+        },
         "labels": str(FOLDER) if pseudo else None,
     }
     write_parts(table("shards", name), rows, schema=schema, metadata=metadata)
     print(f"shards {name}: {len(rows)} segments")
+
+
+def _grid(source: dict[str, Any], column: str, params: Params) -> tuple[list[str], float]:
+    """Return the names of the chosen features and the seconds between their frames."""
+    if column == "lld":
+        return source["feature_names"], source["frame_period"]
+    if "logmel" not in source:
+        raise InputError("shards.features is 'logmel', which the acoustics table lacks: set acoustics.logmel to true")
+    mel = source["logmel"]
+    return [f"mel_{band:03d}" for band in range(mel["bands"])], mel["frame_period_samples"] / params.audio.sample_rate

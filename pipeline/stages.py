@@ -107,7 +107,7 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _labelled(row: dict[str, Any]) -> bool:
-    names = [column for column, _ in contracts.LABEL_COLUMNS if column != "label_source"]
+    names = [column for column, _ in contracts.LABEL_COLUMNS if column not in ("label_source", "label_rule")]
     return any(row.get(column) not in (None, "") for column in names)
 
 

@@ -73,12 +73,13 @@ def code_digest(modules: tuple[str, ...]) -> str:
 
 
 def identity(extractor: Any) -> dict[str, Any]:
-    """Return everything about an extractor that may change its numbers: config, code, library versions."""
+    """Return everything about an extractor that may change its numbers: config, code, library and tool versions."""
     return {
         "extractor": type(extractor).__name__,
         "config": extractor.config.model_dump(mode="json"),
         "code": code_digest(tuple(extractor.modules)),
         "packages": {name: importlib.metadata.version(name) for name in extractor.packages},
+        "metadata": extractor.metadata(),  # names the external tools, such as the ffmpeg binary
     }
 
 
@@ -126,22 +127,32 @@ class Cache:
 
         def write(path: Path) -> None:
             options = pa.ipc.IpcWriteOptions(compression="zstd")
-            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema, options=options) as writer:
+            with (
+                pa.OSFile(str(path), "wb") as sink,
+                pa.ipc.new_file(sink, self.schema, options=options) as writer,
+            ):
                 writer.write_table(table)
 
         replace_file(self.path(key), write)
 
-    def read(self, key: str) -> pa.Table | None:
+    def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the one-row table of this key, or None if it is absent or unreadable (then: recompute)."""
         path = self.path(key)
         if not path.exists():
             return None
+        fields = None if columns is None else [self.schema.get_field_index(name) for name in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
         try:
-            with pa.OSFile(str(path), "rb") as source:
-                table = pa.ipc.open_file(source).read_all()
+            with pa.memory_map(str(path)) as source:
+                table = pa.ipc.open_file(source, options=options).read_all()
         except (pa.ArrowInvalid, OSError):
             return None
-        return table if table.schema.equals(self.schema) and table.num_rows == 1 else None
+        wanted = self.schema if fields is None else pa.schema([self.schema.field(i) for i in sorted(fields)])
+        return table if table.schema.equals(wanted) and table.num_rows == 1 else None
+
+    def has(self, key: str) -> bool:
+        """Return whether a whole row lies under this key; reads only its first column and its footer."""
+        return self.read(key, self.schema.names[:1]) is not None
 
     def size(self, key: str) -> int:
         """Return the size of a stored row in bytes, 0 if absent."""
@@ -184,6 +195,7 @@ def write_parts(
         rows: (segment id, loader of its one-row table, rough size in bytes), any order.
         schema: Arrow schema of the rows.
         metadata: what the file says of itself, stored as JSON under the schema key ``avser``.
+
     """
     total = sum(size for _, _, size in rows)
     n_parts = max(MIN_PARTS, 2 ** math.ceil(math.log2(max(1, total / PART_BYTES))))
@@ -196,8 +208,13 @@ def write_parts(
     temporary.mkdir(parents=True)
     for number, bucket in enumerate(buckets):
         path = temporary / f"part-{number:03d}.parquet"
-        with pq.ParquetWriter(path, described, compression="zstd", use_byte_stream_split=_floats(schema),
-                              use_dictionary=_strings(schema)) as writer:
+        with pq.ParquetWriter(
+            path,
+            described,
+            compression="zstd",
+            use_byte_stream_split=_floats(schema),
+            use_dictionary=_strings(schema),
+        ) as writer:
             for group in _row_groups(bucket):
                 writer.write_table(pa.concat_tables(load() for _, load, _ in group).combine_chunks().cast(described))
         with path.open("rb") as handle:
@@ -221,8 +238,11 @@ def _row_groups(bucket: list[tuple[str, Callable[[], pa.Table], int]]) -> Iterat
 
 def _floats(schema: pa.Schema) -> list[str]:
     # Splitting float bytes into streams before zstd makes landmark and feature columns a third smaller.
-    return [f"{field.name}.list.element" for field in schema
-            if pa.types.is_list(field.type) and pa.types.is_floating(field.type.value_type)]
+    return [
+        f"{field.name}.list.element"
+        for field in schema
+        if pa.types.is_list(field.type) and pa.types.is_floating(field.type.value_type)
+    ]
 
 
 def _strings(schema: pa.Schema) -> list[str]:
@@ -240,6 +260,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the folder holds no part.
+
     """
     schema = pq.read_schema(parts(folder)[0])
     return json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))

@@ -66,7 +66,11 @@ def _face_share() -> dict[str, Any]:
         if row["valid"] is not None:
             frames += len(row["valid"])
             found += int(row["valid"].sum())
-    return {"segments_with_a_face": segments, "frames": frames, "share_of_frames_valid": round(found / max(1, frames), 4)}
+    return {
+        "segments_with_a_face": segments,
+        "frames": frames,
+        "share_of_frames_valid": round(found / max(1, frames), 4),
+    }
 
 
 def _label_summary(labels: pd.DataFrame) -> dict[str, Any]:
@@ -78,8 +82,13 @@ def _label_summary(labels: pd.DataFrame) -> dict[str, Any]:
             "missing": _missing(labels, task),
         }
     numbers = labels[["t1_stat", "t2_stat", "t2_mouth", "t2_rest"]].corr(method="spearman").round(3)
-    pairs = [("t1_stat", "t2_stat"), ("t1_stat", "t2_rest"), ("t2_stat", "t2_mouth"), ("t2_stat", "t2_rest"),
-             ("t2_mouth", "t2_rest")]
+    pairs = [
+        ("t1_stat", "t2_stat"),
+        ("t1_stat", "t2_rest"),
+        ("t2_stat", "t2_mouth"),
+        ("t2_stat", "t2_rest"),
+        ("t2_mouth", "t2_rest"),
+    ]
     out["spearman"] = {f"{a}~{b}": _number(numbers.at[a, b]) for a, b in pairs}
     out["t3_median_confidence"] = _number(labels["t3_confidence"].median())
     return out
@@ -104,6 +113,7 @@ def agreement(labels: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         A task: n, accuracy, UAR, Cohen's kappa, and chance (accuracy of the largest class; UAR 1/k).
+
     """
     joined = labels.merge(truth.drop(columns=["speaker", "corpus"], errors="ignore"), on="clip_id")
     return {

@@ -10,24 +10,34 @@ NEUTRAL = "neutral"
 
 
 def rule_matrix(
-    rules: Mapping[str, Sequence[str]], au_names: Sequence[str], weights: Mapping[str, float]
+    rules: Mapping[str, Sequence[str]],
+    au_names: Sequence[str],
+    weights: Mapping[str, float],
+    *,
+    contrast: float = 0.0,
 ) -> tuple[list[str], np.ndarray]:
     """Return emotion names and the (n_emotions, n_aus) matrix that averages an emotion's action units.
 
-    Rows sum to one: a unit counts by its reliability weight, and one that the backend does not support
-    (weight 0) does not pull the mean down. An emotion none of whose units is supported is left out.
+    A unit counts by its reliability weight, and one that the backend does not support (weight 0) does not pull
+    the mean down. An emotion none of whose units is supported is left out.
+
+    Rules overlap: surprise (1+2+5+26) lies wholly inside fear (1+2+4+5+7+20+26), so a plain mean of its own units
+    gives a perfect fear face the same score for both. ``contrast`` (ours) subtracts that share of the mean of the
+    units that speak for other emotions only.
 
     >>> names, matrix = rule_matrix({"happiness": ["AU06", "AU12"]}, ["AU06", "AU12"], {"AU06": 1.0, "AU12": 3.0})
     >>> matrix.tolist()
     [[0.25, 0.75]]
     """
-    names, rows = [], []
-    for emotion, units in rules.items():
-        row = np.array([weights.get(name, 0.0) if name in units else 0.0 for name in au_names])
-        if row.sum() > 0:
-            names.append(emotion)
-            rows.append(row / row.sum())
-    return names, np.array(rows).reshape(len(names), len(au_names))
+    trust = np.array([weights.get(name, 0.0) for name in au_names])
+    member = np.array([[name in units for name in au_names] for units in rules.values()]).reshape(-1, len(au_names))
+    kept = [index for index, own in enumerate(member) if (trust * own).sum() > 0]
+    anyone = member[kept].any(axis=0)
+    rows = []
+    for index in kept:
+        own, other = trust * member[index], trust * (anyone & ~member[index])
+        rows.append(own / own.sum() - contrast * other / max(other.sum(), 1e-12))
+    return [list(rules)[index] for index in kept], np.array(rows).reshape(-1, len(au_names))
 
 
 def soft_scores(
@@ -41,6 +51,7 @@ def soft_scores(
         scale: (n_aus,) standard deviation over training frames, so that units of all AUs compare.
         matrix: (n_emotions, n_aus) from `rule_matrix`.
         summary: quantile over frames that stands for the segment.
+
     """
     relative = np.clip((aus - baseline) / scale, 0.0, None)
     return np.quantile(relative @ matrix.T, summary, axis=0)

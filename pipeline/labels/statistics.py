@@ -22,6 +22,7 @@ def energy_variation(rms_db: np.ndarray, voiced: np.ndarray, *, statistic: str =
     1.0
     >>> energy_variation(np.array([0.0, 2.0, -99.0, 2.0]), np.array([1, 1, 0, 1], bool), statistic="mean_abs_change")
     2.0
+
     """
     if statistic == "std":
         return float(np.std(rms_db[voiced], dtype=np.float64)) if voiced.any() else float("nan")
@@ -39,7 +40,13 @@ class Activation(NamedTuple):
 
 
 def facial_activation(
-    landmarks: np.ndarray, time: np.ndarray, valid: np.ndarray, *, smooth: float, max_step: float, max_jump: float
+    landmarks: np.ndarray,
+    time: np.ndarray,
+    valid: np.ndarray,
+    *,
+    smooth: float,
+    max_step: float,
+    max_jump: float,
 ) -> Activation:
     """Return how much the aligned face moves (task T2; path length over time, ours).
 
@@ -53,6 +60,7 @@ def facial_activation(
 
     Returns:
         NaN in all three places when no step counts.
+
     """
     if len(time) < 2:
         return Activation(*[float("nan")] * 3)

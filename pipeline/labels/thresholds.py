@@ -26,7 +26,11 @@ def fit(rows: pd.DataFrame, statistic: str, config: Threshold) -> dict[str, list
     ``min_segments`` values are left out, and their rows use the next wider group.
     """
     train = rows[(rows["split"] == "train") & rows[statistic].notna()]
-    scopes = {"speaker": ["speaker", "corpus", "global"], "corpus": ["corpus", "global"], "global": ["global"]}
+    scopes = {
+        "speaker": ["speaker", "corpus", "global"],
+        "corpus": ["corpus", "global"],
+        "global": ["global"],
+    }
     fitted: dict[str, list[float]] = {}
     for scope in scopes[config.scope]:
         for name, values in train.groupby(group_of(train, scope))[statistic]:
@@ -42,7 +46,11 @@ def apply(rows: pd.DataFrame, statistic: str, fitted: Mapping[str, list[float]],
     >>> apply(rows, "x", fit(rows, "x", Threshold(min_segments=1)), "corpus").tolist()
     ['low', 'low', 'high', None]
     """
-    wider = {"speaker": ["speaker", "corpus", "global"], "corpus": ["corpus", "global"], "global": ["global"]}[scope]
+    wider = {
+        "speaker": ["speaker", "corpus", "global"],
+        "corpus": ["corpus", "global"],
+        "global": ["global"],
+    }[scope]
     names = pd.concat([group_of(rows, s) for s in wider], axis=1)
 
     def label(index: object) -> str | None:

@@ -15,8 +15,14 @@ from pipeline.engine import Item, RunConfig, check_failures, compute
 from pipeline.errors import InputError
 from tests.pipeline.extractors_for_tests import Double, DoubleConfig
 
-SCHEMA = pa.schema([("segment_id", pa.string()), ("status", pa.string()), ("reason", pa.string()),
-                    ("value", pa.list_(pa.float32()))])
+SCHEMA = pa.schema(
+    [
+        ("segment_id", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.list_(pa.float32())),
+    ]
+)
 
 
 def item(name, value=1, do="double", **more):
@@ -33,8 +39,12 @@ def table_bytes(folder: Path) -> dict[str, bytes]:
 
 def test_crash_hang_and_error_quarantine_one_item_each_and_the_rest_goes_on(tmp_path):
     items = [item(f"good-{i}", i) for i in range(6)]
-    items[2:2] = [item("crash", do="crash"), item("raise", do="raise"), item("no", do="quarantine"),
-                  item("hang", do="hang")]
+    items[2:2] = [
+        item("crash", do="crash"),
+        item("raise", do="raise"),
+        item("no", do="quarantine"),
+        item("hang", do="hang"),
+    ]
     results = compute("t", Double(DoubleConfig()), items, schema=SCHEMA, run=run_config(tmp_path, item_timeout=3))
     results.write(tmp_path / "out", metadata={})
     table = pd.read_parquet(tmp_path / "out").set_index("segment_id").sort_index()
@@ -57,7 +67,13 @@ def test_only_what_is_new_is_computed_and_config_is_part_of_the_key(tmp_path):
     log = tmp_path / "log"
     first = [item(f"i{n}", n, log=str(log)) for n in range(4)]
     compute("t", Double(DoubleConfig()), first, schema=SCHEMA, run=run_config(tmp_path))
-    compute("t", Double(DoubleConfig()), [*first, item("new", 9, log=str(log))], schema=SCHEMA, run=run_config(tmp_path))
+    compute(
+        "t",
+        Double(DoubleConfig()),
+        [*first, item("new", 9, log=str(log))],
+        schema=SCHEMA,
+        run=run_config(tmp_path),
+    )
     assert sorted(log.read_text().split()) == ["0", "1", "2", "3", "9"]
     compute("t", Double(DoubleConfig(factor=3)), first[:1], schema=SCHEMA, run=run_config(tmp_path))
     assert sorted(log.read_text().split()) == ["0", "0", "1", "2", "3", "9"]

@@ -1,0 +1,127 @@
+"""The stages on real media, good and bad, from manifest to shards."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import stages
+from pipeline.errors import InputError
+from pipeline.media import ffmpeg_exe
+from pipeline.params import Params
+from pipeline.pseudo_labels import run_pseudo_labels
+from pipeline.shards import run_shards
+from pipeline.store import read_metadata
+from pipeline.summary import run_summary
+
+FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
+
+
+def ffmpeg(*arguments):
+    subprocess.run([ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-y", *map(str, arguments)], check=True)
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    """A folder of real films and everything that goes wrong with films."""
+    root = tmp_path_factory.mktemp("media")
+    source = FEAT_MEDIA / "single_face.mp4"
+    whole = source.read_bytes()
+    (root / "good.mp4").write_bytes(whole)
+    (root / "no_face.mp4").write_bytes((FEAT_MEDIA / "no_face.mp4").read_bytes())
+    (root / "empty.mp4").touch()
+    (root / "text.mp4").write_text("this is not a film\n" * 50)
+    (root / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (root / "pointer.mp4").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    ffmpeg("-i", source, "-vn", root / "audio_only.wav")
+    ffmpeg("-i", source, "-an", "-c:v", "copy", root / "video_only.mp4")
+    ffmpeg("-i", source, "-t", "0.2", root / "short.mp4")
+    (root.parent / "outside.mp4").write_bytes(whole)
+    return root
+
+
+def write_manifest(path, names, **columns):
+    rows = [{"clip_id": name.split(".")[0], "corpus": "test", "path": name, "speaker": f"s{i % 3}"}
+            for i, name in enumerate(names)]
+    pd.DataFrame(rows).assign(**columns).to_csv(path, index=False)
+
+
+def make_params(root, manifest, labelled=None):
+    chosen = {"manifest": manifest, "root": root}
+    return Params.model_validate({
+        "sets": {"unlabelled": chosen, "labelled": chosen | ({"manifest": labelled} if labelled else {})},
+        "run": {"workers": 2, "max_failed_share": 1.0},
+    })
+
+
+BAD = ["missing.mp4", "empty.mp4", "text.mp4", "truncated.mp4", "pointer.mp4", "video_only.mp4", "short.mp4",
+       "../outside.mp4"]
+
+
+def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["good.mp4", "audio_only.wav", "no_face.mp4", *BAD]
+    write_manifest(tmp_path / "m.csv", names)
+    with (tmp_path / "m.csv").open("a") as handle:
+        handle.write("good,test,no_face.mp4,s1\n")  # a second clip of the same name
+    write_manifest(tmp_path / "l.csv", ["audio_only.wav"], emotion="anger", label_source="acted", fold="1")
+    params = make_params(media, tmp_path / "m.csv", tmp_path / "l.csv")
+    for name in ("unlabelled", "labelled"):
+        stages.run_segments(params, name)
+        stages.run_audio(params, name)
+        stages.run_acoustics(params, name)
+    stages.run_faces(params, "unlabelled")
+    run_pseudo_labels(params)
+    for name in ("unlabelled", "labelled"):
+        run_shards(params, name)
+    run_summary(params)
+
+    segments = pd.read_parquet("data/segments/unlabelled").set_index("segment_id")
+    assert len(segments) == len(names) + 1  # nothing vanishes
+    good = segments[segments["status"] == "ok"].index
+    assert set(good) == {"good#000", "audio_only#000", "no_face#000"}
+    reasons = segments[segments["status"] != "ok"].set_index("clip_id")["reason"]
+    for clip, word in {"missing": "not found|no such|missing|does not exist", "empty": "empty", "text": "not|cannot",
+                       "truncated": "truncated|cut off|incomplete|moov", "pointer": "git lfs pull",
+                       "video_only": "audio|sound", "short": "shorter|short", "outside": "outside"}.items():
+        matching = [reason for name, reason in reasons.items() if clip in name]
+        assert matching, clip
+        assert pd.Series(matching).str.contains(word, case=False, regex=True).all(), matching
+    assert reasons[[name for name in reasons.index if name.startswith("good")]].str.contains("duplicate|twice|already").all()
+
+    faces = pd.read_parquet("data/faces/unlabelled").set_index("segment_id")
+    assert faces["status"].to_dict() == {"good#000": "ok", "audio_only#000": "quarantined", "no_face#000": "quarantined"}
+    assert "video" in faces.loc["audio_only#000", "reason"]
+    assert "face" in faces.loc["no_face#000", "reason"]
+
+    labels = pd.read_parquet("data/pseudo_labels").set_index("segment_id")
+    assert labels.loc["good#000", ["t2_label", "t3_label"]].notna().all()
+    assert labels.loc["audio_only#000", ["t2_label", "t3_label"]].isna().all()
+    assert "video" in labels.loc["audio_only#000", "t2_reason"]
+    assert not any(isinstance(value, list) for value in labels.iloc[0])
+
+    shards = pd.read_parquet("data/shards/labelled")
+    width = len(read_metadata(Path("data/shards/labelled"))["feature_names"])
+    assert shards.loc[0, "emotion"] == "anger"
+    assert len(shards.loc[0, "features"]) == shards.loc[0, "n_frames"] * width
+
+
+def test_a_wrong_column_is_an_error_that_names_it(media, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_manifest(tmp_path / "m.csv", ["good.mp4"], speeker="x")
+    with pytest.raises(InputError, match="speeker"):
+        stages.run_segments(make_params(media, tmp_path / "m.csv"), "unlabelled")
+
+
+def test_split_keeps_speakers_whole_and_the_large_one_in_training():
+    rows = [{"status": "ok", "corpus": "c", "speaker": "big", "split": None} for _ in range(80)]
+    rows += [{"status": "ok", "corpus": "c", "speaker": f"s{i}", "split": ""} for i in range(20)]
+    stages.assign_split(rows, share=0.1)
+    split = pd.DataFrame(rows).groupby("speaker")["split"].agg(set)
+    assert all(len(found) == 1 for found in split)
+    assert split["big"] == {"train"}
+    assert sum(row["split"] == "dev" for row in rows) == 10

@@ -1,0 +1,53 @@
+"""The two halves share the Parquet contract and nothing else; and the pipeline's parts load lazily."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MEDIA_PACKAGES = {"av", "cv2", "dask", "distributed", "feat", "ffmpeg", "imageio_ffmpeg", "librosa", "mediapipe",
+                  "opensmile", "espeakng_loader"}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(("package", "foreign"), [("trainer", {"pipeline", *MEDIA_PACKAGES}), ("pipeline", {"trainer"})])
+def test_no_file_reaches_into_the_other_half(package, foreign):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert len(files) > 5
+    offenders = {str(path.relative_to(ROOT)): sorted(imported(path) & foreign) for path in files}
+    assert not {path: names for path, names in offenders.items() if names}
+
+
+def test_the_command_lines_answer_without_loading_anything_heavy():
+    heavy = sorted({*MEDIA_PACKAGES - {"dask"}, "torch", "sklearn"})
+    for module in ("pipeline.cli", "trainer.cli"):
+        code = f"import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+        assert run.stdout.strip() == "[]", module
+
+
+def test_no_machine_paths_or_index_hosts_in_tracked_files():
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    texts = {}
+    for name in listing.stdout.split():
+        path = ROOT / name
+        if path.is_file() and path.suffix in {".py", ".toml", ".txt", ".yaml", ".yml", ".md", ".csv", ".lock", ""}:
+            texts[name] = path.read_text(errors="ignore")
+    bad = ["/ro" + "ot/", "/wo" + "rk/", "/tm" + "p/", "files.pythonhosted" + ".org", "file:" + "//"]
+    assert not [(name, word) for name, text in texts.items() for word in bad if word in text]
