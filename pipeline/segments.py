@@ -37,7 +37,6 @@ class SegmentsConfig(Config):
     min_speech: float = Field(0.05, ge=0, description="s; shorter sounds between pauses are clicks")
     padding: float = Field(0.15, ge=0, description="s of a pause kept at either side of the speech")
     silence_db: float = Field(-70.0, description="dB re full scale; a clip that never exceeds it has no signal")
-    dev_share: float = Field(0.15, ge=0, lt=1, description="share of segments whose speakers become the dev split")
 
     @model_validator(mode="after")
     def _consistent(self) -> SegmentsConfig:
@@ -71,6 +70,7 @@ class SegmentsExtractor:
 
         Raises:
             Quarantined: no sound, no signal, too short, times outside the clip, or a file that cannot be read.
+
         """
         path, labelled = Path(item["media_path"]), bool(item.get("labelled"))
         info = probe(path)
@@ -185,6 +185,7 @@ def cut_at_pauses(rms_db: ArrayLike, hop: float, config: SegmentsConfig) -> list
         rms_db: level of each hop in dB, shape (n,).
         hop: s between readings.
         config: lengths and thresholds.
+
     """
     level = np.asarray(rms_db, dtype=np.float64)
     runs = speech_runs(level, hop, config)
