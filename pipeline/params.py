@@ -37,6 +37,12 @@ class Sets(Config):
     labelled: SetConfig
 
 
+class SplitConfig(Config):
+    """Section ``split``: how unlabelled clips whose manifest gives no split are parted, by speaker."""
+
+    dev_share: float = Field(0.15, ge=0, lt=1, description="share of segments whose speakers become the dev split")
+
+
 class ShardsConfig(Config):
     """Section ``shards``: what the trainer gets to see."""
 
@@ -50,6 +56,7 @@ class Params(Config):
     run: RunConfig = RunConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     segments: SegmentsConfig = SegmentsConfig()
+    split: SplitConfig = SplitConfig()
     audio: AudioConfig = AudioConfig()
     acoustics: AcousticsConfig = AcousticsConfig()
     faces: FacesConfig = FacesConfig()

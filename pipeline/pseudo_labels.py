@@ -18,7 +18,7 @@ from pipeline.labels.statistics import energy_variation, facial_activation
 from pipeline.params import Params
 from pipeline.progress import progress
 from pipeline.stages import DATA, table, usable_segments
-from pipeline.store import iter_rows, read_metadata, row_table, write_json, write_parts
+from pipeline.store import iter_rows, parts, read_metadata, row_table, write_json, write_parts
 
 FOLDER = DATA / "pseudo_labels"
 FITTED = DATA / "thresholds.json"
@@ -172,4 +172,4 @@ def _baselines(rows: pd.DataFrame, tracks: dict[str, np.ndarray], min_segments: 
 
 def read_labels(folder: Path = FOLDER) -> pd.DataFrame:
     """Return the pseudo-label table as people read it."""
-    return pd.read_parquet(folder)
+    return pd.read_parquet(parts(folder)[0].parent)

@@ -73,7 +73,7 @@ def run_segments(params: Params, name: str) -> None:
         for number, piece in enumerate(cut["segments"] or []):
             segments.append({**base, **piece, "segment_id": f"{clip_id}#{number:03d}"})
     if name == "unlabelled":
-        assign_split(segments, share=params.segments.dev_share)
+        assign_split(segments, share=params.split.dev_share)
     loaders = [(row["segment_id"], partial(row_table, row, schema), 512) for row in segments]
     write_parts(table("segments", name), loaders, schema=schema, metadata=describe("segments", extractor))
     results.failed |= unusable

@@ -23,6 +23,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.errors import InputError
+
 CONTRACT_VERSION = 1
 METADATA_KEY = b"avser"
 # One part holds a few hundred MB at most (compressed); at least this many parts, so that a small change
@@ -259,7 +261,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """Return what a table folder says of itself (contract version, stage, config, names, units).
 
     Raises:
-        FileNotFoundError: the folder holds no part.
+        InputError: the folder holds no part.
 
     """
     schema = pq.read_schema(parts(folder)[0])
@@ -270,7 +272,7 @@ def parts(folder: Path) -> list[Path]:
     """Return the Parquet parts of a table folder in order."""
     found = sorted(Path(folder).glob("part-*.parquet"))
     if not found:
-        raise FileNotFoundError(f"{folder} holds no part-*.parquet; run the stage that makes it (dvc repro)")
+        raise InputError(f"{folder} holds no part-*.parquet; run the stage that makes it (dvc repro)")
     return found
 
 

@@ -45,7 +45,7 @@ def media(tmp_path_factory):
 
 
 def write_manifest(path, names, **columns):
-    rows = [{"clip_id": name.split(".")[0], "corpus": "test", "path": name, "speaker": f"s{i % 3}"}
+    rows = [{"clip_id": Path(name).stem, "corpus": "test", "path": name, "speaker": f"s{i % 3}"}
             for i, name in enumerate(names)]
     pd.DataFrame(rows).assign(**columns).to_csv(path, index=False)
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import store
+from pipeline.errors import InputError
 
 SCHEMA = pa.schema([("segment_id", pa.string()), ("x", pa.list_(pa.float32())), ("n", pa.int32())])
 
@@ -68,5 +69,5 @@ def test_parts_take_every_row_once(names):
 
 
 def test_missing_folder_names_the_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="dvc repro"):
+    with pytest.raises(InputError, match="dvc repro"):
         store.parts(tmp_path)

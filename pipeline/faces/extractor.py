@@ -1,0 +1,129 @@
+"""One segment's video to one row of the faces table."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import Quarantined
+from pipeline.faces import aus as action_units
+from pipeline.faces import blendshapes, mesh, pyfeat
+from pipeline.faces.align import Aligned, align, quality
+from pipeline.faces.backends import BACKENDS, Backend, Track
+from pipeline.faces.config import FacesConfig
+from pipeline.faces.gaps import bridge, cuts, timeline
+from pipeline.faces.meshmodel import N_POINTS
+from pipeline.media import frames
+
+__all__ = ["FacesExtractor", "blendshapes", "mesh", "pyfeat"]  # importing a backend registers it
+
+_FILLED_QUALITY = 0.5  # an interpolated frame counts half of its neighbours
+
+
+class FacesExtractor:
+    """Find and follow a face, align it, grade every frame, read action units."""
+
+    modules: ClassVar[tuple[str, ...]] = (
+        "pipeline.media",
+        *(f"pipeline.faces.{name}" for name in (
+            "align", "aus", "backends", "blendshapes", "extractor", "gaps", "mesh", "meshmodel", "pyfeat", "texture",
+        )),
+    )  # fmt: skip
+    packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "py-feat", "scipy")
+
+    def __init__(self, config: FacesConfig) -> None:
+        self.config = config
+        self._kind = BACKENDS[config.backend]
+        self.packages = tuple(sorted({*FacesExtractor.packages, *self._kind.packages}))  # type: ignore[misc]
+        self._backend: Backend | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """Return names and units of the row's columns, and what identifies the backend's models."""
+        return {
+            "n_landmarks": N_POINTS,
+            "aus": list(action_units.AU_NAMES),
+            "au_reliability": action_units.reliability(self.config.backend),
+            "pose": ["pitch", "yaw", "roll"],
+            "backend": self.config.backend,
+            "models": self._get().metadata(),
+            "units": {
+                "time": "s from the segment's start",
+                "quality": "0 to 1",
+                "landmarks": "inter-ocular distances of the canonical face, (n_frames, 478, 3), x right, y up, z near",
+                "aus": "0 typical face, 1 strong movement (pipeline.faces.aus.level)",
+                "pose": "deg; up, to the subject's right, tilted to the subject's right are positive",
+                "interocular": "px of the decoded picture",
+            },
+        }
+
+    def _get(self) -> Backend:
+        if self._backend is None:
+            self._backend = self._kind(self.config)
+        return self._backend
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return the faces row of one segment.
+
+        Args:
+            item: ``media_path``, ``start``, ``end`` (s), ``segment_id``, ``has_video``.
+
+        Raises:
+            Quarantined: no video, or no usable face in it.
+
+        """
+        if not item.get("has_video", True):
+            raise Quarantined("no video stream")
+        config = self.config
+        start = float(item.get("start") or 0.0)
+        stream = frames(
+            item["media_path"], start=start, end=item.get("end"), max_fps=config.max_fps, max_height=config.max_height
+        )
+        track = self._get()(stream)
+        if not len(track.time):
+            raise Quarantined("no video frames in this stretch: the picture ends before it, or starts after it")
+        return {"segment_id": item.get("segment_id"), **_row(track, start, config)}
+
+
+def _row(track: Track, start: float, config: FacesConfig) -> dict[str, Any]:
+    found = np.isfinite(track.points[:, 0, 0])
+    _refuse_if_none(found, f"no face found in {len(found)} frames: it may be turned away, covered, dark or too small")
+    track, filled = bridge(track, max_gap=config.max_gap)
+    aligned = align(track.points)
+    grade = _grade(aligned, track, filled, config)
+    valid = grade >= config.min_quality
+    _refuse_if_none(
+        valid,
+        f"no face found in {len(found)} frames that is large, frontal and steady enough (best quality "
+        f"{grade.max():.2f}, needed {config.min_quality:g}; faces.min_quality, faces.min_interocular)",
+    )
+    cut = cuts(track.points, found | filled)
+    line = timeline(track.time, valid, cut, max_gap=config.max_gap)
+    readings = track.aus
+    if readings is None:
+        readings = action_units.level(aligned.landmarks, line, texture=track.texture, sigma=config.smooth)
+        if track.blendshapes is not None:
+            readings = blendshapes.refine(readings, track.blendshapes, line, sigma=config.smooth)
+    return {
+        "n_frames": len(track.time),
+        "time": track.time - start,
+        "valid": valid,
+        "quality": grade,
+        "landmarks": aligned.landmarks.ravel(),
+        "aus": np.asarray(readings, np.float32).ravel(),
+        "pose": aligned.pose.ravel(),
+        "interocular": aligned.interocular,
+    }
+
+
+def _grade(
+    aligned: Aligned, track: Track, filled: NDArray[np.bool_], config: FacesConfig
+) -> NDArray[np.float32]:
+    grade = quality(aligned, track.time, config)
+    return np.where(filled, _FILLED_QUALITY * grade, grade)
+
+
+def _refuse_if_none(usable: NDArray[np.bool_], reason: str) -> None:
+    if not usable.any():
+        raise Quarantined(reason)

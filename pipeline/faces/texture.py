@@ -1,0 +1,92 @@
+"""Grey-level cues that landmarks do not carry: shading and edges in a small upright picture of the face.
+
+The picture is 112 x 112 with the outer eye corners at a fixed place, so a region is a rectangle. Each reading is the
+mean of one channel over the region and its mirror image: ``grey`` (relative to the mean and spread of the inner
+face) or ``across`` (edges that run across the face, such as lid slits and folds, relative to all edges in the
+picture), so that light, contrast and sharpness cancel.
+
+Measured on the trial clips (see ``aus``): the nasolabial fold darkens and sharpens with AU10, AU12 and AU14, more
+consistently so than any landmark moves for AU10; the furrow and the skin round the eyes add to AU04, AU06, AU07.
+Forehead lines (AU01, AU02), nose wrinkles (AU09) and chin (AU15, AU17) added nothing at these picture sizes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.faces.meshmodel import OUTER_EYES
+
+SIZE = 112  # px, edge of the small picture
+EYE_DISTANCE = 48.0  # px between the outer eye corners in it
+EYE_HEIGHT = 40.0  # px from its top to the eyes
+_INNER_FACE = (slice(16, 88), slice(16, 96))  # rows, columns whose grey mean and spread are the unit of "grey"
+
+# name: channel, first and last row, first and last column (exclusive; of the picture's left half, mirrored too).
+REGIONS: dict[str, tuple[str, int, int, int, int]] = {
+    "furrow_across": ("across", 16, 36, 44, 56),  # between the brows
+    "eye_across": ("across", 32, 44, 24, 40),
+    "crow_across": ("across", 36, 52, 12, 24),  # outside the outer eye corner
+    "infraorbital_across": ("across", 48, 60, 24, 40),
+    "fold_grey": ("grey", 60, 76, 32, 44),  # nasolabial fold beside the nostril
+    "fold_across": ("across", 52, 68, 32, 48),
+    "cheek_grey": ("grey", 56, 76, 16, 28),
+    "cheek_across": ("across", 52, 68, 16, 32),
+    "corner_grey": ("grey", 72, 88, 28, 40),  # beside the corner of the mouth
+    "upper_lip_across": ("across", 60, 72, 44, 56),
+}
+
+
+def face_picture(image: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the face as a small upright grey picture (112, 112) uint8.
+
+    Args:
+        image: (height, width, 3) RGB.
+        points: (478, >=2) face points in pixels of it.
+
+    """
+    import cv2
+
+    right, left = points[OUTER_EYES[0], :2].astype(np.float64), points[OUTER_EYES[1], :2].astype(np.float64)
+    across = left - right
+    distance = max(float(np.hypot(*across)), 1.0)
+    # Half the diagonal of the small picture, in picture pixels: what a rotated crop can reach.
+    centre = (left + right) / 2 + (SIZE / 2 - EYE_HEIGHT) / EYE_DISTANCE * np.array([-across[1], across[0]])
+    reach = distance / EYE_DISTANCE * SIZE * 0.75
+    x0, y0 = np.maximum(np.floor(centre - reach), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(centre + reach) + 1, [image.shape[1], image.shape[0]]).astype(int)
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return np.zeros((SIZE, SIZE), np.uint8)
+    part = cv2.cvtColor(np.ascontiguousarray(image[y0:y1, x0:x1]), cv2.COLOR_RGB2GRAY)
+    shrink = int(distance // EYE_DISTANCE)
+    if shrink > 1:  # a large face is averaged down first, or its edges would alias
+        size = (max(1, part.shape[1] // shrink), max(1, part.shape[0] // shrink))
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    ratio = np.array([part.shape[1] / (x1 - x0), part.shape[0] / (y1 - y0)])
+    a, b = (right - [x0, y0]) * ratio, (left - [x0, y0]) * ratio
+    across = b - a
+    turn = EYE_DISTANCE / max(float(across @ across), 1e-6) * np.array([[across[0], across[1]], [-across[1], across[0]]])
+    shift = np.array([SIZE / 2, EYE_HEIGHT]) - turn @ ((a + b) / 2)
+    warped: NDArray[np.uint8] = cv2.warpAffine(
+        part, np.column_stack([turn, shift]), (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return warped
+
+
+def read_texture(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the readings of ``REGIONS``, in their order, of one small picture (float32)."""
+    import cv2
+
+    # Compression noise lives in single pixels, wrinkles do not.
+    smooth = cv2.GaussianBlur(picture.astype(np.float32), (5, 5), 0.7)
+    across = np.zeros_like(smooth)
+    across[1:-1] = np.abs(smooth[2:] - smooth[:-2])
+    edges = (float(across.mean()) + float(np.abs(smooth[:, 2:] - smooth[:, :-2]).mean())) / 2 + 1e-3
+    face = smooth[_INNER_FACE]
+    middle, spread = float(face.mean()), float(face.std()) + 1e-3
+    readings = []
+    for channel, top, bottom, left, right in REGIONS.values():
+        plane = smooth if channel == "grey" else across
+        value = (plane[top:bottom, left:right].mean() + plane[top:bottom, SIZE - right : SIZE - left].mean()) / 2
+        readings.append((value - middle) / spread if channel == "grey" else value / edges)
+    return np.array(readings, np.float32)

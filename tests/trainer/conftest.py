@@ -1,0 +1,128 @@
+"""Tiny generated shards: random, but learnable, so that a trained network must beat chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trainer.params import Params, parse_params
+
+N_FEATURES = 6
+FRAME_PERIOD = 0.05  # s; a chunk of one second is 20 frames
+EMOTIONS = ("anger", "neutral", "sadness")
+
+
+def write_part(path: Path, rows: list[dict[str, Any]], *, metadata: dict[str, Any] | None = None) -> None:
+    """Write rows as one part under the shard contract."""
+    content = {
+        "contract": 1,
+        "stage": "shards",
+        "feature_names": [f"f{number}" for number in range(N_FEATURES)],
+        "frame_period": FRAME_PERIOD,
+        "config": {"note": "generated"},
+    } | (metadata or {})
+    types = {"n_frames": pa.int32(), "features": pa.list_(pa.float32()), "t3_confidence": pa.float64()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in rows[0]])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({b"avser": json.dumps(content).encode()}), path)
+
+
+def labelled_rows(
+    corpus: str = "toy",
+    *,
+    speakers: Sequence[str] = ("a", "b", "c", "d", "e", "f"),
+    per_class: int = 4,
+    emotions: Sequence[str] = EMOTIONS,
+    signal: float = 1.2,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Utterances of 0.5 to 3 s whose class shifts two features; every speaker has a voice of their own."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for speaker in speakers:
+        voice = rng.normal(0, 0.3, N_FEATURES)
+        for number, emotion in enumerate(list(emotions) * per_class):
+            n_frames = int(rng.integers(10, 60))
+            frames = rng.normal(0, 1, (n_frames, N_FEATURES)) + voice
+            frames[:, list(emotions).index(emotion) % N_FEATURES] += signal
+            frames = frames * 50 + 1000  # raw features are not normalised
+            clip = f"{corpus}_{speaker}_{number:02d}"
+            rows.append(
+                {
+                    "segment_id": f"{clip}#000",
+                    "clip_id": clip,
+                    "corpus": corpus,
+                    "speaker": speaker,
+                    "split": None,
+                    "fold": None,
+                    "n_frames": n_frames,
+                    "features": frames.astype(np.float32).ravel().tolist(),
+                    "emotion": emotion,
+                    "label_source": "acted",
+                }
+            )
+    return rows
+
+
+def unlabelled_rows(
+    corpus: str = "talk", *, speakers: Sequence[str] = ("u", "v", "w", "x"), per_speaker: int = 12, seed: int = 1
+) -> list[dict[str, Any]]:
+    """Segments whose pseudo-labels follow features 0, 1 and 2; a tenth of the labels is missing."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for row in labelled_rows(corpus, speakers=speakers, per_class=per_speaker // 3, seed=seed):
+        frames = np.array(row["features"]).reshape(-1, N_FEATURES)
+        for feature in (1, 2):
+            frames[:, feature] += rng.choice([-60.0, 60.0])
+        means = frames.mean(axis=0)
+        labels = {
+            "t1_label": "high" if row["emotion"] == "anger" else "low",
+            "t2_label": "high" if means[1] > 1000 else "low",
+            "t3_label": "happiness" if means[2] > 1000 else "neutral",
+        }
+        missing = {name: None if rng.random() < 0.1 else label for name, label in labels.items()}
+        del row["emotion"], row["label_source"]
+        rows.append({**row, "features": frames.ravel().tolist(), **missing, "t3_confidence": 0.5})
+    return rows
+
+
+@pytest.fixture
+def make_shards(tmp_path: Path) -> Callable[..., Path]:
+    """Write rows into a shard folder of two parts and return it."""
+
+    def make(name: str, rows: list[dict[str, Any]], **metadata: Any) -> Path:
+        folder = tmp_path / "shards" / name
+        half = len(rows) // 2
+        for number, part in enumerate((rows[:half], rows[half:])):
+            if part:
+                write_part(folder / f"part-{number:03d}.parquet", part, metadata=metadata)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Params]:
+    """Parameters that train in a second; sections given by keyword are laid over them."""
+
+    def make(**sections: dict[str, Any]) -> Params:
+        schedule = {"epochs": 8, "patience": 8, "batch_size": 16, "lr": 0.01, "head_hidden": 8}
+        base: dict[str, dict[str, Any]] = {
+            "encoder": {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.1, "max_seconds": 3.0},
+            "pretrain": dict(schedule),
+            "finetune": {**schedule, "seeds": [0], "folds": 3},
+            "report": {"extra": []},
+        }
+        for name, section in sections.items():
+            base[name] = {**base.get(name, {}), **section}
+        return parse_params(base)
+
+    return make

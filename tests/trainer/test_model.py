@@ -1,0 +1,114 @@
+"""Encoders and aggregators: what is masked has no influence, and the shape contract."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from trainer.aggregators import AGGREGATORS
+from trainer.data import Batch
+from trainer.encoders import CHUNK_ENCODERS, MaskedBatchNorm
+from trainer.errors import InputError
+from trainer.model import Network, dead_units, effective_rank
+from trainer.params import EncoderParams
+
+
+def _batch(n: int = 5, count: int = 4, frames: int = 12, features: int = 3) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, count, frames, features, generator=generator)
+    chunk_mask = torch.ones(n, count, dtype=torch.bool)
+    chunk_mask[0, 1:] = False
+    chunk_mask[2:, 3] = False
+    frame_mask = chunk_mask[..., None].expand(n, count, frames).clone()
+    frame_mask[0, 0, 7:] = False  # a short utterance
+    return Batch(x * frame_mask[..., None], frame_mask, chunk_mask, {})
+
+
+def _network(chunk_encoder: str, aggregator: str) -> Network:
+    torch.manual_seed(1)
+    params = EncoderParams(
+        chunk_encoder=chunk_encoder, aggregator=aggregator, widths=(6, 6), kernel=3, hidden=7, dropout=0.0
+    )
+    return Network(3, params, classes={"one": 2, "two": 4}, head_hidden=5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("aggregator", list(AGGREGATORS))
+@pytest.mark.parametrize("chunk_encoder", list(CHUNK_ENCODERS))
+def test_padding_has_no_influence(chunk_encoder: str, aggregator: str, training: bool) -> None:
+    network = _network(chunk_encoder, aggregator).train(training)
+    batch = _batch()
+    noisy = torch.where(batch.frame_mask[..., None], batch.x, torch.full_like(batch.x, 1e3))
+    clean, dirty = network(batch), network(replace(batch, x=noisy))
+    for name in clean:
+        torch.testing.assert_close(clean[name], dirty[name])
+
+
+@pytest.mark.parametrize("aggregator", list(AGGREGATORS))
+def test_more_padded_chunks_change_nothing(aggregator: str) -> None:
+    network = _network("cnn", aggregator).eval()
+    batch = _batch()
+    more = Batch(
+        torch.cat([batch.x, torch.zeros_like(batch.x)], dim=1),
+        torch.cat([batch.frame_mask, torch.zeros_like(batch.frame_mask)], dim=1),
+        torch.cat([batch.chunk_mask, torch.zeros_like(batch.chunk_mask)], dim=1),
+        {},
+    )
+    torch.testing.assert_close(network.encode(batch), network.encode(more))
+
+
+@pytest.mark.parametrize("aggregator", list(AGGREGATORS))
+def test_order_of_chunks_does_not_matter(aggregator: str) -> None:
+    torch.manual_seed(0)
+    module = AGGREGATORS[aggregator](6)
+    h, mask = torch.randn(3, 5, 6), torch.tensor([[1, 1, 0, 1, 0]] * 3).bool()
+    order = torch.tensor([4, 2, 0, 1, 3])
+    torch.testing.assert_close(module(h, mask), module(h[:, order], mask[:, order]))
+
+
+def test_gated_is_the_printed_formula() -> None:
+    torch.manual_seed(0)
+    module = AGGREGATORS["gated"](4)
+    h = torch.randn(1, 3, 4)
+    gate = module.gate
+    expected = sum(torch.sigmoid(gate.weight[0] @ h[0, i] + gate.bias) * h[0, i] for i in range(2)) / 2
+    torch.testing.assert_close(module(h, torch.tensor([[True, True, False]]))[0], expected)
+
+
+def test_masked_batch_norm_equals_the_plain_one_on_real_frames() -> None:
+    torch.manual_seed(0)
+    masked, plain = MaskedBatchNorm(4), torch.nn.BatchNorm1d(4)
+    x, mask = torch.randn(6, 5, 4) * 3 + 2, torch.rand(6, 5) > 0.4
+    y = masked(x, mask)
+    torch.testing.assert_close(y[mask], plain(x[mask]))
+    torch.testing.assert_close(masked.running_var, plain.running_var)
+    assert (y[~mask] == 0).all()
+
+
+def test_a_single_real_chunk_can_be_trained_on() -> None:
+    network = _network("lstm", "mean").train()
+    batch = _batch(n=1)
+    loss = sum(score.sum() for score in network(batch).values())
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_encoder_output_is_not_rectified() -> None:
+    z = _network("cnn", "mean").eval().encode(_batch(n=40))
+    assert (z < 0).any()
+    assert dead_units(z) == 0
+
+
+def test_effective_rank_sees_a_collapse() -> None:
+    torch.manual_seed(0)
+    spread = torch.randn(200, 10)
+    collapsed = torch.randn(200, 1) @ torch.randn(1, 10)
+    assert effective_rank(spread) > 9
+    assert effective_rank(collapsed) == pytest.approx(1, abs=1e-3)
+
+
+def test_unknown_names_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="unknown aggregator 'median'; known: gated, mean"):
+        Network(3, EncoderParams(aggregator="median"), classes={"one": 2}, head_hidden=0)

@@ -1,0 +1,73 @@
+"""Dynamic chunking: any utterance becomes the same number of equally long chunks.
+
+Lin & Busso, Interspeech 2020 and IEEE T-AFFC 2021: nC chunks of w_c seconds, C = ceil(T_max / w_c); short
+utterances overlap more, long ones less (beyond T_max they leave gaps).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """``count`` = nC chunks of ``frames`` = m frames.
+
+    >>> Chunking.fit(chunk_seconds=1.0, max_seconds=11.0, chunks_per_second=1, frame_period=0.01)
+    Chunking(frames=100, count=11)
+    >>> Chunking(frames=4, count=3).starts(np.array([8, 9, 2])).tolist()
+    [[0, 2, 4], [0, 2, 5], [0, 0, 0]]
+    """
+
+    frames: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.count < 1:
+            raise ValueError(f"a chunking needs at least one chunk of one frame, not {self}")
+
+    @classmethod
+    def fit(cls, *, chunk_seconds: float, max_seconds: float, chunks_per_second: int, frame_period: float) -> Chunking:
+        """Chunk length and number for a corpus: m = w_c in frames, nC = n * ceil(T_max / w_c) [paper].
+
+        Seconds throughout; T_max is counted in frames, so that rounding never adds a chunk.
+        """
+        frames = max(1, round(chunk_seconds / frame_period))
+        longest = max(1, round(max_seconds / frame_period))
+        return cls(frames=frames, count=chunks_per_second * -(-longest // frames))
+
+    def starts(self, lengths: npt.ArrayLike) -> IntArray:
+        """First frame of every chunk: (B,) utterance lengths in frames to (B, nC).
+
+        Source: chunk i begins at i * delta, delta = floor((T - m) / (nC - 1)) [code]. That loses up to nC - 2 frames
+        at the end; moving the last chunk alone would lose them before it instead. Ours spreads the remainder: chunk
+        i begins at floor(i * (T - m) / (nC - 1)), which is i * delta wherever the division is exact, never more than
+        i frames later, ends exactly at T, and leaves no gap for any T <= nC * m. Input shorter than a chunk begins at
+        0 and is padded. Raises ValueError for a length below one frame.
+        """
+        lengths = np.asarray(lengths, dtype=np.int64)
+        if lengths.size and lengths.min() < 1:
+            raise ValueError("an utterance needs at least one frame")
+        room = np.maximum(lengths - self.frames, 0)[:, None]
+        if self.count == 1:
+            return room
+        return room * np.arange(self.count, dtype=np.int64) // (self.count - 1)
+
+    def masks(self, lengths: npt.ArrayLike, starts: IntArray) -> tuple[BoolArray, BoolArray]:
+        """Which frames and chunks are real: (B, nC, m) and (B, nC), True = real.
+
+        A frame is real if it lies inside the utterance. A chunk that begins where the one before it begins (input not
+        longer than a chunk by nC - 1 frames) is a copy: it is not real, so that it weighs nothing in batch
+        normalisation or aggregation and costs no computing. Its frames are not real either.
+        """
+        lengths = np.asarray(lengths, dtype=np.int64)
+        chunks = np.ones(starts.shape, dtype=bool)
+        chunks[:, 1:] = starts[:, 1:] > starts[:, :-1]
+        inside = starts[..., None] + np.arange(self.frames) < lengths[:, None, None]
+        return inside & chunks[..., None], chunks

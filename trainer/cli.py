@@ -1,0 +1,165 @@
+"""Command line: ``python -m trainer pretrain | finetune | report | predict``.
+
+torch, pandas and matplotlib are imported inside the commands: ``--help`` should not cost seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from trainer.errors import InputError
+from trainer.params import load_params
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+console = Console()
+
+ParamsOption = Annotated[Path, typer.Option("--params", help="Parameter file.")]
+CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished units; safe to delete.")]
+
+
+def _named_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Show an InputError as a message and leave with status 1."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except InputError as error:
+            Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+@app.command()
+@_named_errors
+def pretrain(
+    shards: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder.")] = Path("models/pretrain"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Train the encoder on the pseudo-labels of unlabelled talking faces."""
+    options = load_params(params)
+    from trainer.pretrain import pretrain as run
+
+    with _progress() as progress:
+        task = progress.add_task("pretrain: epochs", total=options.pretrain.epochs)
+        metrics = run(shards, out, options, cache=cache, on_epoch=lambda epoch: progress.update(task, completed=epoch))
+        progress.update(task, total=progress.tasks[task].completed)  # early stopping ends before the last epoch
+    side = metrics["held_out"]
+    table = Table(title=f"pretraining, {side['speakers']} held-out ({side['part']}) speakers")
+    for name in ("task", "UAR", "chance", "held-out labels"):
+        table.add_column(name)
+    for name, values in metrics["tasks"].items():
+        counts = ", ".join(f"{label} {count}" for label, count in values["held_out_labels"].items())
+        numbers = (f"{values[key]:.3f}" if key in values else "-" for key in ("uar", "chance"))
+        table.add_row(name, *numbers, counts)
+    console.print(table)
+    console.print(f"model: {out}")
+
+
+@app.command()
+@_named_errors
+def finetune(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    parent: Annotated[Path, typer.Option(help="Pretrained model folder.")] = Path("models/pretrain"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/finetune"),
+    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU. Changes no result.")] = 0,
+) -> None:
+    """Train and test on labelled speech: every mode on the same folds and seeds."""
+    options = load_params(params)
+    from trainer.finetune import finetune as run
+
+    if workers <= 0:
+        workers = max(1, len(os.sched_getaffinity(0)) // options.trainer.threads)
+    if options.trainer.device == "cuda":
+        workers = 1  # one accelerator: processes would only queue for it
+    with _progress() as progress:
+        task = progress.add_task("finetune: runs", total=None)
+        run(
+            shards,
+            parent,
+            out,
+            reports,
+            options,
+            cache=cache,
+            workers=workers,
+            on_start=lambda total, done: progress.update(task, total=total, completed=done),
+            on_unit=lambda name: progress.update(task, advance=1, description=f"finetune: {escape(name)}"),
+        )
+    console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
+
+
+@app.command()
+@_named_errors
+def report(
+    reports: Annotated[Path, typer.Option(help="Folder of the result tables; the report is written there.")] = Path(
+        "reports"
+    ),
+    parent: Annotated[Path, typer.Option(help="Pretrained model folder.")] = Path("models/pretrain"),
+    params: ParamsOption = Path("params.yaml"),
+    show: Annotated[bool, typer.Option("--show", help="Only print the report that is there.")] = False,
+) -> None:
+    """Write tables, tests, pictures and the page, and print the result."""
+    options = load_params(params)
+    from trainer.report import read_report, readable
+    from trainer.report import report as run
+    from trainer.results import paired_line
+
+    results, paired, banner = read_report(reports, parent) if show else run(reports, parent, options.report)
+    if banner:
+        console.print(f"[bold white on red] {escape(banner)} [/]")
+    rows = readable(results)
+    table = Table(title="speech only, held-out speakers: mean ± standard deviation")
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row.values()))
+    console.print(table)
+    for test in paired.to_dict("records"):
+        if test["measure"] in ("uar", "macro_f1"):
+            console.print(escape(paired_line({str(name): value for name, value in test.items()})), soft_wrap=True)
+    console.print(f"report: {reports / 'index.html'}")
+
+
+@app.command()
+@_named_errors
+def predict(
+    shards: Annotated[Path, typer.Argument(help="Shard folder.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="Model folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table: .parquet or .csv.")] = Path("predictions.parquet"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Predict every row of a shard folder with a trained model."""
+    runtime = load_params(params).trainer if params.is_file() else None
+    from trainer.predict import predict as run
+
+    table = run(shards, model, out, runtime=runtime, cache=cache)
+    console.print(f"{len(table)} predictions: {out}")

@@ -1,0 +1,101 @@
+"""Finished units to tables, and the model folders that are kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trainer.folder import Loaded, replace_file, replace_folder, write_json
+from trainer.params import FinetuneParams
+from trainer.protocol import speaker_keys, text
+from trainer.results import slug
+from trainer.shards import Shards
+from trainer.units import Unit
+
+
+def collect(
+    units: list[Unit],
+    finished: Path,
+    shards: Shards,
+    options: FinetuneParams,
+    parent: Loaded | None,
+    *,
+    out: Path,
+    reports: Path,
+) -> pd.DataFrame:
+    """Gather the ``finished`` folders of ``units`` into tables under ``reports`` and kept models under ``out``.
+
+    Writes finetune_runs (.parquet, .csv; one row a unit), predictions.parquet (one row per test utterance and unit) and
+    finetune_history.csv; returns the runs. Everything that an honest reader needs beside a number is in its row.
+    """
+    heard = set(parent.config["speakers"]) if parent is not None else set()
+    keys = speaker_keys(shards.rows, unknown_is_own=True)
+    sources = text(shards.rows, "label_source")
+    runs, predictions, histories = [], [], []
+    for unit in units:
+        folder = finished / unit.key
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        uses_parent = unit.mode != "scratch"
+        classes = metrics.pop("classes")
+        identity = {name: metrics.pop(name) for name in ("corpus", "mode", "fold", "seed")}
+        runs.append(
+            {
+                **identity,
+                "target": options.target,
+                "n_classes": len(classes),
+                "label_source": "+".join(sorted(set(sources[unit.test]) - {""})) or None,
+                "label_fraction": options.label_fraction,
+                "pretrain_tasks": "+".join(map(str, parent.config["tasks"])) if uses_parent and parent else None,
+                "transfer": options.transfer if uses_parent else None,
+                "normalisation": options.normalisation if uses_parent else "target",
+                "allow_pretrain_speakers": options.allow_pretrain_speakers,
+                "pretrain_speakers_in_test": len(heard & set(keys[unit.test])) if uses_parent else 0,
+                **metrics,
+            }
+        )
+        probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
+        best = probabilities.argmax(axis=1)
+        predictions.append(
+            pd.DataFrame(
+                {
+                    **identity,
+                    "segment_id": list(shards.rows["segment_id"].iloc[unit.test]),
+                    "speaker": text(shards.rows, "speaker")[unit.test],
+                    "target": list(shards.rows[options.target].iloc[unit.test]),
+                    "predicted": [classes[index] for index in best],
+                    "confidence": probabilities.max(axis=1),
+                }
+            ).join(pd.DataFrame(probabilities, columns=[f"p_{name}" for name in classes]))
+        )
+        histories.append(pd.read_csv(folder / "history.csv").assign(**identity))
+    table = pd.DataFrame(runs)
+    everything = pd.concat(predictions, ignore_index=True)
+    replace_file(reports / "finetune_runs.parquet", lambda path: table.to_parquet(path, index=False))
+    replace_file(reports / "finetune_runs.csv", lambda path: table.to_csv(path, index=False))
+    replace_file(reports / "predictions.parquet", lambda path: everything.to_parquet(path, index=False))
+    history = pd.concat(histories, ignore_index=True)
+    replace_file(reports / "finetune_history.csv", lambda path: history.to_csv(path, index=False))
+    replace_folder(out, lambda folder: _keep_models(folder, finished, units, table, keep=options.keep))
+    return table
+
+
+def _keep_models(folder: Path, finished: Path, units: list[Unit], table: pd.DataFrame, *, keep: str) -> None:
+    """Copy the chosen model folders and list them in index.json; row i of ``table`` belongs to unit i."""
+    if keep == "all":
+        chosen = units
+    elif keep == "best":  # by held-out training speakers, never by the test fold
+        best = table.groupby(["corpus", "mode"], sort=True)["dev_score"].idxmax()
+        chosen = [units[int(position)] for position in best]
+    else:
+        chosen = []
+    index = []
+    for unit in chosen:
+        place = Path(slug(unit.corpus)) / unit.mode / (unit.name if keep == "all" else "")
+        shutil.copytree(finished / unit.key, folder / place, ignore=shutil.ignore_patterns("*.npy"))
+        identity = {"corpus": unit.corpus, "mode": unit.mode, "fold": unit.fold, "seed": unit.seed}
+        index.append({"folder": place.as_posix(), **identity})
+    write_json(folder / "index.json", index)

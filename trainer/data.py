@@ -1,0 +1,161 @@
+"""From shard rows to training batches: normalisation, chunks, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from trainer.chunking import Chunking, IntArray
+from trainer.errors import InputError
+from trainer.shards import FloatArray, Shards
+
+MISSING = -1  # class index of a label that is not there
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """z-normalisation with fixed statistics, then clipping [code: +-3].
+
+    ``mean`` and ``std``: (F,) float32 in feature units; ``clip`` in standard deviations.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    clip: float
+
+    @classmethod
+    def fit(cls, shards: Shards, rows: npt.ArrayLike, *, clip: float) -> Normalisation:
+        """Statistics over all frames of ``rows`` (indices of TRAINING rows) and of no others.
+
+        Per-row means and squared deviations are merged (Chan, Golub & LeVeque 1979), which is exact and stable. A
+        constant feature gets standard deviation 1, so that it becomes 0 instead of infinite.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            raise InputError("no training rows to fit the normalisation on")
+        n = shards.lengths[rows][:, None].astype(np.float64)
+        mean = (n * shards.mean[rows]).sum(axis=0) / n.sum()
+        m2 = shards.m2[rows].sum(axis=0) + (n * np.square(shards.mean[rows] - mean)).sum(axis=0)
+        std = np.sqrt(m2 / n.sum())
+        std[std <= 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
+        return cls(mean.astype(np.float32), std.astype(np.float32), clip)
+
+    def apply(self, frames: FloatArray) -> FloatArray:
+        """Normalise (..., F) in place and return it."""
+        frames -= self.mean
+        frames /= self.std
+        return np.clip(frames, -self.clip, self.clip, out=frames)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers; float32 survives the way through JSON exactly."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist(), "clip": self.clip}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Normalisation:
+        """Inverse of `to_json`."""
+        return cls(np.array(raw["mean"], np.float32), np.array(raw["std"], np.float32), float(raw["clip"]))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B utterances: ``x`` (B, nC, m, F) float32, zero where padded; masks True = real; targets (B,) class index."""
+
+    x: Tensor
+    frame_mask: Tensor  # (B, nC, m) bool
+    chunk_mask: Tensor  # (B, nC) bool
+    targets: dict[str, Tensor]
+
+    def to(self, device: str) -> Batch:
+        """Move to a device."""
+        moved = {name: target.to(device) for name, target in self.targets.items()}
+        x, frame_mask, chunk_mask = (t.to(device) for t in (self.x, self.frame_mask, self.chunk_mask))
+        return replace(self, x=x, frame_mask=frame_mask, chunk_mask=chunk_mask, targets=moved)
+
+
+class ChunkDataset(Dataset[Batch]):
+    """Map-style data set of chosen shard rows; PyTorch's DataLoader fetches whole batches at once.
+
+    ``targets``: name to (len(rows),) class indices, `MISSING` where there is no label; may be empty (prediction).
+    Chunked sets below ``keep_bytes`` are made once and kept, since gathering them anew takes about as long as
+    training on them.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        rows: npt.ArrayLike,
+        *,
+        chunking: Chunking,
+        normalisation: Normalisation,
+        targets: Mapping[str, IntArray] | None = None,
+        keep_bytes: int = 1 << 29,
+    ) -> None:
+        self.shards = shards
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.chunking = chunking
+        self.normalisation = normalisation
+        self.targets = {name: np.asarray(value, dtype=np.int64) for name, value in (targets or {}).items()}
+        for name, value in self.targets.items():
+            if value.shape != self.rows.shape:
+                raise ValueError(f"{name}: {value.shape} labels for {self.rows.shape} rows")
+        size = 4 * len(self.rows) * chunking.count * chunking.frames * len(shards.feature_names)
+        everything = list(range(len(self.rows)))
+        self._kept = self._gather(everything) if 0 < size <= keep_bytes else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch of the utterances at ``indices`` (positions in ``rows``)."""
+        if self._kept is None:
+            return self._gather(indices)
+        pick = torch.as_tensor(indices)
+        kept = self._kept
+        targets = {name: target[pick] for name, target in kept.targets.items()}
+        return Batch(kept.x[pick], kept.frame_mask[pick], kept.chunk_mask[pick], targets)
+
+    def _gather(self, indices: Sequence[int]) -> Batch:
+        rows = self.rows[np.asarray(indices)]
+        lengths = self.shards.lengths[rows]
+        starts = self.chunking.starts(lengths)
+        frame_mask, chunk_mask = self.chunking.masks(lengths, starts)
+        frames = starts[..., None] + np.arange(self.chunking.frames)
+        frames = np.minimum(frames, lengths[:, None, None] - 1) + self.shards.offsets[rows][:, None, None]
+        x = self.normalisation.apply(np.asarray(self.shards.features[frames]))
+        x[~frame_mask] = 0.0
+        targets = {name: torch.from_numpy(value[np.asarray(indices)]) for name, value in self.targets.items()}
+        return Batch(torch.from_numpy(x), torch.from_numpy(frame_mask), torch.from_numpy(chunk_mask), targets)
+
+
+def class_indices(labels: Sequence[object], classes: Sequence[str]) -> IntArray:
+    """Labels as indices into ``classes``, `MISSING` for null and for labels that are not among them.
+
+    >>> class_indices(["low", None, "high"], ["high", "low"]).tolist()
+    [1, -1, 0]
+    """
+    table = {name: number for number, name in enumerate(classes)}
+    return np.array([table.get(label, MISSING) for label in labels], dtype=np.int64)  # type: ignore[call-overload]
+
+
+def label_names(labels: Sequence[object]) -> list[str]:
+    """Return the sorted distinct labels that are there.
+
+    >>> label_names(["low", None, "high", "low", float("nan")])
+    ['high', 'low']
+    """
+    return sorted({label for label in labels if isinstance(label, str) and label})
+
+
+def longest_seconds(shards: Shards, rows: npt.ArrayLike) -> float:
+    """T_max of the given rows, in seconds."""
+    return float(shards.lengths[np.asarray(rows, dtype=np.int64)].max() * shards.frame_period)

@@ -1,0 +1,106 @@
+"""The pictures: bars with every single run on them, confusion matrices, training curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+mpl.use("Agg")  # no display on a training machine
+from matplotlib import pyplot as plt
+
+from trainer.data import class_indices
+from trainer.metrics import confusion
+from trainer.results import TITLES
+
+COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
+WARNING = "#b00020"
+
+
+def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measure: str, note: str) -> None:
+    """Mean and standard deviation per corpus and mode, one dot a run (fold x seed), chance as a dashed line."""
+    corpora = list(dict.fromkeys(table["corpus"]))
+    figure, axes = plt.subplots(
+        1, len(corpora), figsize=(1.6 + 3.2 * len(corpora), 4.2), squeeze=False, sharey=True, layout="constrained"
+    )
+    for axis, corpus in zip(axes[0], corpora, strict=True):
+        rows = table[table["corpus"] == corpus]
+        for position, row in enumerate(rows.to_dict("records")):
+            mean, deviation = row[f"{measure}_mean"], row[f"{measure}_std"]
+            axis.bar(position, mean, yerr=deviation, capsize=5, width=0.65, color=COLOURS[row["mode"]], alpha=0.85)
+            values = runs[(runs["corpus"] == corpus) & (runs["mode"] == row["mode"])][measure].to_numpy()
+            offsets = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+            axis.scatter(position + offsets, values, s=12, color="black", alpha=0.55, zorder=3)
+            axis.annotate(f"{mean:.3f}", (position, 0.02), ha="center", color="white", fontweight="bold")
+        axis.axhline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance (UAR)")
+        axis.set_xticks(range(len(rows)), list(rows["mode"]))
+        axis.set_title(f"{corpus}\n{rows['folds'].iloc[0]} folds x {rows['seeds'].iloc[0]} seeds", fontsize=10)
+        axis.set_ylim(0, 1)
+    axes[0][0].set_ylabel(f"{TITLES[measure]} on held-out speakers")
+    axes[0][0].legend(loc="upper left", fontsize=8)
+    _save(figure, path, note)
+
+
+def confusion_figure(path: Path, predictions: pd.DataFrame, *, note: str) -> None:
+    """Confusion matrices over all test folds and seeds, rows = truth, in per cent of the row."""
+    corpora = sorted(set(predictions["corpus"]))
+    modes = [mode for mode in COLOURS if mode in set(predictions["mode"])]
+    figure, axes = plt.subplots(
+        len(corpora), len(modes), figsize=(4.6 * len(modes), 4.4 * len(corpora)), squeeze=False, layout="constrained"
+    )
+    for row, corpus in enumerate(corpora):
+        classes = sorted(set(predictions[predictions["corpus"] == corpus]["target"]))
+        for column, mode in enumerate(modes):
+            axis = axes[row][column]
+            group = predictions[(predictions["corpus"] == corpus) & (predictions["mode"] == mode)]
+            if group.empty:
+                axis.axis("off")
+                continue
+            truth, told = (class_indices(list(group[name]), classes) for name in ("target", "predicted"))
+            counts = confusion(truth, told, len(classes))
+            share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+            for (i, j), value in np.ndenumerate(share):
+                colour = "white" if value > 55 else "black"
+                axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
+            axis.set_yticks(range(len(classes)), classes, fontsize=8)
+            axis.set_title(f"{corpus}, {mode}: % of each true class", fontsize=10)
+            axis.set_xlabel("predicted")
+            axis.set_ylabel("actual")
+    _save(figure, path, note)
+
+
+def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | None, *, note: str) -> None:
+    """UAR on held-out speakers over the epochs: pretraining per task, fine-tuning per mode (mean of the runs)."""
+    corpora = sorted(set(history["corpus"]))
+    panels = len(corpora) + (pretrain is not None)
+    figure, axes = plt.subplots(1, panels, figsize=(1 + 3.8 * panels, 3.4), squeeze=False, layout="constrained")
+    remaining = list(axes[0])
+    if pretrain is not None:
+        axis = remaining.pop(0)
+        for column in pretrain.columns:
+            if column.endswith("_uar") and column != "dev_uar":
+                axis.plot(pretrain["epoch"], pretrain[column], label=column[4:-4].replace("_", " "))
+        axis.set_title("pretraining", fontsize=10)
+    for axis, corpus in zip(remaining, corpora, strict=True):
+        for mode in COLOURS:
+            group = history[(history["corpus"] == corpus) & (history["mode"] == mode)]
+            if len(group):
+                mean = group.groupby("epoch")["dev_uar"].mean()
+                axis.plot(mean.index, mean, color=COLOURS[mode], label=mode)
+        axis.set_title(f"fine-tuning on {corpus}", fontsize=10)
+    for axis in axes[0]:
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("UAR, early-stopping speakers")
+        axis.legend(fontsize=8)
+    _save(figure, path, note)
+
+
+def _save(figure: plt.Figure, path: Path, note: str) -> None:
+    if note:
+        figure.suptitle(note, color=WARNING, fontweight="bold", fontsize=10)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

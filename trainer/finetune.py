@@ -1,0 +1,183 @@
+"""Fine-tuning: the same folds and seeds from scratch, from the pretrained encoder, and (optionally) frozen."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trainer.collect import collect
+from trainer.data import Normalisation, class_indices
+from trainer.folder import ModelSpec, load_model, save_model
+from trainer.loop import fit, make_deterministic, measure, run_network
+from trainer.losses import CrossEntropy, SummedLoss, balanced_weights
+from trainer.params import Params
+from trainer.pretrain import chunking_for
+from trainer.shards import Shards, open_shards
+from trainer.units import Unit, check_parent, plan
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all units of a run share; small enough to send to worker processes."""
+
+    shards: Shards
+    params: Params
+    parent: Path | None
+    units: Path  # folder of finished units
+
+
+def finetune(
+    shards_folder: str | Path,
+    parent: str | Path,
+    out: str | Path,
+    reports: str | Path,
+    params: Params,
+    *,
+    cache: str | Path = ".cache/trainer",
+    workers: int = 1,
+    on_start: Callable[[int, int], None] | None = None,
+    on_unit: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Run every missing unit, then write models and tables; return the rows of ``finetune_runs``.
+
+    ``parent``: the pretrained model folder (not needed for mode scratch alone). Writes ``reports``/finetune_runs
+    (.parquet, .csv), predictions.parquet, finetune_history.csv and the kept model folders with an index.json under
+    ``out``. ``on_start(units, already done)`` and ``on_unit(name)`` report progress. Raises InputError for leaking
+    splits, pretraining speakers in a test fold, and a parent that does not fit.
+    """
+    shards = open_shards(shards_folder, cache=cache)
+    needs_parent = set(params.finetune.modes) != {"scratch"}
+    loaded = load_model(parent) if needs_parent else None
+    if loaded is not None:
+        check_parent(loaded, shards, params, Path(parent))
+    context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units")
+    units = plan(shards, params, loaded)
+    missing = [unit for unit in units if not (context.units / unit.key / "metrics.json").is_file()]
+    if on_start is not None:
+        on_start(len(units), len(units) - len(missing))
+    for unit in _run(context, missing, workers=workers):
+        if on_unit is not None:
+            on_unit(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}")
+    return collect(units, context.units, shards, params.finetune, loaded, out=Path(out), reports=Path(reports))
+
+
+def train_unit(context: Context, unit: Unit) -> None:
+    """Train and test one unit; its folder under ``context.units`` appears only when it is complete."""
+    shards, params = context.shards, context.params
+    options, runtime = params.finetune, params.trainer
+    parent = load_model(context.parent) if unit.mode != "scratch" and context.parent is not None else None
+    spec = ModelSpec(
+        kind="finetune",
+        encoder=params.encoder,
+        head_hidden=options.head_hidden,
+        classes={options.target: list(unit.classes)},
+        feature_names=shards.feature_names,
+        frame_period=shards.frame_period,
+        chunking=chunking_for(shards, unit.train, params.encoder),
+        normalisation=parent.spec.normalisation
+        if parent is not None and options.normalisation == "parent"
+        else Normalisation.fit(shards, unit.train, clip=params.encoder.clip),
+    )
+    labels = class_indices(list(shards.rows[options.target]), unit.classes)
+    train, dev, test = (
+        spec.dataset(shards, rows, {options.target: labels[rows]}) for rows in (unit.train, unit.dev, unit.test)
+    )
+    make_deterministic(runtime, seed=unit.seed)
+    network = spec.build()
+    if parent is not None:
+        source = parent.network.encoder if options.transfer == "all" else parent.network.encoder.chunk_encoder
+        goal = network.encoder if options.transfer == "all" else network.encoder.chunk_encoder
+        goal.load_state_dict(source.state_dict())
+    balance = balanced_weights(train.targets[options.target], len(unit.classes))
+    fitted = fit(
+        network,
+        train,
+        dev,
+        loss=SummedLoss({options.target: CrossEntropy(balance, options.label_smoothing)}, {options.target: 1.0}),
+        schedule=options,
+        seed=unit.seed,
+        device=runtime.device,
+        freeze_encoder=unit.mode == "frozen",
+    )
+    outputs = run_network(network, test, batch_size=256, device=runtime.device)
+    metrics = {
+        **{name: getattr(unit, name) for name in ("corpus", "mode", "fold", "seed")},
+        "classes": list(unit.classes),
+        "n_train": len(train),
+        "n_dev": len(dev),
+        "n_test": len(test),
+        **measure(outputs, test)[options.target],
+        "dev_score": fitted.best_score,
+        "best_epoch": fitted.best_epoch,
+        "epochs": len(fitted.history),
+    }
+    provenance = {
+        "corpus": unit.corpus,
+        "mode": unit.mode,
+        "fold": unit.fold,
+        "seed": unit.seed,
+        "data": {"shards": shards.fingerprint},
+        "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
+        "parent": None
+        if parent is None
+        else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},
+    }
+    probabilities = outputs.probabilities(options.target)
+    save_model(
+        context.units / unit.key,
+        network,
+        spec=spec,
+        provenance=provenance,
+        metrics=metrics,
+        history=fitted.history,
+        extra=lambda folder: np.save(folder / "probabilities.npy", probabilities),
+    )
+
+
+def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]:
+    """Train units, one process each at a time; yields them as they finish."""
+    if workers <= 1 or len(units) <= 1:
+        for unit in units:
+            train_unit(context, unit)
+            yield unit
+        return
+    # spawn: forking a process that already runs torch threads can hang
+    spawn = multiprocessing.get_context("spawn")
+    count = min(workers, len(units))
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=_join_pool, initargs=(context,)) as pool:
+        futures = {pool.submit(_train_in_worker, unit): unit for unit in units}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_context_of_worker: Context | None = None
+
+
+def _join_pool(context: Context) -> None:
+    global _context_of_worker
+    _context_of_worker = context
+    parent = multiprocessing.parent_process()
+
+    def leave_with_parent() -> None:  # a killed run must not leave workers behind
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _train_in_worker(unit: Unit) -> None:
+    assert _context_of_worker is not None
+    train_unit(_context_of_worker, unit)

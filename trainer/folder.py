@@ -1,0 +1,198 @@
+"""The model folder: model.safetensors, config.json, metrics.json, history.csv. No pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from trainer.chunking import Chunking
+from trainer.data import ChunkDataset, Normalisation
+from trainer.errors import InputError
+from trainer.model import Network
+from trainer.params import EncoderParams
+from trainer.shards import Shards
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is needed beside the weights to run a network on new shards; ``config.json`` holds it."""
+
+    kind: str  # pretrain or finetune
+    encoder: EncoderParams
+    head_hidden: int
+    classes: dict[str, list[str]]  # target to label names, in the order of the scores
+    feature_names: tuple[str, ...]
+    frame_period: float  # s
+    chunking: Chunking
+    normalisation: Normalisation
+
+    def build(self) -> Network:
+        """Make a network with fresh weights, drawn from torch's global generator."""
+        counts = {name: len(labels) for name, labels in self.classes.items()}
+        return Network(len(self.feature_names), self.encoder, classes=counts, head_hidden=self.head_hidden)
+
+    def dataset(self, shards: Shards, rows: Any, targets: Any = None) -> ChunkDataset:
+        """Rows of ``shards`` as this network's input; raises InputError if the features are not the ones it knows."""
+        self.check(shards)
+        return ChunkDataset(shards, rows, chunking=self.chunking, normalisation=self.normalisation, targets=targets)
+
+    def check(self, shards: Shards) -> None:
+        """Raise InputError unless the shards hold the features and the frame period of training."""
+        if shards.feature_names != self.feature_names:
+            raise InputError(f"{shards.folder}: its features are not those the model was trained on")
+        if shards.frame_period != self.frame_period:
+            raise InputError(
+                f"{shards.folder}: frame period {shards.frame_period} s, the model knows {self.frame_period} s"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to ``config.json``."""
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "architecture": self.encoder.model_dump(mode="json"),
+            "head_hidden": self.head_hidden,
+            "labels": self.classes,
+            "feature_names": list(self.feature_names),
+            "frame_period": self.frame_period,
+            "chunking": {"frames": self.chunking.frames, "count": self.chunking.count},
+            "normalisation": self.normalisation.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> ModelSpec:
+        """Inverse of `to_json`; further keys are ignored."""
+        return cls(
+            kind=raw["kind"],
+            encoder=EncoderParams.model_validate(raw["architecture"]),
+            head_hidden=raw["head_hidden"],
+            classes=raw["labels"],
+            feature_names=tuple(raw["feature_names"]),
+            frame_period=raw["frame_period"],
+            chunking=Chunking(**raw["chunking"]),
+            normalisation=Normalisation.from_json(raw["normalisation"]),
+        )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model read back from its folder."""
+
+    spec: ModelSpec
+    network: Network
+    config: dict[str, Any]
+    fingerprint: str  # of weights and config
+
+
+def save_model(
+    folder: str | Path,
+    network: Network,
+    *,
+    spec: ModelSpec,
+    provenance: dict[str, Any],
+    metrics: dict[str, Any],
+    history: pd.DataFrame,
+    extra: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a model folder as a whole: a killed run leaves the old folder or the new one, never a mixture.
+
+    ``provenance``: parent model, data fingerprints, parameters and so on, added to ``config.json``. ``extra`` may write
+    further files into the folder before it appears.
+    """
+
+    def fill(work: Path) -> None:
+        weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(weights, work / "model.safetensors")
+        write_json(work / "config.json", {**spec.to_json(), **provenance, "packages": package_versions()})
+        write_json(work / "metrics.json", metrics)
+        history.to_csv(work / "history.csv", index=False)
+        if extra is not None:
+            extra(work)
+
+    replace_folder(Path(folder), fill)
+
+
+def load_model(folder: str | Path) -> Loaded:
+    """Read a model folder back.
+
+    Raises InputError for a missing or damaged folder and for weights that do not fit the described architecture.
+    """
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise InputError(f"{folder}: model format {config['format']}, this trainer reads {FORMAT}")
+        spec = ModelSpec.from_json(config)
+        network = spec.build()
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} is no model folder: {Path(error.filename or '').name} is missing") from None
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
+    network.eval()
+    return Loaded(spec, network, config, model_fingerprint(folder))
+
+
+def model_fingerprint(folder: Path) -> str:
+    """SHA-256 over weights and config."""
+    digest = hashlib.sha256()
+    for name in ("model.safetensors", "config.json"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that can change a number."""
+    return {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn", "torch")}
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write into a new folder beside ``folder``, then put it in its place by renaming."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        work.chmod(0o755)  # mkdtemp is private; a model folder is not
+        fill(work)
+        if folder.exists():
+            old = work.with_name(work.name + "-old")
+            folder.rename(old)
+            work.rename(folder)
+            shutil.rmtree(old)
+        else:
+            work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def replace_file(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` produce a temporary file beside ``path``, then rename it into place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    work = Path(name)
+    try:
+        write(work)
+        work.chmod(0o644)
+        work.replace(path)
+    finally:
+        work.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Readable JSON; refuses NaN, which is not JSON."""
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,149 @@
+"""The one training loop, used by pretraining and fine-tuning alike."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.utils.deterministic
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from trainer.data import MISSING, Batch, ChunkDataset
+from trainer.losses import SummedLoss
+from trainer.metrics import classification
+from trainer.model import Network
+from trainer.params import RuntimeParams, ScheduleParams
+
+
+def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:
+    """Fix everything that can make two runs on one machine differ: seeds, algorithms, number of threads."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is only reproducible with a fixed workspace
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it; filling costs a tenth of the time
+    torch.set_num_threads(runtime.threads)
+    torch.manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Scores and labels of a whole data set, in its row order, on the CPU."""
+
+    logits: dict[str, Tensor]
+    vectors: Tensor  # (N, H), the encoder's output
+
+    def probabilities(self, target: str) -> npt.NDArray[np.float32]:
+        """Class probabilities, (N, K)."""
+        return torch.softmax(self.logits[target], dim=1).numpy()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves beside the network's weights."""
+
+    history: pd.DataFrame  # one row an epoch
+    best_epoch: int
+    best_score: float  # monitored value on held-out speakers: mean UAR, or minus the loss
+
+
+def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
+    """Evaluate without gradients or dropout."""
+    network.eval()
+    logits: dict[str, list[Tensor]] = {name: [] for name in network.heads}
+    vectors: list[Tensor] = []
+    with torch.no_grad():
+        for batch in _batches(data, batch_size=batch_size):
+            z = network.encode(batch.to(device))
+            vectors.append(z.cpu())
+            for name, head in network.heads.items():
+                logits[name].append(head(z).cpu())
+    return Outputs({name: torch.cat(parts) for name, parts in logits.items()}, torch.cat(vectors))
+
+
+def measure(outputs: Outputs, data: ChunkDataset) -> dict[str, dict[str, float]]:
+    """Classification measures per target, over rows that have a label; targets without any are left out."""
+    result = {}
+    for name, truth in data.targets.items():
+        has = truth != MISSING
+        if has.any():
+            predicted = outputs.logits[name].argmax(dim=1).numpy()
+            result[name] = classification(truth[has], predicted[has])
+    return result
+
+
+def fit(
+    network: Network,
+    train: ChunkDataset,
+    dev: ChunkDataset,
+    *,
+    loss: SummedLoss,
+    schedule: ScheduleParams,
+    seed: int,
+    device: str = "cpu",
+    freeze_encoder: bool = False,
+    on_epoch: Callable[[int], None] | None = None,
+) -> Fitted:
+    """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
+
+    ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze_encoder``: only the
+    heads learn, and the encoder's batch statistics stay as they were. Same seed, same network, same data: bit for bit
+    the same result.
+    """
+    network.to(device)
+    network.encoder.requires_grad_(not freeze_encoder)
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=schedule.lr, weight_decay=schedule.weight_decay)
+    generator = torch.Generator().manual_seed(seed)
+    records: list[dict[str, float]] = []
+    best: tuple[float, float] = (-np.inf, -np.inf)
+    best_epoch, best_state = 0, copy.deepcopy(network.state_dict())
+    for epoch in range(1, schedule.epochs + 1):
+        network.train()
+        if freeze_encoder:
+            network.encoder.eval()
+        total = 0.0
+        for batch in _batches(train, batch_size=schedule.batch_size, generator=generator):
+            moved = batch.to(device)
+            value = loss(network(moved), moved.targets)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(learning, schedule.gradient_clip)
+            optimizer.step()
+            total += value.item() * len(batch.x)
+        outputs = run_network(network, dev, batch_size=256, device=device)
+        dev_targets = {name: torch.from_numpy(target) for name, target in dev.targets.items()}
+        dev_loss = float(loss(outputs.logits, dev_targets))
+        measures = measure(outputs, dev)
+        uar = float(np.mean([value["uar"] for value in measures.values()])) if measures else 0.0
+        per_target = {f"dev_{name}_uar": value["uar"] for name, value in measures.items()}
+        records.append(
+            {"epoch": epoch, "train_loss": total / len(train), "dev_loss": dev_loss, "dev_uar": uar, **per_target}
+        )
+        score = (uar, -dev_loss) if schedule.monitor == "uar" else (-dev_loss, uar)
+        if score > best:
+            best, best_epoch, best_state = score, epoch, copy.deepcopy(network.state_dict())
+        if on_epoch is not None:
+            on_epoch(epoch)
+        if epoch - best_epoch >= schedule.patience:
+            break
+    network.load_state_dict(best_state)
+    return Fitted(pd.DataFrame(records), best_epoch, best[0])
+
+
+def _batches(data: ChunkDataset, *, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    """Batches in row order, or shuffled by ``generator``; the data set collates, hence the identity."""
+    return iter(
+        DataLoader(
+            data,
+            batch_size=batch_size,
+            shuffle=generator is not None,
+            generator=generator,
+            collate_fn=lambda batch: batch,
+        )
+    )

@@ -1,0 +1,188 @@
+"""The trainer's sections of ``params.yaml``: every number, its unit, its source.
+
+Sources: [paper] and [code] as named per field (Goncalves & Busso 2022 for the tasks; Lin & Busso 2020/2021
+and their released code for chunking and encoders); [ours] where the sources are silent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from trainer.errors import InputError
+
+PIPELINE_SECTIONS = frozenset(
+    {"sets", "run", "synthetic", "segments", "split", "audio", "acoustics", "faces", "labels", "shards"}
+)
+
+
+class Section(BaseModel):
+    """A frozen, strict section: an unknown key is refused, so that a typo never means "the default"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class RuntimeParams(Section):
+    """Section ``trainer``: what fixes the arithmetic. Part of every result's identity."""
+
+    threads: int = Field(default=1, ge=1)  # CPU threads of one training; fixed, as sums depend on it [ours]
+    device: Literal["cpu", "cuda"] = "cpu"  # cpu and cuda give slightly different numbers [ours]
+
+
+class EncoderParams(Section):
+    """Section ``encoder``: chunking, chunk encoder and aggregation."""
+
+    chunk_seconds: float = Field(default=1.0, gt=0)  # s, w_c [paper: Lin & Busso]
+    max_seconds: float | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
+    chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
+    clip: float = Field(default=3.0, gt=0)  # standard deviations, after z-normalisation [code]
+    chunk_encoder: str = "cnn"  # cnn or lstm
+    widths: tuple[int, ...] = Field(default=(64, 64, 64), min_length=1)  # cnn: channels per layer [ours; code 128..32]
+    kernel: int = Field(default=5, ge=1)  # cnn: frames [ours]
+    stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]: the 10 ms hop is finer than needed
+    lstm_layers: int = Field(default=2, ge=1)  # lstm [code]
+    hidden: int = Field(default=130, ge=1)  # size of a chunk vector and of the encoder's output [code]
+    aggregator: str = "gated"  # gated or mean [code]
+    dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("must be odd, so that a frame stays in the middle of its window")
+        return kernel
+
+    @field_validator("max_seconds")
+    @classmethod
+    def _positive(cls, seconds: float | str) -> float | str:
+        if not isinstance(seconds, str) and seconds <= 0:
+            raise ValueError("must be greater than 0 or 'auto'")
+        return seconds
+
+
+class ScheduleParams(Section):
+    """How long and how fast a network is trained; shared by pretraining and fine-tuning."""
+
+    epochs: int = Field(default=40, ge=1)  # at most
+    patience: int = Field(default=10, ge=1)  # epochs without a better value on held-out speakers [ours]
+    monitor: Literal["loss", "uar"] = "uar"  # what "better" means; a tie in uar is broken by the loss [ours]
+    batch_size: int = Field(default=32, ge=1)  # utterances [ours; code 128 on 100 times the data]
+    lr: float = Field(default=1e-3, gt=0)  # AdamW [ours; code 1e-4 on 100 times the data]
+    weight_decay: float = Field(default=1e-3, ge=0)  # AdamW [ours]
+    gradient_clip: float = Field(default=5.0, gt=0)  # norm [ours]
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    head_hidden: int = Field(default=64, ge=0)  # units of the head's hidden layer; 0 = a linear head [ours]
+
+
+class PretrainParams(ScheduleParams):
+    """Section ``pretrain``: tasks 1 energy variation, 2 facial activation, 3 emotion from action units."""
+
+    tasks: tuple[int, ...] = (1, 2, 3)  # any non-empty subset [paper]
+    task_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of tasks 1, 2, 3 in the summed loss [ours]
+    seed: int = Field(default=0, ge=0)
+    dev_share: float = Field(default=0.15, gt=0, lt=1)  # of segments, whole speakers; only without a dev split [ours]
+
+    @field_validator("tasks")
+    @classmethod
+    def _subset(cls, tasks: tuple[int, ...]) -> tuple[int, ...]:
+        if not tasks or not set(tasks) <= {1, 2, 3} or len(set(tasks)) != len(tasks):
+            raise ValueError("must be a non-empty subset of [1, 2, 3] without repeats")
+        return tuple(sorted(tasks))
+
+    @field_validator("task_weights")
+    @classmethod
+    def _positive_weights(cls, weights: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(weights) <= 0:
+            raise ValueError("must be positive; leave a task out through 'tasks'")
+        return weights
+
+
+Mode = Literal["scratch", "pretrained", "frozen"]
+
+
+class FinetuneParams(ScheduleParams):
+    """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode."""
+
+    modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen = probe: only the head learns [paper]
+    seeds: tuple[int, ...] = (0, 1)
+    folds: int | Literal["auto", "loso"] = "auto"  # auto: fold column, else split column, else 5 by speaker
+    target: str = "emotion"  # label column of the shards
+    dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
+    label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
+    transfer: Literal["all", "conv"] = "all"  # conv: only the chunk encoder is carried over [ours]
+    normalisation: Literal["target", "parent"] = "target"  # whose training statistics a pretrained net gets
+    allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
+    keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
+
+    @model_validator(mode="after")
+    def _distinct(self) -> FinetuneParams:
+        for name in ("modes", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be non-empty and without repeats")
+        if isinstance(self.folds, int) and self.folds < 2:
+            raise ValueError("folds must be at least 2")
+        return self
+
+
+class ReportParams(Section):
+    """Section ``report``."""
+
+    measure: Literal["uar", "macro_f1", "macro_precision", "accuracy"] = "uar"  # of the bar chart
+    alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
+    extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist
+
+
+class Params(BaseModel):
+    """All sections of the trainer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trainer: RuntimeParams = RuntimeParams()
+    encoder: EncoderParams = EncoderParams()
+    pretrain: PretrainParams = PretrainParams()
+    finetune: FinetuneParams = FinetuneParams()
+    report: ReportParams = ReportParams()
+
+
+SECTIONS = frozenset(Params.model_fields)
+
+
+def parse_params(raw: dict[str, Any], *, source: str = "params.yaml") -> Params:
+    """Validate the trainer's sections of a parsed ``params.yaml``; the pipeline's are known and left alone.
+
+    Raises InputError naming section and key for an unknown or wrong value.
+
+    >>> parse_params({"pretrain": {"tasks": [3, 1]}}).pretrain.tasks
+    (1, 3)
+    """
+    own = {name: section for name, section in raw.items() if name not in PIPELINE_SECTIONS}
+    try:
+        return Params.model_validate({name: {} if body is None else body for name, body in own.items()})
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"])
+            message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+            lines.append(f"  {where or '(root)'}: {message}")
+        raise InputError(f"{source}:\n" + "\n".join(lines)) from None
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and validate ``params.yaml``.
+
+    Raises InputError if the file is missing, is not a YAML mapping, or holds unknown keys or wrong values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no parameter file {path}: run from the project's root or give --params")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} must be a mapping of sections")
+    return parse_params(raw, source=str(path))

@@ -1,0 +1,48 @@
+"""Prediction: a shard folder and a model folder to one row a segment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trainer.folder import load_model, replace_file
+from trainer.loop import make_deterministic, run_network
+from trainer.params import RuntimeParams
+from trainer.protocol import text
+from trainer.shards import open_shards
+
+
+def predict(
+    shards_folder: str | Path,
+    model: str | Path,
+    out: str | Path | None = None,
+    *,
+    runtime: RuntimeParams | None = None,
+    cache: str | Path = ".cache/trainer",
+) -> pd.DataFrame:
+    """Predict every row of a shard folder; write ``out`` (.parquet or .csv) if given.
+
+    Columns: segment_id, corpus, speaker, and for every target of the model the label, its confidence (0..1) and one
+    probability per class. Raises InputError if features or frame period are not those of training.
+    """
+    runtime = runtime or RuntimeParams()
+    make_deterministic(runtime, seed=0)
+    loaded = load_model(model)
+    shards = open_shards(shards_folder, cache=cache)
+    data = loaded.spec.dataset(shards, np.arange(len(shards.rows)))
+    outputs = run_network(loaded.network.to(runtime.device), data, batch_size=64, device=runtime.device)
+    columns: dict[str, object] = {name: text(shards.rows, name) for name in ("segment_id", "corpus", "speaker")}
+    for target, classes in loaded.spec.classes.items():
+        probabilities = outputs.probabilities(target)
+        columns[target] = [classes[index] for index in probabilities.argmax(axis=1)]
+        columns[f"{target}_confidence"] = probabilities.max(axis=1)
+        columns |= {f"{target}_p_{name}": probabilities[:, index] for index, name in enumerate(classes)}
+    table = pd.DataFrame(columns)
+    if out is not None:
+        is_csv = Path(out).suffix == ".csv"
+        replace_file(
+            out, lambda path: table.to_csv(path, index=False) if is_csv else table.to_parquet(path, index=False)
+        )
+    return table

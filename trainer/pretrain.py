@@ -1,0 +1,171 @@
+"""Pretraining: an encoder learns from unlabelled talking-face video what the face says about the voice.
+
+Goncalves & Busso, Interspeech 2022: speech in, three pretext labels out (energy variation, facial activation,
+emotion from action units), any non-empty subset of them; the losses are added. The head of a task is a small
+projection that fine-tuning throws away [ours].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.chunking import Chunking, IntArray
+from trainer.data import MISSING, Normalisation, class_indices, label_names, longest_seconds
+from trainer.errors import InputError
+from trainer.folder import ModelSpec, save_model
+from trainer.loop import fit, make_deterministic, measure, run_network
+from trainer.losses import CrossEntropy, SummedLoss, balanced_weights
+from trainer.model import dead_units, effective_rank
+from trainer.params import EncoderParams, Params
+from trainer.protocol import assert_disjoint, hold_out_speakers, speaker_keys, text
+from trainer.shards import Shards, open_shards
+
+TASKS = {
+    1: ("energy_variation", "t1_label"),
+    2: ("facial_activation", "t2_label"),
+    3: ("au_emotion", "t3_label"),
+}
+
+
+def chunking_for(shards: Shards, rows: IntArray, encoder: EncoderParams) -> Chunking:
+    """Fit the chunking of a corpus; ``max_seconds: auto`` is the longest of ``rows`` (training rows)."""
+    longest = longest_seconds(shards, rows) if encoder.max_seconds == "auto" else float(encoder.max_seconds)
+    return Chunking.fit(
+        chunk_seconds=encoder.chunk_seconds,
+        max_seconds=longest,
+        chunks_per_second=encoder.chunks_per_second,
+        frame_period=shards.frame_period,
+    )
+
+
+def pretrain(
+    shards_folder: str | Path,
+    out: str | Path,
+    params: Params,
+    *,
+    cache: str | Path = ".cache/trainer",
+    on_epoch: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Pretrain on a shard folder, write the model folder ``out``, return its metrics.
+
+    The metrics hold, per task, measures on held-out speakers beside chance and the label counts; and the encoder's
+    effective rank and share of dead units, before and after. Raises InputError for a task without two classes and for
+    speakers on two sides of a given split.
+    """
+    options = params.pretrain
+    shards = open_shards(shards_folder, cache=cache)
+    classes: dict[str, list[str]] = {}
+    targets: dict[str, IntArray] = {}
+    for number in options.tasks:
+        name, column = TASKS[number]
+        labels = list(shards.rows[column]) if column in shards.rows else []
+        classes[name] = label_names(labels)
+        if len(classes[name]) < 2:
+            raise InputError(
+                f"task {number} ({name}): column {column} of {shards.folder} has {len(classes[name])} class(es), "
+                f"two are needed; see the reasons in the pseudo-label table, or leave {number} out of pretrain.tasks"
+            )
+        targets[name] = class_indices(labels, classes[name])
+    labelled = np.flatnonzero(np.any([target != MISSING for target in targets.values()], axis=0))
+    train, dev, held_out, side, speakers = _split(shards, labelled, params)
+
+    spec = ModelSpec(
+        kind="pretrain",
+        encoder=params.encoder,
+        head_hidden=options.head_hidden,
+        classes=classes,
+        feature_names=shards.feature_names,
+        frame_period=shards.frame_period,
+        chunking=chunking_for(shards, train, params.encoder),
+        normalisation=Normalisation.fit(shards, train, clip=params.encoder.clip),
+    )
+    parts, weights = {}, {}
+    for number in options.tasks:
+        name = TASKS[number][0]
+        balance = balanced_weights(targets[name][train], len(classes[name]))
+        parts[name] = CrossEntropy(balance, options.label_smoothing)
+        weights[name] = options.task_weights[number - 1]
+
+    make_deterministic(params.trainer, seed=options.seed)
+    network = spec.build().to(params.trainer.device)
+    test_data = spec.dataset(shards, held_out, _take(targets, held_out))
+    before = run_network(network, test_data, batch_size=256, device=params.trainer.device)
+    fitted = fit(
+        network,
+        spec.dataset(shards, train, _take(targets, train)),
+        spec.dataset(shards, dev, _take(targets, dev)),
+        loss=SummedLoss(parts, weights),
+        schedule=options,
+        seed=options.seed,
+        device=params.trainer.device,
+        on_epoch=on_epoch,
+    )
+    after = run_network(network, test_data, batch_size=256, device=params.trainer.device)
+    measures = measure(after, test_data)
+    metrics = {
+        "tasks": {
+            name: {
+                **measures.get(name, {}),
+                "train_labels": _counts(target[train], classes[name]),
+                "held_out_labels": _counts(target[held_out], classes[name]),
+            }
+            for name, target in targets.items()
+        },
+        "held_out": {"part": side, "rows": len(held_out), "speakers": len(set(speakers[held_out]))},
+        "train": {"rows": len(train), "speakers": len(set(speakers[train]))},
+        "best_epoch": fitted.best_epoch,
+        "encoder": {
+            "effective_rank_before": effective_rank(before.vectors),
+            "effective_rank": effective_rank(after.vectors),
+            "dead_units": dead_units(after.vectors),
+            "units": params.encoder.hidden,
+        },
+    }
+    provenance = {
+        "tasks": list(options.tasks),
+        "corpora": sorted(set(text(shards.rows, "corpus"))),
+        "speakers": sorted(set(speakers[np.concatenate([train, dev])])),
+        "data": {"shards": shards.fingerprint},
+        # what the pipeline says about its labels (thresholds, settings) travels with the model
+        "shards_metadata": {key: value for key, value in shards.metadata.items() if key != "feature_names"},
+        "params": params.model_dump(mode="json", include={"trainer", "encoder", "pretrain"}),
+        "parent": None,
+    }
+    save_model(out, network, spec=spec, provenance=provenance, metrics=metrics, history=fitted.history)
+    return metrics
+
+
+def _split(shards: Shards, labelled: IntArray, params: Params) -> tuple[IntArray, IntArray, IntArray, str, np.ndarray]:
+    """Training, early-stopping and measuring rows among ``labelled``; the latter's name; speaker keys of all rows.
+
+    Given dev and test rows are used; without dev rows, whole training speakers are held out; without test rows the
+    measures are taken on the dev speakers (who also chose the epoch, and the metrics say "dev").
+    """
+    speakers = speaker_keys(shards.rows, unknown_is_own=True)
+    split = text(shards.rows, "split")[labelled]
+    test = labelled[split == "test"]
+    dev = labelled[split == "dev"]
+    train = labelled[(split != "test") & (split != "dev")]
+    if not len(train):
+        raise InputError(f"{shards.folder}: no training rows with a label of tasks {list(params.pretrain.tasks)}")
+    if not len(dev):
+        rng = np.random.default_rng(params.pretrain.seed)
+        rows = shards.rows.iloc[train]
+        kept, held = hold_out_speakers(rows, speakers[train], share=params.pretrain.dev_share, rng=rng)
+        train, dev = train[kept], train[held]
+    assert_disjoint({"train": speakers[train], "dev": speakers[dev], "test": speakers[test]})
+    held_out, side = (test, "test") if len(test) else (dev, "dev")
+    return train, dev, held_out, side, speakers
+
+
+def _take(targets: dict[str, IntArray], rows: IntArray) -> dict[str, IntArray]:
+    return {name: target[rows] for name, target in targets.items()}
+
+
+def _counts(indices: IntArray, classes: list[str]) -> dict[str, int]:
+    counts = {name: int((indices == number).sum()) for number, name in enumerate(classes)}
+    return {**counts, "none": int((indices == MISSING).sum())}
