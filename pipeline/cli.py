@@ -96,6 +96,18 @@ def summary() -> None:
 
 
 @app.command()
+def inspect(
+    name: Annotated[str, typer.Argument(help="a segment id or a clip id of the unlabelled set")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="picture file")] = None,
+) -> None:
+    """Draw one segment: frames with landmarks, energy, motion, action units, the labels and why."""
+    from pipeline.inspect import inspect_segment
+    from pipeline.params import load_params
+
+    print(inspect_segment(load_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
+
+
+@app.command()
 def manifest(
     corpus: Annotated[str, typer.Argument(help="name of a corpus reader; `list` prints them")],
     root: Annotated[Path, typer.Option(help="folder that holds the corpus")] = Path(),

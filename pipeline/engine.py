@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,7 @@ class Results:
 
     def write(self, folder: Path, *, metadata: dict[str, Any]) -> None:
         """Pack the rows into a table folder of Parquet parts."""
-        rows = [
-            (item_id, lambda item_id=item_id: self.row(item_id), self.cache.size(key))  # type: ignore[misc]
-            for item_id, key in self.keys.items()
-        ]
+        rows = [(item_id, partial(self.row, item_id), self.cache.size(key)) for item_id, key in self.keys.items()]
         write_parts(folder, rows, schema=self.cache.schema, metadata=metadata)
 
 

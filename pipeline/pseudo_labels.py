@@ -11,7 +11,6 @@ import pandas as pd
 
 from pipeline import contracts
 from pipeline.engine import OK
-from pipeline.faces.aus import AU_NAMES, RELIABILITY
 from pipeline.labels import emotion, thresholds
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.statistics import energy_variation, facial_activation
@@ -127,14 +126,17 @@ def _task3(
 ) -> list[str]:
     """Fill scores, label and confidence; return the emotions scored."""
     task = config.au_emotion
-    names, matrix = emotion.rule_matrix(task.rules, AU_NAMES, RELIABILITY, contrast=task.contrast)
+    # The faces table says which units its backend reads and how far each can be trusted.
+    about = read_metadata(table("faces", NAME))
+    units, trust = about["aus"], about["au_reliability"]
+    names, matrix = emotion.rule_matrix(task.rules, units, trust, contrast=task.contrast)
     baselines = _baselines(rows, tracks, task.baseline_segments)
     # The scale makes units of different size comparable; it is the spread around the speaker's own face.
     train = [tracks[i] - baselines[i] for i in tracks if rows.at[i, "split"] == "train"]
-    scale = np.concatenate(train).std(axis=0) if train else np.ones(len(AU_NAMES))
+    scale = np.concatenate(train).std(axis=0) if train else np.ones(len(units))
     scale = np.where(scale > 1e-6, scale, 1.0)
     fitted["t3"] = {
-        "aus": list(AU_NAMES),
+        "aus": units,
         "scale": [float(s) for s in scale],
         "emotions": names,
         "weights": matrix.round(6).tolist(),

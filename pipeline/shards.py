@@ -41,7 +41,7 @@ def run_shards(params: Params, name: str) -> None:
         features = acoustics[column].combine_chunks()
         row: dict[str, Any] = {key: value for key, value in segments[segment_id].items() if key in schema.names}
         if labels is not None:
-            row |= {k: None if pd.isna(v) else v for k, v in labels.loc[segment_id].items()}
+            row |= {str(k): None if pd.isna(v) else v for k, v in labels.loc[segment_id].items()}
         row["n_frames"] = len(features.flatten()) // len(feature_names)
         joined = row_table(row, schema)
         where = schema.get_field_index("features")

@@ -46,7 +46,7 @@ def _set_summary(name: str) -> dict[str, Any]:
         "clips_in": int(segments["clip_id"].nunique()),
         "clips_quarantined": int((segments["status"] != OK).sum()),
         "segments": len(ok),
-        "speakers": int(ok["speaker"].nunique()),
+        "speakers": ok.groupby(["corpus", "speaker"]).ngroups,
         "hours": round(float((ok["end"] - ok["start"]).sum()) / 3600, 4),
         "quarantined": {stage: found for stage, found in reasons.items() if found},
     }

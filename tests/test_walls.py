@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MEDIA_PACKAGES = {"av", "cv2", "dask", "distributed", "feat", "ffmpeg", "imageio_ffmpeg", "librosa", "mediapipe",
-                  "opensmile", "espeakng_loader"}
+MEDIA_PACKAGES = {
+    "av",
+    "cv2",
+    "dask",
+    "distributed",
+    "feat",
+    "ffmpeg",
+    "imageio_ffmpeg",
+    "librosa",
+    "mediapipe",
+    "opensmile",
+    "espeakng_loader",
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -24,7 +35,9 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("package", "foreign"), [("trainer", {"pipeline", *MEDIA_PACKAGES}), ("pipeline", {"trainer"})])
+@pytest.mark.parametrize(
+    ("package", "foreign"), [("trainer", {"pipeline", *MEDIA_PACKAGES}), ("pipeline", {"trainer"})]
+)
 def test_no_file_reaches_into_the_other_half(package, foreign):
     files = sorted((ROOT / package).rglob("*.py"))
     assert len(files) > 5

@@ -53,7 +53,7 @@ def statistics(x: Tensor, mask: Tensor) -> Tensor:
 class ConvChunkEncoder(nn.Module):
     """Strided 1-D convolutions over time with masked batch norm and GELU; statistics of every layer; linear.
 
-    After the paper's small 1-D CNN [code: 128, 128, 64, 64, 32 channels]; strides, GELU and pooling mean and deviation of
+    After the small 1-D CNN [code: 128, 128, 64, 64, 32 channels]; strides, GELU and pooling mean and deviation of
     the input and of every layer are [ours]: with few speakers the plain statistics of the descriptors are hard to
     beat, and this way the network starts from them. The output is linear: a ReLU there kills units in pretraining.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,7 +14,7 @@ from matplotlib import pyplot as plt
 
 from trainer.data import class_indices
 from trainer.metrics import confusion
-from trainer.results import TITLES
+from trainer.results import TITLES, mean_history
 
 COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
 WARNING = "#b00020"
@@ -89,8 +90,8 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
         for mode in COLOURS:
             group = history[(history["corpus"] == corpus) & (history["mode"] == mode)]
             if len(group):
-                mean = group.groupby("epoch")["dev_uar"].mean()
-                axis.plot(mean.index, mean, color=COLOURS[mode], label=mode)
+                mean = mean_history(group)
+                axis.plot(mean["epoch"], mean["dev_uar"], color=COLOURS[mode], label=mode)
         axis.set_title(f"fine-tuning on {corpus}", fontsize=10)
     for axis in axes[0]:
         axis.set_xlabel("epoch")
@@ -101,6 +102,7 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
 
 def _save(figure: plt.Figure, path: Path, note: str) -> None:
     if note:
-        figure.suptitle(note, color=WARNING, fontweight="bold", fontsize=10)
+        room = int(figure.get_figwidth() * 11)  # characters of this size that fit
+        figure.suptitle(textwrap.fill(note, room), color=WARNING, fontweight="bold", fontsize=10)
     figure.savefig(path, dpi=120)
     plt.close(figure)

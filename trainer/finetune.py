@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pandas as pd
 
 from trainer.collect import collect
 from trainer.data import Normalisation, class_indices
+from trainer.errors import InputError
 from trainer.folder import ModelSpec, load_model, save_model
 from trainer.loop import fit, make_deterministic, measure, run_network
 from trainer.losses import CrossEntropy, SummedLoss, balanced_weights
@@ -47,6 +49,9 @@ def finetune(
     on_unit: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Run every missing unit, then write models and tables; return the rows of ``finetune_runs``.
+
+    Every unit trains on its own seed and is stored under a key of its content: a killed run resumes, a repeated run
+    costs nothing, and the number of ``workers`` (processes) changes no number.
 
     ``parent``: the pretrained model folder (not needed for mode scratch alone). Writes ``reports``/finetune_runs
     (.parquet, .csv), predictions.parquet, finetune_history.csv and the kept model folders with an index.json under
@@ -158,6 +163,10 @@ def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]
             for future in as_completed(futures):
                 future.result()
                 yield futures[future]
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process died (out of memory?): run again with fewer --workers; finished runs are kept"
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -132,6 +132,9 @@ def load_model(folder: str | Path) -> Loaded:
     Raises InputError for a missing or damaged folder and for weights that do not fit the described architecture.
     """
     folder = Path(folder)
+    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} is no model folder: {', '.join(missing)} is missing")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
@@ -139,8 +142,6 @@ def load_model(folder: str | Path) -> Loaded:
         spec = ModelSpec.from_json(config)
         network = spec.build()
         network.load_state_dict(load_file(folder / "model.safetensors"))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder} is no model folder: {Path(error.filename or '').name} is missing") from None
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
     network.eval()

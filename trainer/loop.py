@@ -26,7 +26,8 @@ def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:
     """Fix everything that can make two runs on one machine differ: seeds, algorithms, number of threads."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is only reproducible with a fixed workspace
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it; filling costs a tenth of the time
+    # nothing reads uninitialised memory here, and filling it costs a tenth of the time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(runtime.threads)
     torch.manual_seed(seed)
 

@@ -71,7 +71,17 @@ def paired_table(runs: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
                 pairs = pairs[[mode, "scratch"]].dropna()
                 test = paired_test(pairs[mode].to_numpy(), pairs["scratch"].to_numpy(), alpha=alpha)
                 rows.append({"corpus": corpus, "mode": mode, "measure": measure, **test})
-    columns = ["corpus", "mode", "measure", "n", "mean_difference", "std_difference", "p_t_test", "p_wilcoxon", "verdict"]
+    columns = [
+        "corpus",
+        "mode",
+        "measure",
+        "n",
+        "mean_difference",
+        "std_difference",
+        "p_t_test",
+        "p_wilcoxon",
+        "verdict",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -116,13 +126,22 @@ def write_plots(
     if pretrain_history is not None:
         pretrain_history.to_csv(folder / "history" / "pretrain.csv", index=False)
     for (corpus, mode), group in history.groupby(["corpus", "mode"], sort=True):
-        columns = ["train_loss", "dev_loss", "dev_uar"]
-        mean = group.groupby("epoch")[columns].mean()
-        mean["runs"] = group.groupby("epoch").size()  # early stopping thins the later epochs out
-        mean.reset_index().to_csv(folder / "history" / f"finetune_{slug(f'{corpus}_{mode}')}.csv", index=False)
+        mean_history(group).to_csv(folder / "history" / f"finetune_{slug(f'{corpus}_{mode}')}.csv", index=False)
     for (corpus, mode), group in predictions.groupby(["corpus", "mode"], sort=True):
         told = group.rename(columns={"target": "actual"})[["actual", "predicted"]]
         told.to_csv(folder / "confusion" / f"{slug(f'{corpus}_{mode}')}.csv", index=False)
+
+
+def mean_history(history: pd.DataFrame) -> pd.DataFrame:
+    """Average the runs of one mode, a row an epoch; a run that stopped early stays where it stopped.
+
+    Without that the later epochs would average the few runs that went on, and the curve would jump.
+    """
+    columns = {
+        name: history.pivot_table(index="epoch", columns=["fold", "seed"], values=name).ffill().mean(axis=1)
+        for name in ("train_loss", "dev_loss", "dev_uar")
+    }
+    return pd.DataFrame({**columns, "running": history.groupby("epoch").size()}).reset_index()
 
 
 def slug(name: str) -> str:

@@ -113,7 +113,7 @@ def _spread(values: Floats, found: NDArray[np.bool_]) -> NDArray[np.float32]:
 def euler(rotation: Floats) -> Floats:
     """Return (n, 3) pitch, yaw, roll in degrees of head rotations (n, 3, 3), applied as Ry(-yaw) Rx(-pitch) Rz(roll).
 
-    Signs are py-feat's: pitch > 0 looks up, yaw > 0 turns to the subject's right, roll > 0 tilts to the subject's right.
+    Signs are py-feat's: pitch > 0 looks up, yaw > 0 turns and roll > 0 tilts to the subject's right.
 
     >>> euler(np.eye(3)[None]).round(3).tolist()
     [[0.0, 0.0, 0.0]]

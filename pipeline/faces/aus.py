@@ -1,4 +1,4 @@
-"""Action units (AUs) from aligned points and grey-level cues: hand-made formulas, no weights fitted to anybody's output.
+"""Action units (AUs) from aligned points and grey-level cues: hand-made formulas, nothing fitted to anybody's output.
 
 Each AU is a weighted sum of cues. A cue is a distance or height on the aligned face, a row of py-feat's inverted mesh
 model (``inverse_rows``), or a region of the small face picture (``texture``). Cues are divided by how much they
@@ -37,11 +37,7 @@ UNIT = 4.0  # typical movements (standard deviations) of talking people that mak
 
 @dataclass(frozen=True)
 class Cue:
-    """A reading of the face and its scale.
-
-    Args:
-        neutral: median over people of their typical value.
-        scale: median over people of its standard deviation while they talk.
+    """A reading's median over people (``neutral``) and its standard deviation while they talk (``scale``).
 
     Both are statistics of our own readings on the trial clips; the reference took no part in them.
     """
@@ -89,7 +85,13 @@ FORMULAS: dict[str, dict[str, float]] = {
     "AU02": {"brow_inner_upper": 0.5, "brow_mid_height": 0.5},
     "AU04": {"brow_outer_gap": -1, "furrow_across": -1},
     "AU05": {"inverse_AU05": 1},
-    "AU06": {"inverse_AU06": 1, "lower_lid_height": 0.5, "eye_opening_slow": -0.5, "fold_grey": -0.5, "cheek_grey": -0.5},
+    "AU06": {
+        "inverse_AU06": 1,
+        "lower_lid_height": 0.5,
+        "eye_opening_slow": -0.5,
+        "fold_grey": -0.5,
+        "cheek_grey": -0.5,
+    },
     "AU07": {"lower_lid_height": 1, "eye_across": 1, "infraorbital_across": -1, "crow_across": -1},
     "AU09": {"nose_length": -1, "brow_inner_height": -0.5, "fold_across": 0.5},
     "AU10": {"fold_grey": -1, "fold_across": 0.5, "inverse_AU10": 0.5},

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,12 +20,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.faces.aus import AU_NAMES, UNIT
-from pipeline.faces.backends import BACKENDS, Track, no_points, no_texture, stack
+from pipeline.faces.backends import BACKENDS, Track, stack
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.gaps import Timeline, from_shot_median, smooth
-from pipeline.faces.mesh import Window, quiet
-from pipeline.faces.meshmodel import N_POINTS
-from pipeline.faces.texture import face_picture, read_texture
+from pipeline.faces.gaps import Timeline, smooth
+from pipeline.faces.mesh import MeshBackend, quiet
 from pipeline.media import Frame
 
 # MediaPipe's order (ARKit's names, "_neutral" first).
@@ -39,6 +38,17 @@ BLENDSHAPES: tuple[str, ...] = (
     "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
     "noseSneerLeft", "noseSneerRight",
 )  # fmt: skip
+
+# AU to blendshapes (left and right are averaged, several are summed), and our statistics of that sum on the trial
+# clips: median over people, and the median standard deviation while they talk.
+HELPS: dict[str, tuple[tuple[str, ...], float, float]] = {
+    "AU01": (("browInnerUp",), 0.021, 0.046),
+    "AU02": (("browOuterUp",), 0.099, 0.069),
+    "AU04": (("browDown",), 0.038, 0.050),
+    "AU15": (("mouthFrown", "mouthPucker"), 0.011, 0.063),
+    "AU43": (("eyeBlink",), 0.185, 0.128),
+}
+WEIGHT = 0.5  # of a blendshape beside the reading from geometry and grey levels, which counts 1
 
 
 def model_file(config: FacesConfig) -> tuple[Path, str]:
@@ -66,25 +76,52 @@ def model_file(config: FacesConfig) -> tuple[Path, str]:
 
 
 @BACKENDS.register("blendshapes")
-class BlendshapeBackend:
-    """MediaPipe FaceLandmarker in video mode, one face; a fresh landmarker for every segment."""
+class BlendshapeBackend(MeshBackend):
+    """FaceMesh for the points, as ever, and FaceLandmarker in video mode for the blendshapes of the same picture."""
 
     packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python")
 
     def __init__(self, config: FacesConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self._path, self._digest = model_file(config)
-        self._window = Window(config)
+        self._landmarker: Any = None
+        self._shapes: list[NDArray[np.float32]] = []
 
     def metadata(self) -> dict[str, Any]:
         """Return the hash of the model file."""
         return {"face_landmarker.task": {"sha256": self._digest}, "blendshapes": list(BLENDSHAPES)}
 
+    def reset(self) -> None:
+        """Forget the faces followed so far."""
+        super().reset()
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+    def look(self, image: NDArray[np.uint8], time: float) -> NDArray[np.float32] | None:
+        """Find the points, and keep the blendshapes where there are points."""
+        points = super().look(image, time)
+        if points is not None:
+            self._shapes.append(self._read(image, time))
+        return points
+
+    def _read(self, image: NDArray[np.uint8], time: float) -> NDArray[np.float32]:
+        import mediapipe as mp
+
+        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        if self._landmarker is None:
+            with quiet():
+                self._landmarker = self._make()
+                found = self._landmarker.detect_for_video(picture, round(time * 1000)).face_blendshapes
+        else:
+            found = self._landmarker.detect_for_video(picture, round(time * 1000)).face_blendshapes
+        if not found:
+            return np.full(len(BLENDSHAPES), np.nan, np.float32)
+        return np.array([shape.score for shape in found[0]], np.float32)
+
     def _make(self) -> Any:
-        import cv2
         from mediapipe.tasks.python import BaseOptions, vision
 
-        cv2.setNumThreads(1)
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(self._path)),
             running_mode=vision.RunningMode.VIDEO,
@@ -98,62 +135,38 @@ class BlendshapeBackend:
 
     def __call__(self, frames: Iterable[Frame]) -> Track:
         """Follow the face that is found first, until it is lost; then the next."""
-        window = self._window
-        window.forget()
-        times, points, texture, shapes = [], [], [], []
+        self._shapes = []
+        track = super().__call__(frames)
+        self.reset()
         none = np.full(len(BLENDSHAPES), np.nan, np.float32)
-        landmarker: Any = None
-        try:
-            for frame in frames:
-                with quiet():
-                    landmarker = landmarker or self._make()
-                    result = _detect(landmarker, window.crop(frame.image), frame.time)
-                    if not result.face_landmarks and window.search(frame.image, frame.time):
-                        landmarker.close()
-                        landmarker = self._make()
-                        result = _detect(landmarker, window.crop(frame.image), frame.time)
-                times.append(frame.time)
-                if not result.face_landmarks:
-                    points.append(no_points())
-                    texture.append(no_texture())
-                    shapes.append(none)
-                    continue
-                found = np.array([(p.x, p.y, p.z) for p in result.face_landmarks[0][:N_POINTS]], np.float32)
-                face = window.place(found, frame.image)
-                points.append(face)
-                texture.append(read_texture(face_picture(frame.image, face)))
-                shapes.append(np.array([shape.score for shape in result.face_blendshapes[0]], np.float32))
-                if window.follow(face, frame.image):
-                    landmarker.close()
-                    landmarker = None
-        finally:
-            if landmarker is not None:
-                landmarker.close()
-        return Track(
-            np.array(times, np.float64),
-            stack(points, no_points()),
-            stack(texture, no_texture()),
-            blendshapes=stack(shapes, none),
-        )
+        shapes = np.tile(none, (len(track.time), 1))
+        shapes[np.isfinite(track.points[:, 0, 0])] = stack(self._shapes, none)
+        return replace(track, blendshapes=shapes)
 
 
-def _detect(landmarker: Any, image: NDArray[np.uint8], time: float) -> Any:
-    import mediapipe as mp
-
-    picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-    return landmarker.detect_for_video(picture, round(time * 1000))
+def read_blendshapes(shapes: NDArray[np.floating], name: str) -> NDArray[np.float64]:
+    """Return one blendshape (n_frames,), the mean of left and right where there are two."""
+    columns = [BLENDSHAPES.index(full) for full in (name, f"{name}Left", f"{name}Right") if full in BLENDSHAPES]
+    return np.asarray(shapes[:, columns].mean(axis=1), np.float64)
 
 
 def refine(
     aus: NDArray[np.floating], shapes: NDArray[np.floating], line: Timeline, *, sigma: float
 ) -> NDArray[np.float32]:
-    """Return ``aus`` (n_frames, 20) with the units that blendshapes read better replaced or averaged.
+    """Return ``aus`` (n_frames, 20) with the units of ``HELPS`` improved by their blendshapes.
 
     Args:
         aus: level reading from geometry and grey levels.
-        shapes: (n_frames, 52) blendshapes.
+        shapes: (n_frames, 52) blendshapes; where they are NaN the reading stays as it is.
         line: the usable frames.
         sigma: s, Gaussian smoothing.
 
     """
-    return aus
+    result = np.array(aus, np.float32)
+    for au, (names, neutral, scale) in HELPS.items():
+        column = AU_NAMES.index(au)
+        shape = np.sum([read_blendshapes(shapes, name) for name in names], axis=0)
+        moved = smooth((shape - neutral) / scale, line, sigma=sigma) / UNIT
+        both = (aus[:, column] + WEIGHT * moved) / np.sqrt(1 + WEIGHT**2)
+        result[:, column] = np.where(np.isfinite(both), both, result[:, column])
+    return result

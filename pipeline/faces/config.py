@@ -55,7 +55,9 @@ class FacesConfig(Config):
     )
     max_gap: float = Field(0.2, ge=0, description="s; shorter gaps in a track are interpolated, longer ones are not")
     smooth: float = Field(
-        0.04, ge=0, description="s, standard deviation of the Gaussian over AU tracks; longer ones blunt onsets and blinks"
+        0.04,
+        ge=0,
+        description="s, standard deviation of the Gaussian over AU tracks; longer ones blunt onsets and blinks",
     )
     blendshapes_model: Path | None = Field(
         None, description="path of MediaPipe's face_landmarker.task (backend blendshapes)"

@@ -1,4 +1,10 @@
-"""One segment's video to one row of the faces table."""
+"""One segment's video to one row of the faces table.
+
+Frame rate, measured on the trial clips (10 to 30 fps): with every second frame left out, facial activation changed by
+less than 1 % in the median, 96 % of high/low labels stayed, and action units agreed with the reference as before
+(mean r .505 against .507; blinks .79 against .80); every third frame .498, every fourth .495. So 15 Hz costs little and
+saves half the time. The default of 30 Hz keeps every frame of common films, for readings frame by frame.
+"""
 
 from __future__ import annotations
 
@@ -117,9 +123,7 @@ def _row(track: Track, start: float, config: FacesConfig) -> dict[str, Any]:
     }
 
 
-def _grade(
-    aligned: Aligned, track: Track, filled: NDArray[np.bool_], config: FacesConfig
-) -> NDArray[np.float32]:
+def _grade(aligned: Aligned, track: Track, filled: NDArray[np.bool_], config: FacesConfig) -> NDArray[np.float32]:
     grade = quality(aligned, track.time, config)
     return np.where(filled, _FILLED_QUALITY * grade, grade)
 

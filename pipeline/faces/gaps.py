@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from pipeline.faces.meshmodel import OUTER_EYES
 # moved: the camera was cut, or the tracker went over to another face. (Ours; real heads reach a tenth of it.)
 CUT_SHIFT = 1.0
 CUT_SCALE = 1.5
+MIN_SHOT = 4.0  # s
 
 Floats = NDArray[np.floating]
 
@@ -71,14 +74,14 @@ def bridge(track: Track, *, max_gap: float) -> tuple[Track, NDArray[np.bool_]]:
     cut = cuts(track.points, found)
     at = np.flatnonzero(found)
     filled = np.zeros(len(found), bool)
-    for before, after in zip(at[:-1], at[1:], strict=True):
+    for before, after in pairwise(at):
         if after - before > 1 and not cut[after] and track.time[after] - track.time[before] <= max_gap + 1e-9:
             filled[before + 1 : after] = True
     if not filled.any():
         return track, filled
     known = np.flatnonzero(found)
 
-    def fill(values: Floats | None) -> NDArray[np.float32] | None:
+    def fill(values: Any) -> Any:
         if values is None:
             return None
         flat = values.reshape(len(values), -1).copy()
@@ -101,7 +104,7 @@ def timeline(time: Floats, usable: NDArray[np.bool_], cut: NDArray[np.bool_], *,
     ([[0, 1], [3], [4, 5]], [0, 0, 0, 0, 1, 1])
 
     """
-    shot = np.cumsum(cut)  # a cut that falls on an unusable frame still parts its neighbours
+    shot = np.cumsum(cut, dtype=np.intp)  # a cut that falls on an unusable frame still parts its neighbours
     at = np.flatnonzero(usable)
     parted = (np.diff(time[at]) > max_gap + 1e-9) | (np.diff(shot[at]) > 0)
     found = list(np.split(at, np.flatnonzero(parted) + 1)) if len(at) else []
@@ -132,10 +135,14 @@ def running_median(values: Floats, line: Timeline, *, seconds: float) -> Floats:
 
 
 def from_shot_median(values: Floats, line: Timeline) -> Floats:
-    """Return ``values`` (n_frames,) less the median over the used frames of their shot; NaN outside the runs."""
+    """Return ``values`` (n_frames,) less the median over the used frames of their shot; NaN outside the runs.
+
+    A shot shorter than ``MIN_SHOT`` has no typical value of its own: the median of all shots stands for it.
+    """
     result = np.full(len(values), np.nan)
     used = line.used
     for shot in np.unique(line.shot[used]):
         own = used[line.shot[used] == shot]
-        result[own] = values[own] - np.median(values[own])
+        long = line.time[own[-1]] - line.time[own[0]] >= MIN_SHOT
+        result[own] = values[own] - np.median(values[own if long else used])
     return result

@@ -34,9 +34,11 @@ from pipeline.media import Frame
 Floats = NDArray[np.floating]
 
 # Mesh points of the 68 landmarks of dlib's layout (py-feat: DLIB68_FROM_MP478).
+# fmt: off
 DLIB68 = (127, 234, 93, 132, 58, 172, 136, 150, 176, 148, 152, 377, 400, 379, 365, 397, 356, 70, 63, 105, 66, 107,
           336, 296, 334, 293, 300, 168, 6, 195, 4, 240, 75, 1, 305, 460, 33, 160, 158, 133, 153, 144, 362, 385, 387,
-          263, 373, 380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)  # fmt: skip
+          263, 373, 380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)
+# fmt: on
 _SAME_FACE = 0.3  # overlap (intersection over union) of boxes in successive frames that makes them one face
 _LOST = 1.0  # s without it after which another face may be followed
 
@@ -233,10 +235,9 @@ class PyfeatBackend:
             InputError: py-feat itself misses a file.
 
         """
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
         import feat
         import torch
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
         torch.set_num_threads(1)
         try:

@@ -60,7 +60,9 @@ def compare_with_reference(
 
     """
     needed = {"clip", "timestamp"}
-    units = [name[:-2] for name in reference.columns if name.endswith("_r") and _SAME.get(name[:-2], name[:-2]) in AU_NAMES]
+    units = [
+        name[:-2] for name in reference.columns if name.endswith("_r") and _SAME.get(name[:-2], name[:-2]) in AU_NAMES
+    ]
     if missing := needed - set(reference.columns) or (set() if units else {"AUxx_r"}):
         raise InputError(f"the reference table lacks column(s) {', '.join(sorted(missing))}")
     tracks = _tracks(faces, starts or {})
@@ -131,14 +133,17 @@ def compare_tables(faces: Path, reference: Path, segments: Path | None = None) -
             raise InputError(f"no such table: {path}")
     rows = pd.read_parquet(faces, columns=_ROW_COLUMNS)
     table = pd.read_csv(reference) if reference.suffix == ".csv" else pd.read_parquet(reference)
-    starts = None
+    starts: dict[str, float] = {}
     if segments is not None:
-        starts = pd.read_parquet(segments, columns=["segment_id", "start"]).set_index("segment_id")["start"].to_dict()
-    found = (row for row in rows.to_dict("records") if row["status"] == "ok")
+        where = pd.read_parquet(segments, columns=["segment_id", "start"])
+        starts = dict(zip(where["segment_id"], where["start"], strict=True))
+    found: list[Any] = rows[rows["status"] == "ok"].to_dict("records")
     return summarise(compare_with_reference(found, table, starts=starts))
 
 
-def _tracks(faces: Iterable[Mapping[str, Any]], starts: Mapping[str, float]) -> dict[str, tuple[Floats, Floats, Floats]]:
+def _tracks(
+    faces: Iterable[Mapping[str, Any]], starts: Mapping[str, float]
+) -> dict[str, tuple[Floats, Floats, Floats]]:
     """Return clip to (time in the clip, AUs, pose) of its valid frames, segments joined."""
     parts: dict[str, list[tuple[Floats, Floats, Floats]]] = defaultdict(list)
     for row in faces:

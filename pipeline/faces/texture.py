@@ -12,6 +12,9 @@ Forehead lines (AU01, AU02), nose wrinkles (AU09) and chin (AU15, AU17) added no
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,14 +53,14 @@ def face_picture(image: NDArray[np.uint8], points: NDArray[np.floating]) -> NDAr
     right, left = points[OUTER_EYES[0], :2].astype(np.float64), points[OUTER_EYES[1], :2].astype(np.float64)
     across = left - right
     distance = max(float(np.hypot(*across)), 1.0)
-    # Half the diagonal of the small picture, in picture pixels: what a rotated crop can reach.
+    # The small picture, in pixels of this one: its middle, and a little more than half its diagonal.
     centre = (left + right) / 2 + (SIZE / 2 - EYE_HEIGHT) / EYE_DISTANCE * np.array([-across[1], across[0]])
     reach = distance / EYE_DISTANCE * SIZE * 0.75
     x0, y0 = np.maximum(np.floor(centre - reach), 0).astype(int)
     x1, y1 = np.minimum(np.ceil(centre + reach) + 1, [image.shape[1], image.shape[0]]).astype(int)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return np.zeros((SIZE, SIZE), np.uint8)
-    part = cv2.cvtColor(np.ascontiguousarray(image[y0:y1, x0:x1]), cv2.COLOR_RGB2GRAY)
+    part: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(image[y0:y1, x0:x1]), cv2.COLOR_RGB2GRAY)
     shrink = int(distance // EYE_DISTANCE)
     if shrink > 1:  # a large face is averaged down first, or its edges would alias
         size = (max(1, part.shape[1] // shrink), max(1, part.shape[0] // shrink))
@@ -65,12 +68,14 @@ def face_picture(image: NDArray[np.uint8], points: NDArray[np.floating]) -> NDAr
     ratio = np.array([part.shape[1] / (x1 - x0), part.shape[0] / (y1 - y0)])
     a, b = (right - [x0, y0]) * ratio, (left - [x0, y0]) * ratio
     across = b - a
-    turn = EYE_DISTANCE / max(float(across @ across), 1e-6) * np.array([[across[0], across[1]], [-across[1], across[0]]])
+    turn = (
+        EYE_DISTANCE / max(float(across @ across), 1e-6) * np.array([[across[0], across[1]], [-across[1], across[0]]])
+    )
     shift = np.array([SIZE / 2, EYE_HEIGHT]) - turn @ ((a + b) / 2)
-    warped: NDArray[np.uint8] = cv2.warpAffine(
+    warped: NDArray[Any] = cv2.warpAffine(
         part, np.column_stack([turn, shift]), (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return warped
+    return warped.astype(np.uint8, copy=False)
 
 
 def read_texture(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -79,14 +84,29 @@ def read_texture(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     # Compression noise lives in single pixels, wrinkles do not.
     smooth = cv2.GaussianBlur(picture.astype(np.float32), (5, 5), 0.7)
-    across = np.zeros_like(smooth)
-    across[1:-1] = np.abs(smooth[2:] - smooth[:-2])
-    edges = (float(across.mean()) + float(np.abs(smooth[:, 2:] - smooth[:, :-2]).mean())) / 2 + 1e-3
-    face = smooth[_INNER_FACE]
-    middle, spread = float(face.mean()), float(face.std()) + 1e-3
-    readings = []
-    for channel, top, bottom, left, right in REGIONS.values():
-        plane = smooth if channel == "grey" else across
-        value = (plane[top:bottom, left:right].mean() + plane[top:bottom, SIZE - right : SIZE - left].mean()) / 2
-        readings.append((value - middle) / spread if channel == "grey" else value / edges)
-    return np.array(readings, np.float32)
+    across = cv2.absdiff(smooth[2:], smooth[:-2])
+    down = cv2.absdiff(smooth[:, 2:], smooth[:, :-2])
+    edges = (cv2.mean(across)[0] + cv2.mean(down)[0]) / 2 + 1e-3
+    middle, spread = (float(value[0, 0]) for value in cv2.meanStdDev(smooth[_INNER_FACE]))
+    grey, edge = _masks()
+    readings = np.empty(len(REGIONS), np.float32)
+    readings[_IS_GREY] = (grey @ smooth.ravel() - middle) / (spread + 1e-3)
+    readings[~_IS_GREY] = edge @ across.ravel() / edges
+    return readings
+
+
+_IS_GREY = np.array([channel == "grey" for channel, *_ in REGIONS.values()])
+
+
+@cache
+def _masks() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the weights that average a region and its mirror image: of the grey picture, of its edges across.
+
+    Shapes (n_grey, SIZE * SIZE) and (n_across, (SIZE - 2) * SIZE): the differences lack the first and last row.
+    """
+    masks = np.zeros((len(REGIONS), SIZE, SIZE), np.float32)
+    for mask, (_, top, bottom, left, right) in zip(masks, REGIONS.values(), strict=True):
+        mask[top:bottom, left:right] = mask[top:bottom, SIZE - right : SIZE - left] = 1.0
+        mask /= mask.sum()
+    grey, across = masks[_IS_GREY], masks[~_IS_GREY, 1:-1]
+    return grey.reshape(len(grey), -1), across.reshape(len(across), -1)

@@ -11,5 +11,5 @@ SUBNASALE = 2  # mesh point where the nose meets the upper lip
 # "Mouth" is all that lies below the nose: lips, chin and jaw move together in speech. "Rest" is what the mouth
 # does not move by itself: nose, cheeks, eyes, brows, forehead.
 _HEIGHT = mesh_model().canonical[:, 1]
-MOUTH = np.flatnonzero(_HEIGHT < _HEIGHT[SUBNASALE])
-REST = np.flatnonzero(_HEIGHT >= _HEIGHT[SUBNASALE])
+MOUTH = np.flatnonzero(_HEIGHT[SUBNASALE] > _HEIGHT)
+REST = np.flatnonzero(_HEIGHT[SUBNASALE] <= _HEIGHT)

@@ -51,15 +51,15 @@ def apply(rows: pd.DataFrame, statistic: str, fitted: Mapping[str, list[float]],
         "corpus": ["corpus", "global"],
         "global": ["global"],
     }[scope]
-    names = pd.concat([group_of(rows, s) for s in wider], axis=1)
+    names = list(zip(*(group_of(rows, s) for s in wider), strict=True))
+    values = rows[statistic].to_numpy(dtype=float)
 
-    def label(index: object) -> str | None:
-        value = rows.at[index, statistic]
-        group = next((name for name in names.loc[index] if name in fitted), None)
-        if pd.isna(value) or group is None:
+    def label(value: float, groups: tuple[str, ...]) -> str | None:
+        group = next((name for name in groups if name in fitted), None)
+        if np.isnan(value) or group is None:
             return None
         low, high = fitted[group]
         # With equal quantiles the value at the median itself is low: "high" means above.
         return "high" if value > high else "low" if value < low or low == high else None
 
-    return pd.Series([label(index) for index in rows.index], index=rows.index, dtype=object)
+    return pd.Series([label(*row) for row in zip(values, names, strict=True)], index=rows.index, dtype=object)

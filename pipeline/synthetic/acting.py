@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.synthetic.face import CHANNELS, channel_tracks
+from pipeline.synthetic.muscles import channel_tracks
 from pipeline.synthetic.voice import Manner, Utterance
 
 
@@ -18,8 +18,8 @@ from pipeline.synthetic.voice import Manner, Utterance
 class Emotion:
     """What an emotion does, on average, to voice and face.
 
-    ``pitch`` and ``range``: steps on espeak-ng's 0..99 scale; ``rate``: factor; ``level`` and ``tilt``: dB; ``high_energy``
-    and ``high_activation``: share of its clips with lively loudness and with a lively face.
+    ``pitch`` and ``range``: steps on espeak-ng's 0..99 scale; ``rate``: factor; ``level`` and ``tilt``: dB;
+    ``high_energy`` and ``high_activation``: share of its clips with lively loudness and with a lively face.
     """
 
     units: tuple[str, ...]
@@ -34,16 +34,16 @@ class Emotion:
 
 EMOTIONS = {
     "anger": Emotion(("AU04", "AU05", "AU07", "AU23"), 2, 12, 1.18, 6.0, 9.0, 0.75, 0.70),
-    "happiness": Emotion(("AU06", "AU12"), 22, 34, 1.08, 2.5, 2.0, 0.70, 0.75),
+    "happiness": Emotion(("AU06", "AU12"), 24, 36, 1.06, 1.5, 0.5, 0.70, 0.75),
     "sadness": Emotion(("AU01", "AU04", "AU15"), -14, -30, 0.78, -6.0, -5.0, 0.25, 0.20),
-    "neutral": Emotion((), 0, 0, 1.00, 0.0, 0.0, 0.30, 0.35),
+    "neutral": Emotion((), 0, 0, 1.00, 0.0, 0.0, 0.40, 0.40),
     "fear": Emotion(("AU01", "AU02", "AU04", "AU05", "AU07", "AU20", "AU26"), 26, -20, 1.26, -2.0, 2.0, 0.55, 0.60),
     "disgust": Emotion(("AU09", "AU15"), -14, 8, 0.88, 1.0, 5.0, 0.45, 0.40),
     "surprise": Emotion(("AU01", "AU02", "AU05", "AU26"), 36, 40, 0.92, 3.0, 0.0, 0.60, 0.60),
 }
 
 # Units that an emotion shows only in part: the jaw's other half is the speech's, grief frowns less than anger.
-_PART = {("fear", "AU26"): 0.5, ("surprise", "AU26"): 0.5, ("sadness", "AU04"): 0.7}
+_PART = {("fear", "AU26"): 0.5, ("surprise", "AU26"): 0.5, ("sadness", "AU04"): 0.6}
 
 # Targets of the mouth for each viseme, at full articulation.
 _MOUTH = {
@@ -113,12 +113,19 @@ def draw_manner(
 
 
 def face_tracks(
-    utterance: Utterance, emotion: str, *, frames: int, fps: float, activation: bool, speaker: Speaker, rng: np.random.Generator
+    utterance: Utterance,
+    emotion: str,
+    *,
+    frames: int,
+    fps: float,
+    activation: bool,
+    speaker: Speaker,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the planted intensities (frames, 21) of ``CHANNELS`` for one utterance.
 
-    The emotion's units rise in the first fifth, hold, and fade a little at the end; speech moves the mouth; a lively face
-    (``activation``) articulates widely and flashes brows, lids, nose and chin; a still one mumbles and blinks.
+    The emotion's units rise in the first fifth, hold, and fade a little at the end; speech moves the mouth; a lively
+    face (``activation``) articulates widely and flashes brows, lids, nose and chin; a still one mumbles and blinks.
     """
     time = (np.arange(frames) + 0.5) / fps
     length = frames / fps
@@ -196,6 +203,3 @@ def head_track(*, frames: int, fps: float, amount: float, rng: np.random.Generat
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
-
-
-__all__ = ["CHANNELS", "EMOTIONS", "Emotion", "Speaker", "draw_manner", "draw_speaker", "face_tracks", "head_track"]

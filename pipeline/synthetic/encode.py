@@ -13,7 +13,7 @@ from pipeline.store import replace_file
 
 
 def encoder() -> str:
-    """Path of the ffmpeg that encodes: the bundled one, since a system's may lack x264 and differs from machine to machine."""
+    """Return the ffmpeg that encodes: the bundled one, since a system's may lack x264 and would give other bytes."""
     import imageio_ffmpeg
 
     try:
@@ -57,7 +57,9 @@ def write_film(
                 pass  # ffmpeg has died: its message below says why
             said = process.communicate()[1].decode(errors="replace").strip()
             if process.returncode:
-                raise InputError(f"ffmpeg cannot write {path.name}: {said[:700] or process.returncode}; set AVSER_FFMPEG")
+                raise InputError(
+                    f"ffmpeg cannot write {path.name}: {said[:700] or process.returncode}; set AVSER_FFMPEG"
+                )
 
         replace_file(path, write)
 

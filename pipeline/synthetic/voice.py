@@ -27,7 +27,7 @@ _EVENT_END_OF_LIST, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 _LONGEST_DATA_PATH = 140  # espeak-ng keeps its data path in a buffer of 160 bytes
 
 #: Speakers of the unlabelled and of the labelled set: disjoint variants in several accents.
-VOICES = {
+VOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "unlabelled": {
         "f": ("en-us+f1", "gmw/en+Alicia", "en-gb-x-rp+f3", "en-us+belinda", "en-us-nyc+steph", "gmw/en+Annie",
               "en-gb-scotland+f5", "en-029+aunty", "en-us+shelby"),
@@ -47,8 +47,8 @@ _VISEMES = {
     "alveolar": ("t", "d", "n", "s", "z", "l", "*", ";"),
     "postalveolar": ("S", "Z", "tS", "dZ", "r", "j"),
     "velar": ("k", "g", "N", "h", "x", "C", "?"),
-    "rounded": ("w", "u", "U", "o", "O", "0"),
-    "open": ("a", "A", "V"),
+    "rounded": ("w", "u", "U", "o", "O"),
+    "open": ("a", "A", "V", "0"),
     "mid": ("e", "E", "3", "@"),
     "spread": ("i", "I"),
     "silence": ("_", "|"),
@@ -146,7 +146,9 @@ def speak(
     samples = np.pad(shaped, shift)
     samples += 10 ** (noise / 20) * rng.standard_normal(len(samples))
     # Soft limit: no sample clips, whatever the drawn level.
-    samples = np.where(np.abs(samples) < 0.8, samples, np.sign(samples) * (0.8 + 0.2 * np.tanh((np.abs(samples) - 0.8) / 0.2)))
+    samples = np.where(
+        np.abs(samples) < 0.8, samples, np.sign(samples) * (0.8 + 0.2 * np.tanh((np.abs(samples) - 0.8) / 0.2))
+    )
     return Utterance(samples.astype(np.float32), phonemes, tuple((word + shift) / RATE for word in words))
 
 
@@ -157,6 +159,7 @@ def _synthesise(text: str, voice: str, manner: Manner) -> tuple[np.ndarray, list
     them. So the library is unloaded after each utterance (5 ms), which makes the result independent of history.
     """
     import _ctypes
+
     import espeakng_loader
 
     chunks: list[np.ndarray] = []
@@ -184,13 +187,16 @@ def _synthesise(text: str, voice: str, manner: Manner) -> tuple[np.ndarray, list
         except OSError as error:
             raise InputError(f"cannot load espeak-ng ({error}): reinstall espeakng-loader") from error
         try:
-            # It draws breath and flutter from the C library's generator.
-            ctypes.CDLL(None).srand(1)
             found = library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), _PHONEME_EVENTS | _DONT_EXIT)
             if found != RATE:
                 raise InputError(f"espeak-ng did not start from {data} (code {found}): reinstall espeakng-loader")
+            # Breathy variants draw noise from two generators, one of them seeded with the time at the start.
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+            ctypes.CDLL(None).srand(1)
             library.espeak_SetSynthCallback(collect)
-            if library.espeak_SetVoiceByName(voice.encode()) != 0:
+            # An unknown variant would pass in silence as the plain voice.
+            known = (data / "voices" / "!v" / voice.partition("+")[2]).is_file()
+            if not known or library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise InputError(f"espeak-ng has no voice {voice!r}: reinstall espeakng-loader")
             # 60 of 100: several variants overload at the default volume; the level is set later anyway.
             settings = {"rate": manner.rate, "pitch": manner.pitch, "range": manner.range, "volume": 60}

@@ -110,7 +110,8 @@ from tests.pipeline.extractors_for_tests import Double, DoubleConfig
 from tests.pipeline.test_engine import SCHEMA
 if __name__ == "__main__":
     root = Path({root!r})
-    items = [Item(f"i{{n}}", {{"n": n}}, lambda n=n: {{"value": n, "do": "double", "sleep": 0.2, "log": str(root / "log")}})
+    LOG = f"{{root}}/log"
+    items = [Item(f"i{{n}}", {{"n": n}}, lambda n=n: {{"value": n, "do": "double", "sleep": 0.2, "log": LOG}})
              for n in range(30)]
     results = compute("t", Double(DoubleConfig()), items, schema=SCHEMA, run=RunConfig(workers=2, cache=root / "cache"))
     results.write(root / "out", metadata={{}})

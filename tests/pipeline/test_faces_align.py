@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from pipeline.faces.align import ROUNDING, STABLE, align, quality, umeyama
 from pipeline.faces.backends import Track
 from pipeline.faces.config import FacesConfig

@@ -6,13 +6,14 @@ import time as clock
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
+from scipy.stats import spearmanr
+
 from pipeline.faces import aus
 from pipeline.faces.align import align
 from pipeline.faces.gaps import timeline
 from pipeline.faces.meshmodel import mesh_model
 from pipeline.faces.texture import EYE_DISTANCE, EYE_HEIGHT, REGIONS, SIZE, face_picture, read_texture
-from scipy.ndimage import gaussian_filter1d
-from scipy.stats import spearmanr
 
 N = 240
 TIME = np.arange(N) / 30
@@ -129,7 +130,10 @@ def test_the_small_picture_has_the_eyes_where_regions_expect_them():
     small = face_picture(image, points)
     assert small.shape == (SIZE, SIZE)
     rows, columns = np.nonzero(small < 100)
-    for side, x in ((columns < SIZE / 2, SIZE / 2 - EYE_DISTANCE / 2), (columns > SIZE / 2, SIZE / 2 + EYE_DISTANCE / 2)):
+    for side, x in (
+        (columns < SIZE / 2, SIZE / 2 - EYE_DISTANCE / 2),
+        (columns > SIZE / 2, SIZE / 2 + EYE_DISTANCE / 2),
+    ):
         assert abs(rows[side].mean() - EYE_HEIGHT) < 1.5
         assert abs(columns[side].mean() - x) < 1.5
 

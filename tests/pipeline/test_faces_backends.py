@@ -12,13 +12,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from pipeline.errors import InputError
 from pipeline.faces.align import align
-from pipeline.faces.blendshapes import BLENDSHAPES, BlendshapeBackend
+from pipeline.faces.aus import AU_NAMES
+from pipeline.faces.blendshapes import BLENDSHAPES, BlendshapeBackend, refine
 from pipeline.faces.config import FacesConfig, PyfeatConfig
 from pipeline.faces.extractor import FacesExtractor
+from pipeline.faces.gaps import timeline
 from pipeline.faces.meshmodel import mesh_model
-from pipeline.faces.pyfeat import DLIB68, Follower, PyfeatBackend, cache_folder, dense_points, fetch_models, find_weights
+from pipeline.faces.pyfeat import (
+    DLIB68,
+    Follower,
+    PyfeatBackend,
+    cache_folder,
+    dense_points,
+    fetch_models,
+    find_weights,
+)
 from pipeline.media import frames
 
 FEAT = Path(importlib.util.find_spec("feat").submodule_search_locations[0])
@@ -36,7 +47,7 @@ def task():
 
 
 def test_blendshapes_say_what_they_need(tmp_path):
-    with pytest.raises(InputError, match="face_landmarker.task"):
+    with pytest.raises(InputError, match=r"needs faces\.blendshapes_model"):
         FacesExtractor(FacesConfig(backend="blendshapes")).metadata()
     with pytest.raises(InputError, match="no file"):
         BlendshapeBackend(FacesConfig(blendshapes_model=tmp_path / "face_landmarker.task"))
@@ -64,6 +75,22 @@ def test_blendshapes_run_on_a_real_face_and_record_the_model(task):
     assert not np.array_equal(row["aus"], plain["aus"])
 
 
+def test_refining_moves_the_named_units_and_leaves_gaps_alone():
+    n = 60
+    line = timeline(np.arange(n) / 30, np.ones(n, bool), np.zeros(n, bool), max_gap=0.2)
+    shapes = np.zeros((n, len(BLENDSHAPES)))
+    raised = shapes.copy()
+    raised[20:40, BLENDSHAPES.index("browInnerUp")] = 0.8
+    raised[:10] = np.nan
+    flat = np.zeros((n, 20), np.float32)
+    low, high = (refine(flat, s, line, sigma=0.0) for s in (shapes, raised))
+    brow, other = AU_NAMES.index("AU01"), AU_NAMES.index("AU12")
+    assert (high[20:40, brow] > low[20:40, brow] + 0.5).all()
+    assert (high[:10] == 0).all()
+    assert (high[:, other] == 0).all()
+    assert not flat.any()
+
+
 def test_blendshape_names_are_the_models(task):
     shown = [frame for _, frame in zip(range(2), frames(ALONE), strict=False)]
     track = BlendshapeBackend(FacesConfig(blendshapes_model=task))(shown)
@@ -77,7 +104,10 @@ def test_blendshape_names_are_the_models(task):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (PyfeatConfig(detector="v2"), ["face_multitask_v28.safetensors", "py-feat/face_multitask_v2", "retinaface_r34"]),
+        (
+            PyfeatConfig(detector="v2"),
+            ["face_multitask_v28.safetensors", "py-feat/face_multitask_v2", "retinaface_r34"],
+        ),
         (PyfeatConfig(detector="v1"), ["mobilefacenet", "xgb_au_classifier_v2.skops", "py-feat/xgb_au"]),
         (PyfeatConfig(detector="v1", au_model="svm"), ["py-feat/svm_au", "svm_au_classifier_v2.skops"]),
     ],
@@ -161,16 +191,30 @@ def feat_with_weights(tmp_path_factory):
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("hub")
-    face = Retinaface(device="cpu", pretrained="none").net.state_dict()
+    face = few_large_boxes(Retinaface(device="cpu", pretrained="none").net.state_dict())
     hub(folder, "py-feat/retinaface_r34", "model.safetensors", lambda path: save_file(face, path))
-    config = {"backbone": "convnextv2_atto", "n_au": 20, "n_emotion": 7, "n_blendshape": 52, "mesh_normalized": True,
-              "use_head_v3": True, "drop_mefl": True, "afg_channels": 64, "mefl_channels": 64}
-    multitask = {
-        name: value.contiguous() for name, value in MEGraphAUv2(ModelV2Config(**config, pretrained=False)).state_dict().items()
+    config = {
+        "backbone": "convnextv2_atto",
+        "n_au": 20,
+        "n_emotion": 7,
+        "n_blendshape": 52,
+        "mesh_normalized": True,
+        "use_head_v3": True,
+        "drop_mefl": True,
+        "afg_channels": 64,
+        "mefl_channels": 64,
     }
-    hub(folder, "py-feat/face_multitask_v2", "face_multitask_v28.safetensors",
-        lambda path: save_file(multitask, path, metadata={"config": json.dumps(config)}))
-    mobile = {"state_dict": MobileFaceNet([112, 112], 136, device="cpu").state_dict()}
+    multitask = {
+        name: value.contiguous()
+        for name, value in MEGraphAUv2(ModelV2Config(**config, pretrained=False)).state_dict().items()
+    }
+    hub(
+        folder,
+        "py-feat/face_multitask_v2",
+        "face_multitask_v28.safetensors",
+        lambda path: save_file(multitask, path, metadata={"config": json.dumps(config)}),
+    )
+    mobile = {"state_dict": face_like(MobileFaceNet([112, 112], 136, device="cpu").state_dict())}
     hub(folder, "py-feat/mobilefacenet", "mobilefacenet_model_best.pth.tar", lambda path: torch.save(mobile, path))
     hub(folder, "py-feat/xgb_au", "xgb_au_classifier_v2.skops", write_xgb)
     patch = pytest.MonkeyPatch()
@@ -179,6 +223,30 @@ def feat_with_weights(tmp_path_factory):
     patch.setattr("pipeline.faces.pyfeat.cache_folder", lambda: folder)
     yield folder
     patch.undo()
+
+
+def few_large_boxes(state):
+    """Make RetinaFace call the smaller anchors of the coarsest level faces, and leave them where they are."""
+    import torch
+
+    for name, value in state.items():
+        if name.startswith(("ClassHead", "BboxHead")):
+            value.zero_()
+        if name.startswith("ClassHead") and name.endswith("bias"):
+            # Two anchors, (background, face) each; boxes of 256 px are the smaller ones of the last level.
+            coarsest = name == "ClassHead._convs.2.bias"
+            value.copy_(torch.tensor([-5.0, 5.0, 5.0, -5.0] if coarsest else [5.0, -5.0, 5.0, -5.0]))
+    return state
+
+
+def face_like(state):
+    """Make the landmark network answer a face whatever it sees, a little moved by what it sees."""
+    import torch
+
+    face = mesh_model().canonical[list(DLIB68), :2] * [0.4, -0.4] + [0.5, 0.4]
+    state["output_layer.bn.bias"] = torch.tensor(face.ravel(), dtype=torch.float32)
+    state["output_layer.bn.weight"] = torch.full((136,), 0.01)
+    return state
 
 
 def write_xgb(path):
@@ -212,8 +280,7 @@ def shown():
 def test_py_feats_detectors_load_and_run_on_decoded_frames(feat_with_weights, shown, detector):
     import torch
 
-    # Random weights call about every box a face; a high threshold keeps a few.
-    config = FacesConfig(backend="pyfeat", pyfeat=PyfeatConfig(detector=detector, batch_size=2, face_confidence=0.5))
+    config = FacesConfig(backend="pyfeat", pyfeat=PyfeatConfig(detector=detector, batch_size=2))
     backend = PyfeatBackend(config)
     assert "0123456789abcdef" in json.dumps(backend.metadata())
     track = backend(shown)
@@ -240,6 +307,7 @@ def test_py_feats_detectors_load_and_run_on_decoded_frames(feat_with_weights, sh
 def test_constants_are_py_feats():
     from feat.multitask.inference import HF_REPO, HF_WEIGHTS_FILE
     from feat.utils.blendshape_to_au import DLIB68_FROM_MP478
+
     from pipeline.faces.pyfeat import _WEIGHTS
 
     assert tuple(DLIB68_FROM_MP478) == DLIB68

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+
 from pipeline import contracts
 from pipeline.errors import InputError, Quarantined
 from pipeline.faces.align import align
@@ -31,7 +32,14 @@ def extract():
 
 
 def item(path, start=0.0, end=None, **more):
-    return {"media_path": str(path), "start": start, "end": end, "segment_id": f"{path.stem}#000", "has_video": True, **more}
+    return {
+        "media_path": str(path),
+        "start": start,
+        "end": end,
+        "segment_id": f"{path.stem}#000",
+        "has_video": True,
+        **more,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +166,19 @@ def test_packed_landmarks_are_read_like_plain_ones():
     np.testing.assert_array_equal(landmark_array(plain), expected)
 
 
+def test_the_lean_way_into_facemesh_gives_what_its_process_gives():
+    import mediapipe as mp
+
+    shown = [frame for _, frame in zip(range(4), frames(ALONE), strict=False)]
+    track = MeshBackend(FacesConfig())(shown)
+    with mp.solutions.face_mesh.FaceMesh(refine_landmarks=True) as mesh:
+        for frame, points in zip(shown, track.points, strict=True):
+            height, width = frame.image.shape[:2]
+            found = mesh.process(frame.image).multi_face_landmarks[0].landmark
+            expected = np.array([(p.x * width, p.y * height, p.z * width) for p in found])
+            np.testing.assert_allclose(points, expected, rtol=1e-4, atol=1e-3)
+
+
 def test_no_frames_give_an_empty_track():
     track = MeshBackend(FacesConfig())([])
     assert track.points.shape == (0, *no_points().shape)
@@ -210,7 +231,9 @@ def test_comparison_joins_segments_of_a_clip_and_reads_tables(row, tmp_path):
     (tmp_path / "faces").mkdir()
     (tmp_path / "segments").mkdir()
     pd.DataFrame(pieces).to_parquet(tmp_path / "faces" / "part-000.parquet")
-    pd.DataFrame({"segment_id": starts.keys(), "start": starts.values()}).to_parquet(tmp_path / "segments" / "p.parquet")
+    pd.DataFrame({"segment_id": starts.keys(), "start": starts.values()}).to_parquet(
+        tmp_path / "segments" / "p.parquet"
+    )
     planted_reference(row).to_parquet(tmp_path / "reference.parquet")
     table = compare_tables(tmp_path / "faces", tmp_path / "reference.parquet", tmp_path / "segments")
     assert table.loc["mean", "r"] > 0.95

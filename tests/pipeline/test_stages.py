@@ -45,21 +45,33 @@ def media(tmp_path_factory):
 
 
 def write_manifest(path, names, **columns):
-    rows = [{"clip_id": Path(name).stem, "corpus": "test", "path": name, "speaker": f"s{i % 3}"}
-            for i, name in enumerate(names)]
+    rows = [
+        {"clip_id": Path(name).stem, "corpus": "test", "path": name, "speaker": f"s{i % 3}"}
+        for i, name in enumerate(names)
+    ]
     pd.DataFrame(rows).assign(**columns).to_csv(path, index=False)
 
 
 def make_params(root, manifest, labelled=None):
     chosen = {"manifest": manifest, "root": root}
-    return Params.model_validate({
-        "sets": {"unlabelled": chosen, "labelled": chosen | ({"manifest": labelled} if labelled else {})},
-        "run": {"workers": 2, "max_failed_share": 1.0},
-    })
+    return Params.model_validate(
+        {
+            "sets": {"unlabelled": chosen, "labelled": chosen | ({"manifest": labelled} if labelled else {})},
+            "run": {"workers": 2, "max_failed_share": 1.0},
+        }
+    )
 
 
-BAD = ["missing.mp4", "empty.mp4", "text.mp4", "truncated.mp4", "pointer.mp4", "video_only.mp4", "short.mp4",
-       "../outside.mp4"]
+BAD = [
+    "missing.mp4",
+    "empty.mp4",
+    "text.mp4",
+    "truncated.mp4",
+    "pointer.mp4",
+    "video_only.mp4",
+    "short.mp4",
+    "../outside.mp4",
+]
 
 
 def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_path, monkeypatch):
@@ -85,16 +97,31 @@ def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_p
     good = segments[segments["status"] == "ok"].index
     assert set(good) == {"good#000", "audio_only#000", "no_face#000"}
     reasons = segments[segments["status"] != "ok"].set_index("clip_id")["reason"]
-    for clip, word in {"missing": "not found|no such|missing|does not exist", "empty": "empty", "text": "not|cannot",
-                       "truncated": "truncated|cut off|incomplete|moov", "pointer": "git lfs pull",
-                       "video_only": "audio|sound", "short": "shorter|short", "outside": "outside"}.items():
+    for clip, word in {
+        "missing": "not found|no such|missing|does not exist",
+        "empty": "empty",
+        "text": "not|cannot",
+        "truncated": "truncated|cut off|incomplete|moov",
+        "pointer": "git lfs pull",
+        "video_only": "audio|sound",
+        "short": "shorter|short",
+        "outside": "outside",
+    }.items():
         matching = [reason for name, reason in reasons.items() if clip in name]
         assert matching, clip
         assert pd.Series(matching).str.contains(word, case=False, regex=True).all(), matching
-    assert reasons[[name for name in reasons.index if name.startswith("good")]].str.contains("duplicate|twice|already").all()
+    assert (
+        reasons[[name for name in reasons.index if name.startswith("good")]]
+        .str.contains("duplicate|twice|already")
+        .all()
+    )
 
     faces = pd.read_parquet("data/faces/unlabelled").set_index("segment_id")
-    assert faces["status"].to_dict() == {"good#000": "ok", "audio_only#000": "quarantined", "no_face#000": "quarantined"}
+    assert faces["status"].to_dict() == {
+        "good#000": "ok",
+        "audio_only#000": "quarantined",
+        "no_face#000": "quarantined",
+    }
     assert "video" in faces.loc["audio_only#000", "reason"]
     assert "face" in faces.loc["no_face#000", "reason"]
 

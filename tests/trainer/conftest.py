@@ -11,8 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from trainer.params import Params, parse_params
+
+settings.register_profile("trainer", deadline=None, max_examples=40)  # a busy machine is no failure
+settings.load_profile("trainer")
 
 N_FEATURES = 6
 FRAME_PERIOD = 0.05  # s; a chunk of one second is 20 frames

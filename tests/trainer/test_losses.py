@@ -23,9 +23,7 @@ def test_equals_torch_on_the_rows_with_a_label(smoothing: float) -> None:
     logits, target, weights = torch.randn(20, 4), torch.randint(0, 4, (20,)), torch.rand(4)
     missing = torch.rand(20) < 0.3
     loss = CrossEntropy(weights, smoothing)(logits, torch.where(missing, -1, target))
-    expected = functional.cross_entropy(
-        logits[~missing], target[~missing], weight=weights, label_smoothing=smoothing
-    )
+    expected = functional.cross_entropy(logits[~missing], target[~missing], weight=weights, label_smoothing=smoothing)
     torch.testing.assert_close(loss, expected)
 
 

@@ -1,0 +1,118 @@
+"""What was planted, in tables: manifests for the pipeline, truth for the tests that compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.store import describe, replace_file
+from pipeline.synthetic.muscles import AU_NAMES, CHANNELS
+from pipeline.synthetic.photos import PHOTOS
+from pipeline.synthetic.plan import Clip, SyntheticConfig
+from pipeline.synthetic.voice import Utterance
+
+NOTICE = "synthetic corpus: a demonstration and a test bed; no statement about people follows from it"
+
+
+@dataclass(frozen=True)
+class Acted:
+    """Everything planted in one clip. ``channels`` (frames, 21) and ``head`` (frames, 4) are empty without film."""
+
+    text: str
+    utterance: Utterance
+    seconds: float
+    manner: dict[str, float]
+    channels: np.ndarray
+    head: np.ndarray
+
+
+def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[Acted], out_dir: Path) -> None:
+    """Write truth tables and, last, the manifests of the two sets, all atomically."""
+    manifests: dict[str, list[dict[str, Any]]] = {"unlabelled": [], "labelled": []}
+    truth, frames, phonemes = [], [], []
+    for clip, acted in zip(clips, rows, strict=True):
+        known = {"clip_id": clip.clip_id, "corpus": f"synthetic-{clip.set}", "path": clip.path}
+        known |= {"speaker": clip.speaker.name, "sentence": acted.text, "language": "en"}
+        if clip.set == "unlabelled":
+            manifests[clip.set].append(known | {"split": clip.part})
+            frames.append(_frame_row(clip, acted, config.fps))
+        else:
+            manifests[clip.set].append(known | {"fold": clip.part, "emotion": clip.emotion, "label_source": "acted"})
+        planted = {
+            "emotion": clip.emotion,
+            "energy_class": "high" if clip.energy else "low",
+            "activation_class": ("high" if clip.activation else "low") if clip.set == "unlabelled" else None,
+            "duration": acted.seconds,
+            "voice": clip.speaker.voice,
+            "photo": PHOTOS[clip.face].name if clip.set == "unlabelled" else None,
+        }
+        truth.append(known | {"set": clip.set} | planted | {f"voice_{k}": v for k, v in acted.manner.items()})
+        for sound in acted.utterance.phonemes:
+            phonemes.append({"clip_id": clip.clip_id, "phoneme": sound.name, "start": sound.start, "end": sound.end,
+                             "viseme": sound.viseme})  # fmt: skip
+    write = {"clips": truth, "frames": frames, "phonemes": phonemes}
+    for name, table in write.items():
+        _write_truth(out_dir / "truth" / f"{name}.parquet", table, name, config)
+    # The manifests come last: whoever finds one finds everything that it names.
+    for name, table in manifests.items():
+        text = pd.DataFrame(table).to_csv(index=False, lineterminator="\n")
+        replace_file(out_dir / f"{name}.csv", partial(_write_text, text=text))
+
+
+def _frame_row(clip: Clip, acted: Acted, fps: float) -> dict[str, Any]:
+    count = len(acted.channels)
+    return {
+        "clip_id": clip.clip_id,
+        "n_frames": count,
+        "time": np.arange(count) / fps,
+        "aus": acted.channels[:, : len(AU_NAMES)].astype(np.float32).ravel(),
+        "pucker": acted.channels[:, CHANNELS.index("AU18")].astype(np.float32),
+        "head": acted.head.astype(np.float32).ravel(),
+    }
+
+
+def _write_truth(path: Path, rows: list[dict[str, Any]], name: str, config: SyntheticConfig) -> None:
+    columns = {
+        "clips": {
+            "duration": "s",
+            "energy_class": "planted loudness variation",
+            "activation_class": "planted facial movement",
+            "voice_pitch": "espeak-ng 0..99",
+            "voice_range": "espeak-ng 0..99",
+            "voice_rate": "words a minute",
+            "voice_level": "dB full scale",
+            "voice_tilt": "dB above 1 kHz",
+            "voice_swing": "dB between words",
+            "voice_evenness": "share of the contour flattened",
+        },
+        "frames": {
+            "time": "s",
+            "aus": "n_frames x 20 intensities, row-major; 1 is a strong expression",
+            "pucker": "lip rounding (AU18), which the 20 lack",
+            "head": "n_frames x 4: relative size, roll in degrees, shift right and down in shares of the picture",
+        },
+        "phonemes": {"start": "s", "end": "s", "phoneme": "espeak-ng mnemonic"},
+    }
+    metadata = {
+        "stage": "synthetic truth",
+        "synthetic": True,
+        "notice": NOTICE,
+        "units": columns[name],
+        "au_names": list(AU_NAMES),
+        "config": config.model_dump(mode="json"),
+    }
+    table = pa.Table.from_pylist(rows)
+    table = table.replace_schema_metadata(describe(metadata))
+    replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, newline="\n")

@@ -1,0 +1,132 @@
+"""The whole flow under DVC on a tiny synthetic corpus: from nothing to the report, killed, resumed, extended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "synthetic": {"unlabelled_speakers": 5, "clips_per_speaker": 6, "dev_speakers": 1, "labelled_speakers": 4,
+                  "utterances_per_speaker": 8, "folds": 2, "size": 192},
+    "pretrain": {"epochs": 2, "patience": 2},
+    "finetune": {"epochs": 2, "patience": 2, "seeds": [0]},
+}  # fmt: skip
+
+
+def project(folder: Path, **changes) -> Path:
+    """Make a DVC project with the code of this checkout and tiny parameters."""
+    folder.mkdir()
+    for name in ("pipeline", "trainer"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, values in {**TINY, **changes}.items():
+        params[section] |= values
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    dvc(folder, "init", "--no-scm")
+    dvc(folder, "config", "core.analytics", "false")
+    return folder
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONHASHSEED": "random"}
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    run = subprocess.run(["dvc", *arguments], cwd=folder, env=environment(), capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run.stdout
+
+
+def digests(folder: Path) -> dict[str, str]:
+    found = sorted([*folder.glob("data/**/*.parquet"), *folder.glob("models/**/*.safetensors")])
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = project(tmp_path_factory.mktemp("flow") / "whole")
+    dvc(folder, "repro")
+    return folder
+
+
+def test_the_flow_ends_with_labels_models_and_a_report(finished):
+    labels = pd.read_parquet(finished / "data/pseudo_labels")
+    assert len(labels) == 30
+    assert labels[["t1_label", "t2_label", "t3_label"]].notna().mean().min() > 0.9
+    for name in ("reports/index.html", "reports/results.png", "models/pretrain/model.safetensors"):
+        assert (finished / name).stat().st_size > 1000
+    assert "SYNTHETIC" in (finished / "reports/index.html").read_text()
+
+
+@pytest.mark.parametrize(("task", "floor"), [("t1", 0.65), ("t2", 0.65), ("t3", 0.4)])
+def test_pseudo_labels_find_what_was_planted(finished, task, floor):
+    """Chance is .5, .5 and .25; the full corpus gives about .9, .9 and .7 (README)."""
+    truth = json.loads((finished / "reports/pipeline.json").read_text())["planted_truth"][task]
+    assert truth["n"] >= 27
+    assert truth["uar"] >= floor
+
+
+def test_a_second_run_does_nothing(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("data/**/*.parquet")}
+    assert "up to date" in dvc(finished, "repro")
+    assert before == {path: path.stat().st_mtime_ns for path in finished.glob("data/**/*.parquet")}
+
+
+def test_metrics_params_and_plots_are_dvcs(finished):
+    assert "planted_truth" in dvc(finished, "metrics", "show")
+    assert "html" in dvc(finished, "plots", "show")
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path):
+    folder = project(tmp_path / "killed")
+    kills = 0
+    for attempt in range(60):
+        process = subprocess.Popen(["dvc", "repro"], cwd=folder, env=environment(), start_new_session=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        try:
+            # Later attempts get a little longer, so that a slow machine ends too; stages are hit at odd places.
+            output, _ = process.communicate(timeout=15 + attempt)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            time.sleep(1)
+            continue
+        assert process.returncode == 0, output[-3000:]
+        break
+    assert kills >= 2
+    assert digests(folder) == digests(finished)
+
+
+def test_a_new_clip_costs_one_clip(finished, tmp_path):
+    folder = project(tmp_path / "grown", sets={
+        "unlabelled": {"manifest": "more.csv", "root": "media"},
+        "labelled": {"manifest": "labelled.csv", "root": str(finished / "data/synthetic")},
+    })  # fmt: skip
+    shutil.copytree(finished / "data/synthetic", folder / "media")
+    shutil.copy(finished / "data/synthetic/labelled.csv", folder)
+    manifest = pd.read_csv(finished / "data/synthetic/unlabelled.csv")
+    manifest.iloc[:-1].to_csv(folder / "more.csv", index=False)
+    dvc(folder, "repro", "shards@unlabelled")
+    cached = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.arrow")}
+    manifest.to_csv(folder / "more.csv", index=False)
+    dvc(folder, "repro", "shards@unlabelled")
+    now = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.arrow")}
+    assert {path: now[path] for path in cached} == cached  # nothing was computed again
+    assert len(now) - len(cached) == 4  # segments, audio, acoustics, faces of the one clip
+    assert len(pd.read_parquet(folder / "data/pseudo_labels")) == 30

@@ -1,0 +1,162 @@
+"""Shards in, normalised chunks out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from torch.utils.data import DataLoader
+
+from tests.trainer.conftest import FRAME_PERIOD, N_FEATURES, labelled_rows, unlabelled_rows, write_part
+from trainer.chunking import Chunking
+from trainer.data import ChunkDataset, Normalisation
+from trainer.errors import InputError
+from trainer.shards import Shards, open_shards
+
+Make = Callable[..., Path]
+
+
+def _frames(row: dict[str, Any]) -> np.ndarray:
+    return np.array(row["features"], dtype=np.float32).reshape(-1, N_FEATURES)
+
+
+def test_every_row_is_found_where_the_offsets_say(make_shards: Make, tmp_path: Path) -> None:
+    rows = labelled_rows()
+    shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    assert shards.frame_period == FRAME_PERIOD
+    assert list(shards.rows["segment_id"]) == [row["segment_id"] for row in rows]
+    assert "features" not in shards.rows
+    for number in (0, 17, len(rows) - 1):
+        start, stop = shards.offsets[number : number + 2]
+        np.testing.assert_array_equal(shards.features[start:stop], _frames(rows[number]))
+
+
+def test_the_map_is_built_once_and_again_when_content_changes(make_shards: Make, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = open_shards(make_shards("labelled", labelled_rows()), cache=cache)
+    built = (first.place / "features.f32").stat().st_mtime_ns
+    again = open_shards(make_shards("labelled", labelled_rows()), cache=cache)
+    assert (again.place / "features.f32").stat().st_mtime_ns == built
+    other = open_shards(make_shards("labelled", labelled_rows(seed=5)), cache=cache)
+    assert other.fingerprint != first.fingerprint
+    assert [path.name for path in (cache / "frames").iterdir()] == [other.place.name]  # the old one is gone
+
+
+def test_sending_shards_to_a_worker_does_not_copy_the_features(make_shards: Make, tmp_path: Path) -> None:
+    shards = open_shards(make_shards("labelled", labelled_rows()), cache=tmp_path / "cache")
+    assert len(shards.features)
+    state = shards.__getstate__()
+    assert "features" not in state
+    copy = Shards(**state)
+    np.testing.assert_array_equal(copy.features, shards.features)
+
+
+def test_normalisation_is_fitted_on_the_given_rows_alone(make_shards: Make, tmp_path: Path) -> None:
+    rows = labelled_rows()
+    chosen = [0, 3, 11, 40]
+    shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    stats = Normalisation.fit(shards, chosen, clip=3.0)
+    frames = np.concatenate([_frames(rows[number]) for number in chosen]).astype(np.float64)
+    np.testing.assert_allclose(stats.mean, frames.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(stats.std, frames.std(axis=0), rtol=1e-5)
+
+    for number, row in enumerate(rows):  # all other rows may be anything
+        if number not in chosen:
+            row["features"] = (_frames(row) * 1000 + 7).ravel().tolist()
+    other = open_shards(make_shards("changed", rows), cache=tmp_path / "cache")
+    same = Normalisation.fit(other, chosen, clip=3.0)
+    np.testing.assert_array_equal(same.mean, stats.mean)
+    np.testing.assert_array_equal(same.std, stats.std)
+
+
+def test_a_constant_feature_becomes_zero_and_outliers_are_clipped(make_shards: Make, tmp_path: Path) -> None:
+    rows = labelled_rows(per_class=1)
+    for row in rows:
+        frames = _frames(row)
+        frames[:, 4] = 123.5
+        row["features"] = frames.ravel().tolist()
+    shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    stats = Normalisation.fit(shards, np.arange(len(rows)), clip=3.0)
+    frames = stats.apply(np.array([[1e9] * 4 + [123.5, -1e9]], dtype=np.float32))
+    assert frames.tolist() == [[3, 3, 3, 3, 0, -3]]
+    assert Normalisation.from_json(json.loads(json.dumps(stats.to_json()))).mean.tolist() == stats.mean.tolist()
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 1 << 30])
+def test_chunks_hold_the_right_frames_and_zero_padding(make_shards: Make, tmp_path: Path, keep_bytes: int) -> None:
+    rows = labelled_rows()
+    shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    chunking = Chunking(frames=20, count=3)
+    stats = Normalisation.fit(shards, [0, 1, 2], clip=3.0)
+    picked = np.array([5, 2, 30])
+    data = ChunkDataset(
+        shards,
+        picked,
+        chunking=chunking,
+        normalisation=stats,
+        targets={"emotion": np.array([2, -1, 0])},
+        keep_bytes=keep_bytes,
+    )
+    batch = next(iter(DataLoader(data, batch_size=3, collate_fn=lambda b: b)))
+    assert batch.x.shape == (3, 3, 20, N_FEATURES)
+    assert batch.targets["emotion"].tolist() == [2, -1, 0]
+    assert (batch.x[~batch.frame_mask] == 0).all()
+    for position, number in enumerate(picked):
+        frames = stats.apply(_frames(rows[number]).copy())
+        for chunk, start in enumerate(chunking.starts([len(frames)])[0]):
+            if batch.chunk_mask[position, chunk]:
+                piece = frames[start : start + 20]
+                np.testing.assert_array_equal(batch.x[position, chunk, : len(piece)].numpy(), piece)
+                assert int(batch.frame_mask[position, chunk].sum()) == len(piece)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda row: row.update(features=row["features"][:-1]), "feature values, expected n_frames"),
+        (lambda row: row.update(features=None), "0 feature values"),
+        (lambda row: row.update(features=[], n_frames=0), "at least one frame"),
+        (lambda row: row["features"].__setitem__(3, float("nan")), "NaN or infinity"),
+    ],
+)
+def test_bad_features_are_named(make_shards: Make, tmp_path: Path, spoil: Callable[..., None], message: str) -> None:
+    rows = labelled_rows()
+    spoil(rows[7])
+    with pytest.raises(InputError, match=f"{rows[7]['segment_id']}.*{message}"):
+        open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    assert not list((tmp_path / "cache" / "frames").iterdir())  # nothing half is left
+
+
+def test_bad_folders_are_named(make_shards: Make, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(InputError, match="no shards"):
+        open_shards(tmp_path / "nowhere", cache=cache)
+    folder = make_shards("labelled", labelled_rows())
+    write_part(folder / "part-009.parquet", labelled_rows("other"), metadata={"frame_period": 0.01})
+    with pytest.raises(InputError, match=r"part-009.* differs from"):
+        open_shards(folder, cache=cache)
+    write_part(folder / "part-009.parquet", labelled_rows("other"), metadata={"contract": 2})
+    with pytest.raises(InputError, match="data contract 2"):
+        open_shards(folder, cache=cache)
+    (folder / "part-009.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(InputError, match="not a readable Parquet"):
+        open_shards(folder, cache=cache)
+    pd.DataFrame({"segment_id": ["x"]}).to_parquet(folder / "part-009.parquet")
+    with pytest.raises(InputError, match="corpus, speaker, n_frames, features missing"):
+        open_shards(folder, cache=cache)
+    table = pq.read_table(folder / "part-000.parquet")
+    pq.write_table(table, folder / "part-009.parquet")
+    with pytest.raises(InputError, match="occurs twice"):
+        open_shards(folder, cache=cache)
+
+
+def test_null_labels_stay_none(make_shards: Make, tmp_path: Path) -> None:
+    shards = open_shards(make_shards("unlabelled", unlabelled_rows()), cache=tmp_path / "cache")
+    values = set(shards.rows["t1_label"])
+    assert values == {"high", "low", None}

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trainer.errors import InputError
+from trainer.params import SECTIONS, Params, load_params, parse_params
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"pretrain": {"epoch": 3}}, r"pretrain\.epoch: unknown key"),
+        ({"finetunes": {}}, "finetunes: unknown key"),
+        ({"pretrain": {"tasks": []}}, "non-empty subset"),
+        ({"pretrain": {"tasks": [1, 4]}}, "non-empty subset"),
+        ({"pretrain": {"task_weights": [1, 0, 1]}}, "must be positive"),
+        ({"encoder": {"kernel": 4}}, "must be odd"),
+        ({"encoder": {"max_seconds": -1}}, "greater than 0"),
+        ({"finetune": {"modes": ["scratch", "scratch"]}}, "without repeats"),
+        ({"finetune": {"modes": ["probe"]}}, r"finetune\.modes"),
+        ({"finetune": {"folds": 1}}, "at least 2"),
+        ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
+    ],
+)
+def test_wrong_parameters_are_named(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_params(raw)
+
+
+def test_the_pipelines_sections_are_known_and_left_alone() -> None:
+    params = parse_params({"faces": {"anything": 1}, "sets": {}, "shards": None, "pretrain": None})
+    assert params == Params()
+
+
+def test_files_that_are_no_parameters_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no parameter file"):
+        load_params(tmp_path / "params.yaml")
+    for content, message in (("a: [", "not valid YAML"), ("- 1", "mapping of sections")):
+        (tmp_path / "params.yaml").write_text(content)
+        with pytest.raises(InputError, match=message):
+            load_params(tmp_path / "params.yaml")
+
+
+def test_params_yaml_names_every_number() -> None:
+    """``dvc exp run -S`` can only change a key that is written down."""
+    path = Path(__file__).parents[2] / "params.yaml"
+    raw = yaml.safe_load(path.read_text())
+    load_params(path)
+    for section in sorted(SECTIONS):
+        assert set(raw[section]) == set(Params.model_fields[section].annotation.model_fields)  # type: ignore[union-attr]
