@@ -90,14 +90,15 @@ def finetune(
     reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU. Changes no result.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
 ) -> None:
     """Train and test on labelled speech: every mode on the same folds and seeds."""
     options = load_params(params)
     from trainer.finetune import finetune as run
 
     if workers <= 0:
-        workers = max(1, len(os.sched_getaffinity(0)) // options.trainer.threads)
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(8, max(1, cpus // options.trainer.threads))  # about 1 GB of memory each
     if options.trainer.device == "cuda":
         workers = 1  # one accelerator: processes would only queue for it
     with _progress() as progress:
