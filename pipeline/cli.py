@@ -107,6 +107,18 @@ def inspect(
     print(inspect_segment(load_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
 
 
+@app.command(name="compare-aus")
+def compare_aus(
+    reference: Annotated[Path, typer.Argument(help="Parquet: clip, timestamp, AU01_r ... (0-5), as OpenFace gives")],
+    faces: Annotated[Path, typer.Option(help="faces table")] = Path("data/faces/unlabelled"),
+    segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
+) -> None:
+    """Hold the action units of a faces table against a reference table: Pearson's r per unit over active clips."""
+    from pipeline.faces.reference import compare_tables
+
+    print(compare_tables(faces, reference, segments).to_string(float_format="%.2f"))
+
+
 @app.command()
 def manifest(
     corpus: Annotated[str, typer.Argument(help="name of a corpus reader; `list` prints them")],

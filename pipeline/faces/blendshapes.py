@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.faces.aus import AU_NAMES, UNIT
+from pipeline.faces.au_formulas import AU_NAMES, UNIT
 from pipeline.faces.backends import BACKENDS, Track, stack
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.gaps import Timeline, smooth

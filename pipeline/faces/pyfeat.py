@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.faces.aus import AU_NAMES
+from pipeline.faces.au_formulas import AU_NAMES
 from pipeline.faces.backends import BACKENDS, Track, no_points, no_texture, stack
 from pipeline.faces.config import FacesConfig, PyfeatConfig
 from pipeline.faces.meshmodel import mesh_model

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.faces.aus import AU_NAMES, GRADES
+from pipeline.faces.au_formulas import AU_NAMES, GRADES
 
 Floats = NDArray[np.floating]
 
@@ -79,7 +79,7 @@ def compare_with_reference(
         if usable.sum() < min_frames:
             continue
         chosen = table.iloc[nearest[usable]]
-        yaw = _correlation(-np.radians(pose[usable, 1]), chosen["pose_Ry"].to_numpy()) if "pose_Ry" in table else np.nan
+        yaw = _correlation(np.radians(pose[usable, 1]), chosen["pose_Ry"].to_numpy()) if "pose_Ry" in table else np.nan
         for unit in units:
             theirs = chosen[f"{unit}_r"].to_numpy(np.float64)
             if (theirs >= active_level).mean() < active_share or theirs.std() < min_std:

@@ -155,9 +155,17 @@ def test_nothing_is_smoothed_across_a_cut_or_a_gap():
     values = np.where(np.arange(40) < 30, 0.0, 1.0)
     np.testing.assert_allclose(smooth(values, line, sigma=0.1), values, atol=1e-12)
     np.testing.assert_array_equal(running_median(values, line, seconds=0.4), values)
-    centred = from_shot_median(values + 5, line)
-    assert np.isnan(centred[10:18]).all()
-    assert (centred[usable] == 0).all()
+
+
+def test_long_shots_have_a_typical_value_of_their_own_and_short_ones_the_common_one():
+    time, cut = np.arange(55) / 5, np.zeros(55, bool)
+    cut[[25, 50]] = True  # shots of 5, 5 and 1 s
+    usable = np.ones(55, bool)
+    usable[3] = False
+    values = np.repeat([1.0, 2.0, 7.0], [25, 25, 5])
+    centred = from_shot_median(values, timeline(time, usable, cut, max_gap=0.5))
+    assert np.isnan(centred[3])
+    np.testing.assert_array_equal(centred[usable], np.repeat([0.0, 0.0, 5.0], [24, 25, 5]))
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.lists(st.booleans(), min_size=60, max_size=60))

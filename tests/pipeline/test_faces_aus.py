@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import spearmanr
 
-from pipeline.faces import aus
+from pipeline.faces import au_formulas, aus
 from pipeline.faces.align import align
 from pipeline.faces.gaps import timeline
 from pipeline.faces.meshmodel import mesh_model
@@ -44,11 +44,11 @@ def filmed(intensities, yaw=0.0):
 
 def test_names_are_the_models_and_tables_are_complete():
     assert mesh_model().au_names == aus.AU_NAMES
-    assert set(aus.FORMULAS) == set(aus.AU_NAMES) == set(aus.RELIABILITY)
-    assert {cue for formula in aus.FORMULAS.values() for cue in formula} <= set(aus.CUES)
-    assert set(REGIONS) <= set(aus.CUES)
+    assert set(au_formulas.FORMULAS) == set(aus.AU_NAMES) == set(aus.RELIABILITY)
+    assert {cue for formula in au_formulas.FORMULAS.values() for cue in formula} <= set(au_formulas.CUES)
+    assert set(REGIONS) <= set(au_formulas.CUES)
     assert all(0 <= weight <= 1 for weight in aus.RELIABILITY.values())
-    assert all(cue.scale > 0 for cue in aus.CUES.values())
+    assert all(cue.scale > 0 for cue in au_formulas.CUES.values())
 
 
 @pytest.mark.parametrize("name", PLANTED)

@@ -200,7 +200,7 @@ def planted_reference(row, clip="a", shift=0.0, noise=0.0):
         wave = (wave - wave.min()) / np.ptp(wave) * 3
         table[f"{name}_r"] = wave + noise * rng.normal(size=len(wave))
     table["AU04_r"] = 0.0  # never active: must not count
-    table["pose_Ry"] = -np.radians(np.interp(time, row["time"], row["pose"].reshape(n, 3)[:, 1]))
+    table["pose_Ry"] = np.radians(np.interp(time, row["time"], row["pose"].reshape(n, 3)[:, 1]))
     return table
 
 
