@@ -53,7 +53,8 @@ def inspect_segment(params: Params, name: str, output: Path) -> Path:
     else:
         motion.set_title(f"no face: {face['reason']}", loc="left", fontsize=9)
     units.set_xlabel("s")
-    figure.suptitle(f"{segment_id}   {segment['start']:.2f}-{segment['end']:.2f} s\n{_explain(labels)}", fontsize=10)
+    where = f"{segment['corpus']}   {segment_id}   {segment['start']:.2f}-{segment['end']:.2f} s"
+    figure.suptitle(f"{where}\n{_explain(labels)}", fontsize=10)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=110)
     plt.close(figure)

@@ -40,13 +40,13 @@ class EncoderParams(Section):
     chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
     clip: float = Field(default=3.0, gt=0)  # standard deviations, after z-normalisation [code]
     chunk_encoder: str = "cnn"  # cnn or lstm
-    widths: tuple[int, ...] = Field(default=(64, 64), min_length=1)  # cnn: channels per layer [ours; code 128..32]
+    widths: tuple[int, ...] = Field(default=(64, 64, 64), min_length=1)  # cnn: channels per layer [ours; code 128..32]
     kernel: int = Field(default=5, ge=1)  # cnn: frames [ours]
-    stride: int = Field(default=3, ge=1)  # cnn: frames per layer [ours]: a hop of 10 or 16 ms is finer than needed
+    stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]: a hop of 10 or 16 ms is finer than needed
     lstm_layers: int = Field(default=2, ge=1)  # lstm [code]
     hidden: int = Field(default=130, ge=1)  # size of a chunk vector and of the encoder's output [code]
-    aggregator: str = "mean"  # mean or gated [code]
-    dropout: float = Field(default=0.5, ge=0, lt=1)  # [code]
+    aggregator: str = "gated"  # mean or gated [code]
+    dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
 
     @field_validator("kernel")
     @classmethod
@@ -106,8 +106,6 @@ Mode = Literal["scratch", "pretrained", "frozen"]
 class FinetuneParams(ScheduleParams):
     """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode."""
 
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)  # [ours]
-    head_hidden: int = Field(default=0, ge=0)  # [ours]: a linear head is enough for a few hundred utterances
     modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen = probe: only the head learns [paper]
     seeds: tuple[int, ...] = (0, 1)
     folds: int | Literal["auto", "loso"] = "auto"  # auto: fold column, else split column, else 5 by speaker
