@@ -147,7 +147,8 @@ def _tracks(
     """Return clip to (time in the clip, AUs, pose) of its valid frames, segments joined."""
     parts: dict[str, list[tuple[Floats, Floats, Floats]]] = defaultdict(list)
     for row in faces:
-        clip = str(row["segment_id"]).rsplit("#", 1)[0]
+        # A reader that walks folders names a clip "folder/name"; a reference knows the name alone.
+        clip = str(row["segment_id"]).rsplit("#", 1)[0].rsplit("/", 1)[-1]
         valid = np.asarray(row["valid"], bool)
         time = np.asarray(row["time"], np.float64) + starts.get(row["segment_id"], 0.0)
         aus = np.asarray(row["aus"], np.float64).reshape(len(valid), -1)
