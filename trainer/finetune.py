@@ -158,8 +158,9 @@ def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]
     spawn = multiprocessing.get_context("spawn")
     count = min(workers, len(units))
     with ProcessPoolExecutor(count, mp_context=spawn, initializer=_join_pool, initargs=(context,)) as pool:
-        futures = {pool.submit(_train_in_worker, unit): unit for unit in units}
         try:
+            # Submitting too can meet a worker that has died already.
+            futures = {pool.submit(_train_in_worker, unit): unit for unit in units}
             for future in as_completed(futures):
                 future.result()
                 yield futures[future]
