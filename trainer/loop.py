@@ -111,8 +111,10 @@ def fit(
         total = 0.0
         for batch in _batches(train, batch_size=schedule.batch_size, generator=generator):
             moved = batch.to(device)
-            value = loss(network(moved), moved.targets)
             optimizer.zero_grad(set_to_none=True)
+            # Libraries exist whose import switches gradients off for the whole process (py-feat's does).
+            with torch.enable_grad():
+                value = loss(network(moved), moved.targets)
             value.backward()
             torch.nn.utils.clip_grad_norm_(learning, schedule.gradient_clip)
             optimizer.step()

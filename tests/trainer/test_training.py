@@ -303,3 +303,12 @@ def test_damaged_model_folders_are_named(make_shards: Make, tiny: Tiny, tmp_path
     (model / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors is missing"):
         load_model(model)
+
+
+def test_training_learns_where_gradients_were_switched_off(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+    """Importing py-feat once left the process without gradients, and training failed."""
+    with torch.no_grad():
+        pretrain(
+            make_shards("u", unlabelled_rows()), tmp_path / "p", tiny(pretrain={"epochs": 1}), cache=tmp_path / "c"
+        )
+    assert (tmp_path / "p" / "model.safetensors").is_file()
