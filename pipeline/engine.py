@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from pipeline.progress import progress
 from pipeline.store import Cache, digest, identity, row_table, write_parts
 
 OK, QUARANTINED = "ok", "quarantined"
+# How often an item that had not begun is sent again after the worker it waited on died.
+MAX_DEATHS_BESIDE = 10
 
 # One thread a worker process for every library that would otherwise start a pool of its own, and quiet logs.
 WORKER_ENVIRONMENT = {
@@ -151,7 +154,7 @@ def _client(run: RunConfig, n_items: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     settings = {
-        # A dead worker's task is blamed at once, and workers hold no queue of innocent tasks to be blamed with it.
+        # A dead worker's tasks come back at once; the attempt marks tell which of them was running.
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
@@ -224,43 +227,42 @@ def _run(
 
     failed: dict[str, str] = {}
     cls, config, cache = type(extractor), extractor.config, results.cache
-    queue = iter(pending)
+    queue = deque((item, 0) for item in pending)
 
     with _client(run, len(pending)) as client:
         at_once = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         done = as_completed()
-        keys: dict[str, str] = {}
+        running: dict[str, tuple[Item, int]] = {}
 
         def submit() -> None:
-            for item in queue:
-                key = results.keys[item.id]
-                future = client.submit(
-                    _work,
-                    cls,
-                    config,
-                    item.load(),
-                    cache,
-                    key,
-                    results.id_column,
-                    item.id,
-                    run.item_timeout,
-                    pure=False,
-                )
-                keys[future.key] = key
-                done.add(future)
+            if not queue:
                 return
+            item, deaths = queue.popleft()
+            key = results.keys[item.id]
+            arguments = (cls, config, item.load(), cache, key, results.id_column, item.id, run.item_timeout)
+            future = client.submit(_work, *arguments, pure=False)
+            running[future.key] = item, deaths
+            done.add(future)
 
         for _ in range(at_once):
             submit()
         for future in done:
-            key = keys.pop(future.key)
+            item, deaths = running.pop(future.key)
+            key = results.keys[item.id]
             error = future.exception()
             if error is None:
                 reason = future.result()
             elif isinstance(error, InputError):
                 raise error
             elif isinstance(error, KilledWorker):
-                reason = _why_killed(cache.attempt(key), run.item_timeout)
+                mark = cache.attempt(key)
+                if not mark.exists() and deaths < MAX_DEATHS_BESIDE:
+                    # It only waited on the worker that another item took down, or was done but not yet reported.
+                    queue.appendleft((item, deaths + 1))
+                    future.release()
+                    submit()
+                    continue
+                reason = _why_killed(mark, run.item_timeout)
             else:
                 reason = f"{type(error).__name__}: {error}"
             if reason is not None:

@@ -58,6 +58,15 @@ def test_crash_hang_and_error_quarantine_one_item_each_and_the_rest_goes_on(tmp_
         check_failures("t", results, run_config(tmp_path, max_failed_share=0.1))
 
 
+def test_items_that_waited_on_a_worker_another_item_took_down_are_run_again(tmp_path):
+    # Regression: with more items sent than workers, the one queued behind a crash was quarantined with it.
+    items = [item(f"crash-{i}", 100 + i, do="crash") for i in range(3)]
+    items = [one for i, bad in enumerate(items) for one in (bad, item(f"good-{i}", i))]
+    run = RunConfig(workers=1, cache=tmp_path / "cache")
+    results = compute("t", Double(DoubleConfig()), items, schema=SCHEMA, run=run)
+    assert sorted(results.quarantined()) == ["crash-0", "crash-1", "crash-2"]
+
+
 def test_a_fault_of_the_whole_run_stops_it(tmp_path):
     with pytest.raises(InputError, match="weights are missing"):
         compute("t", Double(DoubleConfig()), [item("a", do="stop")], schema=SCHEMA, run=run_config(tmp_path))
