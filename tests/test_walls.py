@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 MEDIA_PACKAGES = {
@@ -43,6 +44,36 @@ def test_no_file_reaches_into_the_other_half(package, foreign):
     assert len(files) > 5
     offenders = {str(path.relative_to(ROOT)): sorted(imported(path) & foreign) for path in files}
     assert not {path: names for path, names in offenders.items() if names}
+
+
+def reached(path: Path, package: str) -> set[Path]:
+    """Return the files of a package that a file imports, itself included, however indirectly."""
+    seen: set[Path] = set()
+    todo = [path]
+    while todo:
+        file = todo.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                files = [ROOT / f"{name.replace('.', '/')}.py" for name in names]
+                todo += [file for file in files if file.is_file()]
+    return seen
+
+
+# Code that reads parameters, reports mistakes or gathers finished runs changes no number of a training.
+NO_NUMBERS = {"params.py", "errors.py", "registry.py", "collect.py", "results.py"}
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_a_training_stage_depends_on_all_the_code_that_makes_its_numbers(stage):
+    # Regression: an edited loss or aggregator left the old model in place, since the stage did not list it.
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    needed = {path.name for path in reached(ROOT / "trainer" / f"{stage}.py", "trainer")} - NO_NUMBERS
+    assert len(needed) > 8
+    assert needed <= {Path(dep).name for dep in stages[stage]["deps"]}
 
 
 def test_the_command_lines_answer_without_loading_anything_heavy():
