@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainer.registry import Registry
 
@@ -44,3 +45,52 @@ class GatedAggregator(nn.Module):
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """(B, nC, H) chunk vectors and (B, nC) mask to (B, H)."""
         return masked_mean(torch.sigmoid(self.gate(h)) * h, mask)
+
+
+@AGGREGATORS.register("rnn_attention")
+class RnnAttentionAggregator(nn.Module):
+    """An RNN over the chunks, attention of its last state over all of them [code: Lin & Busso].
+
+    h_t = RNN(x)_t, s_t = (W h_t) . h_T, alpha = softmax(s), c = sum_t alpha_t h_t, z = tanh(W_c [c; h_T]). The cell is
+    an LSTM [ours; the source says RNN].
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(hidden, hidden, batch_first=True)
+        self.score = nn.Linear(hidden, hidden, bias=False)
+        self.out = nn.Linear(2 * hidden, hidden, bias=False)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """(B, nC, H) chunk vectors and (B, nC) mask to (B, H)."""
+        # Copies lie between real chunks of a short utterance: real ones move to the front, in their order.
+        order = torch.argsort(~mask, dim=1, stable=True)
+        h = h.gather(1, order.unsqueeze(-1).expand_as(h))
+        count = mask.sum(dim=1)
+        packed = pack_padded_sequence(h, count.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)  # (B, most real chunks, H)
+        last = states[torch.arange(len(h), device=h.device), count - 1]
+        scores = (self.score(states) * last.unsqueeze(1)).sum(dim=-1)
+        real = torch.arange(states.shape[1], device=h.device) < count.unsqueeze(1)
+        alpha = torch.softmax(scores.masked_fill(~real, -torch.inf), dim=1)
+        context = (alpha.unsqueeze(-1) * states).sum(dim=1)
+        return torch.tanh(self.out(torch.cat([context, last], dim=1)))
+
+
+@AGGREGATORS.register("self_attention")
+class SelfAttentionAggregator(nn.Module):
+    """Chunks look at each other, z = mean_i LayerNorm(h_i + MultiHead(h)_i) over real chunks [code: Lin & Busso].
+
+    The number of heads is the largest of 1 to 8 that divides H [ours]. Chunks carry no position [ours].
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        heads = max(count for count in range(1, 9) if hidden % count == 0)
+        self.attention = nn.MultiheadAttention(hidden, heads, batch_first=True)
+        self.norm = nn.LayerNorm(hidden)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """(B, nC, H) chunk vectors and (B, nC) mask to (B, H)."""
+        seen, _ = self.attention(h, h, h, key_padding_mask=~mask, need_weights=False)
+        return masked_mean(self.norm(h + seen), mask)

@@ -45,7 +45,7 @@ class EncoderParams(Section):
     stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]: a hop of 10 or 16 ms is finer than needed
     lstm_layers: int = Field(default=2, ge=1)  # lstm [code]
     hidden: int = Field(default=130, ge=1)  # size of a chunk vector and of the encoder's output [code]
-    aggregator: str = "gated"  # mean or gated [code]
+    aggregator: str = "gated"  # mean, gated, rnn_attention or self_attention [code]
     dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
 
     @field_validator("kernel")

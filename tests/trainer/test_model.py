@@ -59,7 +59,7 @@ def test_more_padded_chunks_change_nothing(aggregator: str) -> None:
     torch.testing.assert_close(network.encode(batch), network.encode(more))
 
 
-@pytest.mark.parametrize("aggregator", list(AGGREGATORS))
+@pytest.mark.parametrize("aggregator", ["mean", "gated", "self_attention"])  # an RNN hears the order
 def test_order_of_chunks_does_not_matter(aggregator: str) -> None:
     torch.manual_seed(0)
     module = AGGREGATORS[aggregator](6)
@@ -75,6 +75,29 @@ def test_gated_is_the_printed_formula() -> None:
     gate = module.gate
     expected = sum(torch.sigmoid(gate.weight[0] @ h[0, i] + gate.bias) * h[0, i] for i in range(2)) / 2
     torch.testing.assert_close(module(h, torch.tensor([[True, True, False]]))[0], expected)
+
+
+def test_rnn_attention_is_the_printed_formula_wherever_copies_lie() -> None:
+    torch.manual_seed(0)
+    module = AGGREGATORS["rnn_attention"](4)
+    h = torch.randn(1, 4, 4)
+    states = module.rnn(h[:, [0, 2]])[0][0]  # of the real chunks alone
+    alpha = torch.softmax(torch.stack([(module.score.weight @ state) @ states[-1] for state in states]), dim=0)
+    context = sum(a * state for a, state in zip(alpha, states, strict=True))
+    expected = torch.tanh(module.out.weight @ torch.cat([context, states[-1]]))
+    torch.testing.assert_close(module(h, torch.tensor([[True, False, True, False]]))[0], expected)
+
+
+def test_self_attention_lets_every_chunk_see_every_other() -> None:
+    torch.manual_seed(0)
+    module = AGGREGATORS["self_attention"](6).eval()
+    h = torch.randn(1, 3, 6, requires_grad=True)
+    seen = module.attention(h, h, h)[0]
+    expected = module.norm(h + seen).mean(dim=1)
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    torch.testing.assert_close(module(h, mask), expected)
+    gradient = torch.autograd.grad(module.norm(h + seen)[0, 0].square().sum(), h)[0]
+    assert (gradient[0, 1:].abs().sum(dim=1) > 0).all()  # the first chunk's vector depends on the others
 
 
 def test_masked_batch_norm_equals_the_plain_one_on_real_frames() -> None:
