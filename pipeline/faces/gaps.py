@@ -63,6 +63,17 @@ def cuts(points: Floats, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return result
 
 
+def same_face(before: Floats, after: Floats) -> bool:
+    """Tell whether (478, 3) points in one frame and the next can be one face in one shot."""
+    return not cuts(np.stack([before, after]), np.ones(2, bool))[1]
+
+
+def all_cuts(track: Track, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (n_frames,) True where another shot or face begins: what the backend says, and what ``cuts`` finds."""
+    jumped = cuts(track.points, found)
+    return jumped if track.parted is None else jumped | track.parted
+
+
 def bridge(track: Track, *, max_gap: float) -> tuple[Track, NDArray[np.bool_]]:
     """Interpolate gaps shorter than ``max_gap`` s between two frames of the same shot.
 
@@ -71,11 +82,15 @@ def bridge(track: Track, *, max_gap: float) -> tuple[Track, NDArray[np.bool_]]:
 
     """
     found = np.isfinite(track.points[:, 0, 0])
-    cut = cuts(track.points, found)
+    shot = np.cumsum(all_cuts(track, found))
     at = np.flatnonzero(found)
     filled = np.zeros(len(found), bool)
     for before, after in pairwise(at):
-        if after - before > 1 and not cut[after] and track.time[after] - track.time[before] <= max_gap + 1e-9:
+        if (
+            after - before > 1
+            and shot[after] == shot[before]
+            and track.time[after] - track.time[before] <= max_gap + 1e-9
+        ):
             filled[before + 1 : after] = True
     if not filled.any():
         return track, filled
