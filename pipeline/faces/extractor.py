@@ -24,7 +24,7 @@ from pipeline.faces.meshmodel import N_POINTS
 from pipeline.faces.talking import sound_of
 from pipeline.media import frames
 
-__all__ = ["FacesExtractor", "blendshapes", "mesh", "pyfeat"]  # importing a backend registers it
+__all__ = ["BACKENDS", "FacesExtractor", "blendshapes", "mesh", "pyfeat"]  # importing a backend registers it
 
 _FILLED_QUALITY = 0.5  # an interpolated frame counts half of its neighbours
 

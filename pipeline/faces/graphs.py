@@ -34,6 +34,7 @@ _STEP = 33333  # us between pictures on the graph's clock, which no node looks a
 _REACH = 1.5  # edge of the square that the points are looked for in, in sizes of the face's box; FaceMesh's own
 
 _POINTS_GRAPH = """
+executor { type: "ApplicationThreadExecutor" }
 input_stream: "image"
 input_stream: "place"
 input_side_packet: "with_attention"
