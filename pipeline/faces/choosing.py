@@ -17,8 +17,9 @@ from pipeline.faces.talking import Sound, talk_score
 
 ONLY, TALKS, PROMINENT = "only face", "talks", "largest and most central"
 _MIN_SCORE = 0.05  # talk score below which no face is taken for a talking one
-_MIN_LEAD = 0.01  # of the first over the second, below which the sound does not decide
+_MIN_LEAD = 0.03  # of the first over the second, below which the sound does not decide
 _MIN_SEEN = 0.5  # s; what is seen for less beside a face that stays is no rival (and often no face)
+_MIN_SHARE = 0.25  # of the frames of the rival seen longest; a few of many faces fit any sound for a moment
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +74,8 @@ def _rivals(faces: list[Face], scene: Scene) -> list[Face]:
     group = [max(faces, key=lambda face: (len(face.frames), -face.number))]
     for member in group:
         group += [face for face in faces if face not in group and _overlap(face, member)]
-    lasting = [face for face in group if _seconds(face, scene) >= _MIN_SEEN]
-    return lasting or group[:1]
+    least = _MIN_SHARE * len(group[0].frames)
+    return [group[0], *(face for face in group[1:] if len(face.frames) >= least and _seconds(face, scene) >= _MIN_SEEN)]
 
 
 def _best(group: list[Face], scene: Scene, sound: Sound | None) -> tuple[Face, str, float]:

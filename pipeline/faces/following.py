@@ -8,7 +8,7 @@ face. While there is none the cheap near-range detector looks at every frame, as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ from pipeline.faces.shots import CutFinder
 from pipeline.media import Frame
 
 _PATIENCE = 0.2  # s that the points of a face are looked for where they were last seen
-_LONGEST_WAIT = 4  # search intervals between searches while there is a face: 5.5 ms every 2 s is .1 ms a frame
+_LONGEST_WAIT = 8  # search intervals between searches while there is a face: 5.5 ms every 4 s is .05 ms a frame
 _SAME_PLACE = 0.5  # sizes of a face between the middles of two that are one
 _RETURN = 1.0  # sizes of a face from where it was lost within which one that comes back is the same
-_WINDOW = 4.0  # edge of the window in which a detected face is looked at again, in sizes of its box
+_WINDOW = 4.0  # edge of the window in which a detected or lost face is looked for again, in its sizes
+_RECENT = 1.0  # s after a loss in which the near-range detector looks round the place, else at the whole picture
 _BOX = 1.5  # edge of a detected box, in distances between the outer eye corners, at least
 
 Reader = Callable[["Face", NDArray[np.uint8], NDArray[np.float32], float], dict[str, NDArray[np.float32]]]
@@ -180,16 +181,20 @@ class FaceFollower:
         """Return the points of a detected face, and where to look for them in the next frame."""
         # What the far-range detector says of a small face is rough (its tilt above all), so the near-range one looks
         # again through a window round it.
-        half = _WINDOW / 2 * box.edge
-        x0, y0 = int(max(box.x - half, 0)), int(max(box.y - half, 0))
-        window = np.ascontiguousarray(image[y0 : int(box.y + half) + 1, x0 : int(box.x + half) + 1])
-        for near in self._near(window):
-            if np.hypot(near.x + x0 - box.x, near.y + y0 - box.y) < box.edge:
-                box = Box(near.x + x0, near.y + y0, near.edge, near.tilt)
-                break
+        again = self._near_window(box.x, box.y, box.edge, image)
+        box = next((near for near in again if np.hypot(near.x - box.x, near.y - box.y) < box.edge), box)
         seen = self._points(image, self._points.place(box, image))
         # Once more where the points are: a box is a rougher place than the last frame's points.
         return seen and self._points(image, seen[1])
+
+    def _near_window(self, x: float, y: float, size: float, image: NDArray[np.uint8]) -> list[Box]:
+        """Return what the near-range detector sees in a window of ``_WINDOW`` sizes round (x, y)."""
+        half = _WINDOW / 2 * size
+        x0, y0 = int(max(x - half, 0)), int(max(y - half, 0))
+        window = np.ascontiguousarray(image[y0 : int(y + half) + 1, x0 : int(x + half) + 1])
+        if min(window.shape) < 1:
+            return []
+        return [replace(box, x=box.x + x0, y=box.y + y0) for box in self._near(window)]
 
     def _detect(self, frame: Frame, *, alone: bool) -> list[Box]:
         """Return boxes of faces, the largest first.
@@ -206,11 +211,19 @@ class FaceFollower:
             if not alone:
                 self._wait = min(2 * self._wait, _LONGEST_WAIT * self.config.search_interval)
         if alone and not boxes:
-            boxes = self._near(frame.image)
+            last = self._lost[-1] if self._lost else None
+            if last is not None and frame.time - last.seen <= _RECENT:
+                middle, size = last.middle()
+                boxes = self._near_window(float(middle[0]), float(middle[1]), size, frame.image)
+            else:
+                boxes = self._near(frame.image)
         # Faces that are too small to be of use cost as much as others; one may be followed, to be named as too small.
         return [box for box in boxes if box.edge >= self.config.min_interocular * _BOX] or boxes[:1]
 
 
 def _taken(seen: tuple[NDArray[np.float32], Any], found: list[Face]) -> bool:
+    """Tell whether points are those of a face that was found already."""
+    if not found:
+        return False
     middle = (seen[0][:, :2].min(axis=0) + seen[0][:, :2].max(axis=0)) / 2
     return any(face.is_at(float(middle[0]), float(middle[1]), _SAME_PLACE) for face in found)
