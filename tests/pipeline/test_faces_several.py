@@ -334,6 +334,42 @@ def test_a_row_says_how_many_faces_and_why_this_one(film):
         np.testing.assert_array_equal(value, again[name], err_msg=name)
 
 
+def rotated(folder):
+    """A phone's film: pixels lie on their side, the file says how to turn them."""
+    run_ffmpeg("-t", "1", "-i", ALONE, "-vf", "transpose=1", "-an", folder / "side.mp4")
+    run_ffmpeg("-display_rotation", "90", "-i", folder / "side.mp4", "-c", "copy", folder / "film.mp4")
+
+
+def covered(folder):
+    """A film with a larger cover picture as its second video stream."""
+    run_ffmpeg("-i", ALONE, "-frames:v", "1", "-vf", "scale=1600:-2,hue=h=90", folder / "cover.png")
+    streams = ["-map", "0:v", "-map", "1:v", "-c", "copy", "-disposition:v:1", "attached_pic"]
+    run_ffmpeg("-t", "1", "-i", ALONE, "-i", folder / "cover.png", *streams, folder / "film.mp4")
+
+
+def slow_and_fast(folder):
+    """A variable frame rate: 10 frames a second at first, 60 later."""
+    drop = "fps=60,select='if(lt(t,0.5),not(mod(n,6)),1)'"
+    run_ffmpeg("-t", "1", "-i", ALONE, "-vf", drop, "-fps_mode", "vfr", "-an", folder / "film.mp4")
+
+
+@pytest.mark.parametrize("make", [rotated, covered, slow_and_fast])
+def test_films_as_they_come_give_the_face_that_the_plain_film_gives(make, tmp_path):
+    make(tmp_path)
+    extract = FacesExtractor(FacesConfig(max_fps=60))
+    item = {"start": 0.0, "end": 0.9, "segment_id": "x#000", "has_video": True}
+    plain = extract({**item, "media_path": str(ALONE)})
+    row = extract({**item, "media_path": str(tmp_path / "film.mp4")})
+    assert row["valid"].all()
+    assert (row["n_faces"], row["chosen_by"]) == (1, ONLY)
+    assert not row["shot"].any()
+    at = np.abs(plain["time"][:, None] - row["time"]).argmin(axis=0)
+    faces = [one["landmarks"].reshape(-1, 478, 3)[:, :, :2] for one in (plain, row)]
+    assert np.median(np.abs(faces[0][at] - faces[1])) < 0.02
+    angles = [one["pose"].reshape(-1, 3) for one in (plain, row)]
+    assert np.abs(np.median(angles[0][at] - angles[1], axis=0)).max() < 3
+
+
 @pytest.mark.slow
 def test_blendshapes_are_those_of_the_face_that_counts(shared_data, shown):
     task = shared_data.parent / "models" / "face_landmarker.task"
