@@ -65,7 +65,7 @@ class FacesExtractor:
                 "interocular": "px of the decoded picture",
                 "shot": "number, rising where the camera was cut or another face is followed",
                 "n_faces": "most faces at one time",
-                "chosen_by": "only face | talks | largest and most central: why this face (most of the time)",
+                "chosen_by": "only face (others, if any, were seen briefly) | talks | largest and most central",
                 "talk_score": "correlation of mouth and sound, about -1 to 1; empty where no choice was made by it",
             },
         }

@@ -6,11 +6,11 @@ everybody's mouth is more open while they talk at all. Sound and picture of real
 clips' sound seems .08 to .24 s late), so the best of several delays counts, at a small price for each.
 
 Chosen on half of the clips, measured on the other half: how often a face fits its own sound better than another face
-does (GRID s1, GRID of other speakers, trial clips of 11 s). One band (2.3 to 3.4 kHz) and the opening, no delay: s1 .83,
-with movements slower than .5 s taken out .89. The filter for the opening alone .96, 1.00, .77; with the jaw .97, 1.00,
-.81; with the speed of the lips too .98, .95, .82; with the mouth's width too .97, .90, .82. Fitted to all corpora instead
-of one speaker, opening and jaw: .94, .90, .73. Without the price of a delay s1 .96. Of .15 to 1 s, taking out movements
-slower than .2 to .3 s was best.
+does (GRID s1, GRID of other speakers, trial clips of 11 s). One band (2.3 to 3.4 kHz) and the opening, no delay: s1
+.83, with movements slower than .5 s taken out .89. The filter for the opening alone .96, 1.00, .77; with the jaw .97,
+1.00, .81; with the speed of the lips too .98, .95, .82; with the mouth's width too .97, .90, .82. Fitted to all
+corpora instead of one speaker, opening and jaw: .94, .90, .73. Without the price of a delay s1 .96. Of .15 to 1 s,
+taking out movements slower than .2 to .3 s was best.
 """
 
 from __future__ import annotations
