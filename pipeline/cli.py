@@ -120,6 +120,22 @@ def compare_aus(
 
 
 @app.command()
+def talkers(
+    folder: Annotated[Path, typer.Argument(help="folder of clips that show one talking face each")],
+    seconds: Annotated[float, typer.Option(help="longest film, s")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="films in which each clip talks")] = 1,
+    limit: Annotated[int | None, typer.Option(help="most films")] = None,
+) -> None:
+    """Put clips side by side with the voice of one, and count how often the talking face is taken."""
+    from pipeline.faces.talkers import summarise, watch_all
+    from pipeline.params import load_params
+
+    films = watch_all(folder, load_params().faces, seconds=seconds, rounds=rounds, limit=limit)
+    print(summarise(films).to_string(float_format="%.3f"))
+    print(f"left out, for cuts or another number of faces: {sum(not film.whole for film in films)} of {len(films)}")
+
+
+@app.command()
 def manifest(
     corpus: Annotated[str, typer.Argument(help="name of a corpus reader; `list` prints them")],
     root: Annotated[Path, typer.Option(help="folder that holds the corpus")] = Path(),

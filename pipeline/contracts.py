@@ -68,6 +68,10 @@ FACES = pa.schema(
         ("aus", pa.list_(pa.float32())),
         ("pose", pa.list_(pa.float32())),
         ("interocular", pa.list_(pa.float32())),
+        ("shot", pa.list_(pa.int32())),
+        ("n_faces", pa.int32()),
+        ("chosen_by", pa.string()),
+        ("talk_score", pa.float32()),
     ]
 )
 

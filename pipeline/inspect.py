@@ -88,6 +88,7 @@ def _row(stage: str, segment_id: str) -> dict[str, Any]:
 def _draw_frames(axes: list[Any], params: Params, segment: dict[str, Any]) -> None:
     """Draw frames at even distances, with the points that the configured backend finds on them."""
     from pipeline.faces.extractor import BACKENDS
+    from pipeline.faces.talking import sound_of
     from pipeline.media import frames
 
     for axis in axes:
@@ -99,7 +100,8 @@ def _draw_frames(axes: list[Any], params: Params, segment: dict[str, Any]) -> No
     seen = list(
         frames(path, start=segment["start"], end=segment["end"], max_fps=config.max_fps, max_height=config.max_height)
     )
-    track = BACKENDS[config.backend](config)(iter(seen))
+    sound = sound_of(path, start=segment["start"], end=segment["end"])
+    track = BACKENDS[config.backend](config)(iter(seen), sound)
     chosen = np.linspace(0, len(seen) - 1, len(axes)).round().astype(int)
     for axis, index in zip(axes, chosen, strict=True):
         axis.imshow(seen[index].image)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.meshmodel import N_POINTS
+from pipeline.faces.talking import Sound
 from pipeline.faces.texture import REGIONS
 from pipeline.media import Frame
 from pipeline.registry import Registry
@@ -26,6 +27,10 @@ class Track:
         texture: (n_frames, n_regions) float32 (``pipeline.faces.texture``).
         blendshapes: (n_frames, 52) float32, where the backend gives them.
         aus: (n_frames, 20) float32 from the backend's own AU model, which then replaces ours.
+        parted: (n_frames,) True where a frame shows another shot or face than the one before it.
+        n_faces: most faces at one time.
+        chosen_by: why this face and no other (``pipeline.faces.choosing``).
+        talk_score: how well its mouth fits the sound, where that was looked at; else NaN.
 
     """
 
@@ -34,6 +39,10 @@ class Track:
     texture: NDArray[np.float32]
     blendshapes: NDArray[np.float32] | None = None
     aus: NDArray[np.float32] | None = None
+    parted: NDArray[np.bool_] | None = None
+    n_faces: int = 1
+    chosen_by: str = ""
+    talk_score: float = float("nan")
 
 
 class Backend(Protocol):
@@ -47,8 +56,8 @@ class Backend(Protocol):
         """Return what identifies models beside the packages' versions (file hashes), JSON-able and cheap."""
         ...
 
-    def __call__(self, frames: Iterable[Frame]) -> Track:
-        """Follow a face through the frames of one segment."""
+    def __call__(self, frames: Iterable[Frame], sound: Sound | None = None) -> Track:
+        """Follow a face through the frames of one segment; ``sound`` is asked for only if there are several."""
         ...
 
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,10 +25,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.faces.au_formulas import AU_NAMES, UNIT
-from pipeline.faces.backends import BACKENDS, Track, stack
+from pipeline.faces.backends import BACKENDS, Track
 from pipeline.faces.config import FacesConfig
+from pipeline.faces.following import Face
 from pipeline.faces.gaps import Timeline, smooth
-from pipeline.faces.mesh import MeshBackend, quiet
+from pipeline.faces.graphs import quiet
+from pipeline.faces.mesh import MeshBackend
+from pipeline.faces.talking import Sound
 from pipeline.media import Frame
 
 # MediaPipe's order (ARKit's names, "_neutral" first).
@@ -79,51 +83,68 @@ def model_file(config: FacesConfig) -> tuple[Path, str]:
     return path, digest
 
 
+_WINDOW = 2.5  # edge of the square that the landmarker gets to see, in sizes of the face
+_DRIFT = 0.4  # sizes of the face that it may move in it
+
+
+@dataclass(eq=False)
+class _View:
+    """A FaceLandmarker of its own for one face, and the window of the picture that it looks through."""
+
+    landmarker: Any
+    box: tuple[int, int, int, int]  # left, top, right, bottom
+    middle: NDArray[np.float32]
+    size: float
+
+    def holds(self, middle: NDArray[np.float32], size: float) -> bool:
+        """Tell whether a face is still well inside the window."""
+        return float(np.hypot(*(middle - self.middle))) < _DRIFT * self.size and 0.5 < size / self.size < 1.5
+
+
 @BACKENDS.register("blendshapes")
 class BlendshapeBackend(MeshBackend):
-    """FaceMesh for the points, as ever, and FaceLandmarker in video mode for the blendshapes of the same picture."""
+    """The mesh backend's points, and FaceLandmarker in video mode for the blendshapes of each face that it follows."""
 
     packages: ClassVar[tuple[str, ...]] = ("mediapipe", "opencv-contrib-python")
 
     def __init__(self, config: FacesConfig) -> None:
         super().__init__(config)
         self._path, self._digest = model_file(config)
-        self._landmarker: Any = None
-        self._shapes: list[NDArray[np.float32]] = []
+        self._views: dict[int, _View] = {}
 
     def metadata(self) -> dict[str, Any]:
         """Return the hash of the model file."""
         return {"face_landmarker.task": {"sha256": self._digest}, "blendshapes": list(BLENDSHAPES)}
 
-    def reset(self) -> None:
-        """Forget the faces followed so far."""
-        super().reset()
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+    def empty(self) -> dict[str, NDArray[np.float32]]:
+        """Return what ``read`` gives where there is no face."""
+        return {**super().empty(), "blendshapes": np.full(len(BLENDSHAPES), np.nan, np.float32)}
 
-    def look(self, image: NDArray[np.uint8], time: float) -> NDArray[np.float32] | None:
-        """Find the points, and keep the blendshapes where there are points."""
-        points = super().look(image, time)
-        if points is not None:
-            self._shapes.append(self._read(image, time))
-        return points
+    def read(
+        self, face: Face, image: NDArray[np.uint8], points: NDArray[np.float32], time: float
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return grey levels and blendshapes of a face in one picture."""
+        middle, size = face.middle()
+        view = self._views.get(face.number)
+        fresh = view is None or not view.holds(middle, size)
+        if view is None or fresh:
+            self._close(face.number)
+            view = self._views[face.number] = self._open(middle, size, image)
+        x0, y0, x1, y1 = view.box
+        shapes = self._look(view, np.ascontiguousarray(image[y0:y1, x0:x1]), time, fresh=fresh)
+        return {**super().read(face, image, points, time), "blendshapes": shapes}
 
-    def _read(self, image: NDArray[np.uint8], time: float) -> NDArray[np.float32]:
+    def _look(self, view: _View, window: NDArray[np.uint8], time: float, *, fresh: bool) -> NDArray[np.float32]:
         import mediapipe as mp
 
-        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-        if self._landmarker is None:
-            with quiet():
-                self._landmarker = self._make()
-                found = self._landmarker.detect_for_video(picture, round(time * 1000)).face_blendshapes
-        else:
-            found = self._landmarker.detect_for_video(picture, round(time * 1000)).face_blendshapes
+        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=window)
+        with quiet() if fresh else nullcontext():
+            found = view.landmarker.detect_for_video(picture, round(time * 1000)).face_blendshapes
         if not found:
             return np.full(len(BLENDSHAPES), np.nan, np.float32)
         return np.array([shape.score for shape in found[0]], np.float32)
 
-    def _make(self) -> Any:
+    def _open(self, middle: NDArray[np.float32], size: float, image: NDArray[np.uint8]) -> _View:
         from mediapipe.tasks.python import BaseOptions, vision
 
         options = vision.FaceLandmarkerOptions(
@@ -135,17 +156,25 @@ class BlendshapeBackend(MeshBackend):
             min_tracking_confidence=self.config.tracking_confidence,
             output_face_blendshapes=True,
         )
-        return vision.FaceLandmarker.create_from_options(options)
+        half = _WINDOW / 2 * size
+        low = np.maximum(np.floor(middle - half), 0).astype(int)
+        high = np.minimum(np.ceil(middle + half), [image.shape[1], image.shape[0]]).astype(int)
+        high = np.maximum(high, low + 1)
+        box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+        with quiet():
+            return _View(vision.FaceLandmarker.create_from_options(options), box, middle, size)
 
-    def __call__(self, frames: Iterable[Frame]) -> Track:
-        """Follow the face that is found first, until it is lost; then the next."""
-        self._shapes = []
-        track = super().__call__(frames)
-        self.reset()
-        none = np.full(len(BLENDSHAPES), np.nan, np.float32)
-        shapes = np.tile(none, (len(track.time), 1))
-        shapes[np.isfinite(track.points[:, 0, 0])] = stack(self._shapes, none)
-        return replace(track, blendshapes=shapes)
+    def _close(self, number: int) -> None:
+        if number in self._views:
+            self._views.pop(number).landmarker.close()
+
+    def __call__(self, frames: Iterable[Frame], sound: Sound | None = None) -> Track:
+        """Follow all faces; return the one that counts in each shot."""
+        try:
+            return super().__call__(frames, sound)
+        finally:
+            for number in list(self._views):
+                self._close(number)
 
 
 def read_blendshapes(shapes: NDArray[np.floating], name: str) -> NDArray[np.float64]:

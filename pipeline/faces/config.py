@@ -39,7 +39,10 @@ class FacesConfig(Config):
     search_interval: float = Field(
         0.5,
         ge=0,
-        description="s between searches for a small face with the far-range detector while none is found; 0: never",
+        description="s between searches with the far-range detector while no face is found; 0: near faces only",
+    )
+    max_faces: int = Field(
+        3, ge=1, description="faces followed at a time, the largest; of several the one that talks is taken"
     )
     min_interocular: float = Field(20.0, ge=0, description="px between outer eye corners at which quality is 0")
     good_interocular: float = Field(40.0, gt=0, description="px from which size no longer lowers quality")

@@ -19,11 +19,12 @@ from pipeline.faces import blendshapes, mesh, pyfeat
 from pipeline.faces.align import Aligned, align, quality
 from pipeline.faces.backends import BACKENDS, Backend, Track
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.gaps import bridge, cuts, timeline
+from pipeline.faces.gaps import all_cuts, bridge, timeline
 from pipeline.faces.meshmodel import N_POINTS
+from pipeline.faces.talking import sound_of
 from pipeline.media import frames
 
-__all__ = ["FacesExtractor", "blendshapes", "mesh", "pyfeat"]  # importing a backend registers it
+__all__ = ["BACKENDS", "FacesExtractor", "blendshapes", "mesh", "pyfeat"]  # importing a backend registers it
 
 _FILLED_QUALITY = 0.5  # an interpolated frame counts half of its neighbours
 
@@ -34,8 +35,8 @@ class FacesExtractor:
     modules: ClassVar[tuple[str, ...]] = (
         "pipeline.media",
         *(f"pipeline.faces.{name}" for name in (
-            "align", "au_formulas", "aus", "backends", "blendshapes", "extractor",
-            "gaps", "mesh", "meshmodel", "pyfeat", "texture",
+            "align", "au_formulas", "aus", "backends", "blendshapes", "choosing", "extractor", "following", "gaps",
+            "graphs", "mesh", "meshmodel", "pyfeat", "shots", "talking", "texture",
         )),
     )  # fmt: skip
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "py-feat", "scipy")
@@ -62,6 +63,10 @@ class FacesExtractor:
                 "aus": "0 typical face, 1 strong movement (pipeline.faces.aus.level)",
                 "pose": "deg; up, to the subject's right, tilted to the subject's right are positive",
                 "interocular": "px of the decoded picture",
+                "shot": "number, rising where the camera was cut or another face is followed",
+                "n_faces": "most faces at one time",
+                "chosen_by": "only face (others, if any, were seen briefly) | talks | largest and most central",
+                "talk_score": "correlation of mouth and sound, about -1 to 1; empty where no choice was made by it",
             },
         }
 
@@ -74,7 +79,7 @@ class FacesExtractor:
         """Return the faces row of one segment.
 
         Args:
-            item: ``media_path``, ``start``, ``end`` (s), ``segment_id``, ``has_video``.
+            item: ``media_path``, ``start``, ``end`` (s), ``segment_id``, ``has_video``, ``has_audio``.
 
         Raises:
             Quarantined: no video, or no usable face in it.
@@ -87,7 +92,10 @@ class FacesExtractor:
         stream = frames(
             item["media_path"], start=start, end=item.get("end"), max_fps=config.max_fps, max_height=config.max_height
         )
-        track = self._get()(stream)
+        sound = None
+        if item.get("has_audio", True):
+            sound = sound_of(item["media_path"], start=start, end=item.get("end"))
+        track = self._get()(stream, sound)
         if not len(track.time):
             raise Quarantined("no video frames in this stretch: the picture ends before it, or starts after it")
         return {"segment_id": item.get("segment_id"), **_row(track, start, config)}
@@ -105,7 +113,7 @@ def _row(track: Track, start: float, config: FacesConfig) -> dict[str, Any]:
         f"no face found in {len(found)} frames that is large, frontal and steady enough (best quality "
         f"{grade.max():.2f}, needed {config.min_quality:g}; faces.min_quality, faces.min_interocular)",
     )
-    cut = cuts(track.points, found | filled)
+    cut = all_cuts(track, found | filled)
     line = timeline(track.time, valid, cut, max_gap=config.max_gap)
     readings = track.aus
     if readings is None:
@@ -121,6 +129,10 @@ def _row(track: Track, start: float, config: FacesConfig) -> dict[str, Any]:
         "aus": np.asarray(readings, np.float32).ravel(),
         "pose": aligned.pose.ravel(),
         "interocular": aligned.interocular,
+        "shot": line.shot.astype(np.int32),
+        "n_faces": track.n_faces,
+        "chosen_by": track.chosen_by,
+        "talk_score": track.talk_score if np.isfinite(track.talk_score) else None,
     }
 
 

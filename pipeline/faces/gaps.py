@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import dist, hypot
 from typing import Any
 
 import numpy as np
@@ -56,11 +57,26 @@ def cuts(points: Floats, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if len(at) > 1:
         eyes = points[at][:, list(OUTER_EYES)].astype(np.float64)
         middle = eyes.mean(axis=1)[:, :2]
-        size = np.maximum(np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1), 1e-6)
-        shift = np.linalg.norm(np.diff(middle, axis=0), axis=1) / np.minimum(size[1:], size[:-1])
-        grown = np.abs(np.log(size[1:] / size[:-1]))
-        result[at[1:]] = (shift > CUT_SHIFT) | (grown > np.log(CUT_SCALE))
+        size = np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)
+        small, large = np.maximum(np.minimum(size[1:], size[:-1]), 1e-6), np.maximum(size[1:], size[:-1])
+        shift = np.linalg.norm(np.diff(middle, axis=0), axis=1)
+        result[at[1:]] = (shift > CUT_SHIFT * small) | (large > CUT_SCALE * small)
     return result
+
+
+def same_face(before: Floats, after: Floats) -> bool:
+    """Tell whether (478, 3) points in one frame and the next can be one face in one shot (for one frame at a time)."""
+    (a, b), (c, d) = before[list(OUTER_EYES)].tolist(), after[list(OUTER_EYES)].tolist()
+    shift = hypot(a[0] + b[0] - c[0] - d[0], a[1] + b[1] - c[1] - d[1]) / 2
+    sizes = dist(a, b), dist(c, d)
+    small = max(min(sizes), 1e-6)
+    return shift <= CUT_SHIFT * small and max(sizes) <= CUT_SCALE * small
+
+
+def all_cuts(track: Track, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (n_frames,) True where another shot or face begins: what the backend says, and what ``cuts`` finds."""
+    jumped = cuts(track.points, found)
+    return jumped if track.parted is None else jumped | track.parted
 
 
 def bridge(track: Track, *, max_gap: float) -> tuple[Track, NDArray[np.bool_]]:
@@ -71,11 +87,15 @@ def bridge(track: Track, *, max_gap: float) -> tuple[Track, NDArray[np.bool_]]:
 
     """
     found = np.isfinite(track.points[:, 0, 0])
-    cut = cuts(track.points, found)
+    shot = np.cumsum(all_cuts(track, found))
     at = np.flatnonzero(found)
     filled = np.zeros(len(found), bool)
     for before, after in pairwise(at):
-        if after - before > 1 and not cut[after] and track.time[after] - track.time[before] <= max_gap + 1e-9:
+        if (
+            after - before > 1
+            and shot[after] == shot[before]
+            and track.time[after] - track.time[before] <= max_gap + 1e-9
+        ):
             filled[before + 1 : after] = True
     if not filled.any():
         return track, filled

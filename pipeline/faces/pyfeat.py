@@ -29,6 +29,7 @@ from pipeline.faces.au_formulas import AU_NAMES
 from pipeline.faces.backends import BACKENDS, Track, no_points, no_texture, stack
 from pipeline.faces.config import FacesConfig, PyfeatConfig
 from pipeline.faces.meshmodel import mesh_model
+from pipeline.faces.talking import Sound
 from pipeline.media import Frame
 
 Floats = NDArray[np.floating]
@@ -261,7 +262,7 @@ class PyfeatBackend:
                 f"py-feat lacks a weight file: {error}. Fetch all of them once: python -m pipeline models fetch"
             ) from error
 
-    def __call__(self, frames: Iterable[Frame]) -> Track:
+    def __call__(self, frames: Iterable[Frame], sound: Sound | None = None) -> Track:
         """Follow one face, the largest at first, through the frames."""
         self._detector = self._detector or self._load()
         follow = Follower()

@@ -17,7 +17,8 @@ from pipeline.faces.align import align
 from pipeline.faces.backends import BACKENDS, no_points, no_texture
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
-from pipeline.faces.mesh import MeshBackend, landmark_array
+from pipeline.faces.graphs import landmark_array
+from pipeline.faces.mesh import MeshBackend
 from pipeline.faces.reference import compare_tables, compare_with_reference, summarise
 from pipeline.labels.statistics import facial_activation
 from pipeline.media import Frame, frames
@@ -166,17 +167,22 @@ def test_packed_landmarks_are_read_like_plain_ones():
     np.testing.assert_array_equal(landmark_array(plain), expected)
 
 
-def test_the_lean_way_into_facemesh_gives_what_its_process_gives():
+def test_followed_points_are_facemeshs_own():
+    """After a few frames: FaceMesh begins at its own detector's box, which is a little elsewhere."""
     import mediapipe as mp
 
-    shown = [frame for _, frame in zip(range(4), frames(ALONE), strict=False)]
+    shown = [frame for _, frame in zip(range(30), frames(ALONE), strict=False)]
     track = MeshBackend(FacesConfig())(shown)
+    errors = []
     with mp.solutions.face_mesh.FaceMesh(refine_landmarks=True) as mesh:
         for frame, points in zip(shown, track.points, strict=True):
             height, width = frame.image.shape[:2]
             found = mesh.process(frame.image).multi_face_landmarks[0].landmark
-            expected = np.array([(p.x * width, p.y * height, p.z * width) for p in found])
-            np.testing.assert_allclose(points, expected, rtol=1e-4, atol=1e-3)
+            expected = np.array([(p.x * width, p.y * height) for p in found])
+            errors.append(np.linalg.norm(points[:, :2] - expected, axis=1).mean())
+    eyes = np.linalg.norm(track.points[0, 33] - track.points[0, 263])
+    assert max(errors) < 0.03 * eyes
+    assert np.median(errors[10:]) < 0.003 * eyes
 
 
 def test_no_frames_give_an_empty_track():
