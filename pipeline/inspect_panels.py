@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def draw(evidence: Evidence, seen: list[Seen], params: Params, output: Path) -> 
     from matplotlib import pyplot as plt
 
     units = _units(evidence)
-    tall = 4.4 + 0.17 * len(units)
+    with_face = evidence.face["status"] == OK
+    tall = 4.4 + 0.17 * len(units) if with_face else 1.5
     figure = plt.figure(figsize=(13, 4.9 + tall), layout="constrained")
     # Parts of their own, so that long labels in one do not squeeze the others.
     parts: Any = figure.subfigures(3, 1, height_ratios=[2.6, 2.3, tall])
@@ -43,21 +45,19 @@ def draw(evidence: Evidence, seen: list[Seen], params: Params, output: Path) -> 
     name = "T2 facial activation" + ("" if region == "whole" else f" ({region})")
     _binary(two, evidence, "t2", name, "eye distances / s", scopes[1])
     _emotions(three, evidence, params.labels.au_emotion.floor)
-    heights = [0.9, 1.0, 0.5, 0.4 + 0.17 * len(units)]
-    energy, *tracks = below.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    _energy(energy, evidence)
-    if evidence.face["status"] == OK:
-        _motion(tracks[0], evidence.face)
-        _quality(tracks[1], evidence.face, params.faces.min_quality)
-        _action_units(below, tracks[2], evidence, units)
-    else:
-        tracks[0].set_title(f"no face: {evidence.face['reason']}", loc="left", fontsize=9, color="tab:red")
-    for axis in (energy, *tracks):
+    heights = [0.9, 1.0, 0.5, 0.4 + 0.17 * len(units)] if with_face else [1.0]
+    axes = np.ravel(below.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+    _energy(axes[0], evidence)
+    if with_face:
+        _motion(axes[1], evidence.face)
+        _quality(axes[2], evidence.face, params.faces.min_quality)
+        _action_units(below, axes[3], evidence, units)
+    for axis in axes:
         axis.tick_params(labelsize=8)
         for frame in seen:
             axis.axvline(frame.time, color="0.6", lw=0.8, ls=":", zorder=0)
-    energy.set_xlim(0, evidence.segment["end"] - evidence.segment["start"])
-    tracks[-1].set_xlabel("s   (dotted: the frames above; grey: frames not used)", fontsize=8)
+    axes[0].set_xlim(0, evidence.segment["end"] - evidence.segment["start"])
+    axes[-1].set_xlabel("s   (dotted: the frames above; grey: frames not used)", fontsize=8)
     figure.suptitle(_title(evidence), fontsize=10)
     figure.savefig(output, dpi=100)
     plt.close(figure)
@@ -125,7 +125,7 @@ def _binary(axis: Any, evidence: Evidence, task: str, name: str, unit: str, scop
     for limit in limits:
         axis.axvline(limit, color="black", lw=1, ls="--")
     if pd.isna(value):
-        axis.set_title(f"{name}: none ({labels[f'{task}_reason']})", fontsize=9, color="tab:red")
+        _none(axis, name, labels[f"{task}_reason"])
         return
     color = {"high": HIGH, "low": LOW}.get(label, GREY)
     axis.axvline(value, color=color, lw=3)
@@ -135,6 +135,13 @@ def _binary(axis: Any, evidence: Evidence, task: str, name: str, unit: str, scop
     axis.set_title(f"{name}: {verdict}{value:.3g} {sign} {told}", fontsize=9, color=color, fontweight="bold")
 
 
+def _none(axis: Any, name: str, reason: str) -> None:
+    axis.set_title(f"{name}: none", fontsize=9, color="tab:red")
+    box = {"color": "white", "alpha": 0.8, "lw": 0}
+    axis.text(0.5, 0.5, fill(reason, 44), transform=axis.transAxes, ha="center", va="center", fontsize=9,
+              color="tab:red", bbox=box)  # fmt: skip
+
+
 def _emotions(axis: Any, evidence: Evidence, floor: float) -> None:
     """Draw a bar an emotion, paler the less its units can be trusted, and the floor below which a face is neutral."""
     labels, fitted = evidence.labels, evidence.fitted["t3"]
@@ -142,8 +149,8 @@ def _emotions(axis: Any, evidence: Evidence, floor: float) -> None:
     scores = np.array([labels[f"t3_{name}"] for name in names], float)
     axis.tick_params(labelsize=8)
     if np.isnan(scores).all():
-        axis.set_yticks([])
-        axis.set_title(f"T3 emotion: none ({labels['t3_reason']})", fontsize=9, color="tab:red")
+        axis.axis("off")
+        _none(axis, "T3 emotion", labels["t3_reason"])
         return
     trust = fitted.get("reliability", dict.fromkeys(names, 1.0))
     order = np.argsort(scores)
@@ -154,7 +161,7 @@ def _emotions(axis: Any, evidence: Evidence, floor: float) -> None:
     axis.axvline(floor, color="black", lw=1, ls="--")
     axis.set_xlabel("score (dashed: neutral below; in brackets: trust)", fontsize=8)
     label = labels["t3_label"]
-    why = f"margin {labels['t3_confidence']:.2f}" if isinstance(label, str) else labels["t3_reason"]
+    why = f"margin {labels['t3_confidence']:.2f}" + ("" if isinstance(label, str) else ", too small")
     verdict = label.upper() if isinstance(label, str) else "none"
     color = GREY if label in (None, NEUTRAL) else HIGH
     axis.set_title(f"T3 emotion: {verdict} ({why})", fontsize=9, color=color, fontweight="bold")

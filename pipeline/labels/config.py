@@ -78,7 +78,7 @@ class AuEmotion(Config):
         ge=0,
         description="share of the other emotions' units subtracted, since surprise lies inside fear",
     )
-    floor: float = Field(0.5, ge=0, description="score (train standard deviations) below which a face is neutral")
+    floor: float = Field(0.6, ge=0, description="score (train standard deviations) below which a face is neutral")
     min_confidence: float = Field(
         0.05, ge=0, description="margin to the second score below which there is no label; a third of those would flip"
     )
