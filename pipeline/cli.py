@@ -88,7 +88,7 @@ def shards(name: SetName) -> None:
 
 @app.command()
 def summary() -> None:
-    """Count what went in, what came out, what was quarantined and why; compare with a planted truth."""
+    """Count what went in, what came out and why not, print the labels a corpus; compare with a planted truth."""
     from pipeline.params import load_params
     from pipeline.summary import run_summary
 
@@ -105,6 +105,34 @@ def inspect(
     from pipeline.params import load_params
 
     print(inspect_segment(load_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
+
+
+@app.command()
+def sensitivity(
+    segments: Annotated[int, typer.Option(min=1, help="segments looked at, a corpus; clips are taken whole")] = 60,
+    skip: Annotated[int, typer.Option(min=0, help="segments passed over first: other clips than another run's")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write")] = Path("reports/sensitivity.csv"),
+) -> None:
+    """Count the labels that change with the frame rate, the compression of the film and the threshold."""
+    from pipeline.params import load_params
+    from pipeline.sensitivity import print_sensitivity, run_sensitivity
+
+    print_sensitivity(run_sensitivity(load_params(), wanted=segments, skip=skip, output=output))
+    print(f"wrote {output}, {output.with_suffix('.png')}")
+
+
+@app.command(name="compare-planted")
+def compare_planted(
+    truth: Annotated[Path, typer.Argument(help="folder `truth` of the synthetic corpus")] = Path(
+        "data/synthetic/truth"
+    ),
+    faces: Annotated[Path, typer.Option(help="faces table")] = Path("data/faces/unlabelled"),
+    segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
+) -> None:
+    """Hold the action units of the synthetic corpus against the planted ones: rank correlation over time per unit."""
+    from pipeline.planted import compare_planted_tables
+
+    print(compare_planted_tables(faces, truth, segments).to_string(float_format="%.2f", na_rep=""))
 
 
 @app.command(name="compare-aus")

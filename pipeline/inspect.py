@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,43 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
+from pipeline.engine import OK
 from pipeline.errors import InputError
+from pipeline.labels.labelling import baselines_of
+from pipeline.labels.measure import Measured
 from pipeline.params import Params
-from pipeline.pseudo_labels import NAME, read_labels
+from pipeline.pseudo_labels import FITTED, NAME, read_labels
 from pipeline.stages import table
 from pipeline.store import read_metadata
 
 N_FRAMES = 6
-N_AUS = 8  # the units that move most in the segment
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Everything that is drawn of one segment.
+
+    Attributes:
+        segment: its row of the segments table.
+        face: its row of the faces table (``status`` says if there is one), and ``relative``: (n_frames, n_units) how
+            far each action unit is above the speaker's typical face, in training standard deviations; NaN: no face.
+        sound: its row of the acoustics table.
+        labels: its row of the pseudo-label table.
+        everyone: that whole table, for the place of the segment among the others.
+        fitted: thresholds and scales.
+        about: metadata of the faces table.
+        frame_period: s between frames of the acoustics.
+
+    """
+
+    segment: dict[str, Any]
+    face: dict[str, Any]
+    sound: dict[str, Any]
+    labels: pd.Series
+    everyone: pd.DataFrame
+    fitted: dict[str, Any]
+    about: dict[str, Any]
+    frame_period: float
 
 
 def inspect_segment(params: Params, name: str, output: Path) -> Path:
@@ -31,34 +62,55 @@ def inspect_segment(params: Params, name: str, output: Path) -> Path:
         InputError: no such segment, or it was quarantined (the message says why).
 
     """
-    import matplotlib as mpl
+    from pipeline.inspect_panels import draw
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    segment = _find(name)
-    segment_id = segment["segment_id"]
-    face, sound = _row("faces", segment_id), _row("acoustics", segment_id)
-    labels = read_labels().set_index("segment_id").loc[segment_id]
-    figure = plt.figure(figsize=(12, 9), layout="constrained")
-    grid = figure.add_gridspec(4, N_FRAMES, height_ratios=[2.2, 1, 1, 1.4])
-    _draw_frames([figure.add_subplot(grid[0, i]) for i in range(N_FRAMES)], params, segment)
-    energy = figure.add_subplot(grid[1, :])
-    _draw_energy(energy, sound)
-    motion = figure.add_subplot(grid[2, :], sharex=energy)
-    units = figure.add_subplot(grid[3, :], sharex=energy)
-    if face["status"] == "ok":
-        _draw_motion(motion, face)
-        _draw_units(units, face)
-    else:
-        motion.set_title(f"no face: {face['reason']}", loc="left", fontsize=9)
-    units.set_xlabel("s")
-    where = f"{segment['corpus']}   {segment_id}   {segment['start']:.2f}-{segment['end']:.2f} s"
-    figure.suptitle(f"{where}\n{_explain(labels)}", fontsize=10)
     output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=110)
-    plt.close(figure)
+    draw(gather(params, name), look(params, _find(name)), params, output)
     return output
+
+
+def gather(params: Params, name: str) -> Evidence:
+    """Collect what the tables say of a segment (or of a clip's first)."""
+    segment = _find(name)
+    where = segment["segment_id"]
+    if not FITTED.exists():
+        raise InputError(f"{FITTED} not found: run the pseudo-labels stage (dvc repro)")
+    fitted = json.loads(FITTED.read_text())
+    everyone = read_labels().set_index("segment_id", drop=False)
+    face, about = _row("faces", where), read_metadata(table("faces", NAME))
+    if face["status"] == OK:
+        aus = face["aus"].reshape(face["n_frames"], -1).astype(np.float64)
+        typical = _typical_face(everyone, where, fitted, params.labels.au_emotion.baseline_segments)
+        relative = (aus - typical) / np.array(fitted["t3"]["scale"])
+        face["relative"] = np.where(face["valid"].astype(bool)[:, None], relative, np.nan)
+    return Evidence(
+        segment,
+        face,
+        _row("acoustics", where),
+        everyone.loc[where],
+        everyone,
+        fitted,
+        about,
+        read_metadata(table("acoustics", NAME))["frame_period"],
+    )
+
+
+def _typical_face(everyone: pd.DataFrame, where: str, fitted: dict[str, Any], min_segments: int) -> np.ndarray:
+    """Return the face that the segment is compared with, found as the labels find it."""
+    own = everyone.loc[where]
+    of_speaker = everyone[(everyone["corpus"] == own["corpus"]) & (everyone["speaker"] == own["speaker"])]
+    rows = ds.dataset(table("faces", NAME), format="parquet").to_table(
+        columns=["segment_id", "valid", "aus"], filter=ds.field("segment_id").isin(list(of_speaker.index))
+    )
+    # Only segments good enough for T3 count, and the segment itself so that it can be drawn.
+    scored = {*of_speaker.index[of_speaker["t3_confidence"].notna()], where}
+    tracks = {}
+    for row in rows.to_pylist():
+        if row["segment_id"] in scored and row["valid"] is not None:
+            valid = np.array(row["valid"], bool)
+            tracks[row["segment_id"]] = np.array(row["aus"]).reshape(len(valid), -1)[valid]
+    typical = {corpus: np.array(face) for corpus, face in fitted["t3"]["typical_face"].items()}
+    return baselines_of(Measured(of_speaker, tracks), typical, min_segments)[where]
 
 
 def _find(name: str) -> dict[str, Any]:
@@ -67,7 +119,7 @@ def _find(name: str) -> dict[str, Any]:
     if found.empty:
         raise InputError(f"no segment or clip {name!r} in {table('segments', NAME)}")
     row: dict[str, Any] = {str(key): value for key, value in found.iloc[0].items()}
-    if row["status"] != "ok":
+    if row["status"] != OK:
         raise InputError(f"{name} was quarantined: {row['reason']}")
     return row
 
@@ -85,85 +137,29 @@ def _row(stage: str, segment_id: str) -> dict[str, Any]:
     }
 
 
-def _draw_frames(axes: list[Any], params: Params, segment: dict[str, Any]) -> None:
-    """Draw frames at even distances, with the points that the configured backend finds on them."""
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One frame: s from the segment's start, picture (h, w, 3), points (478, 3) in its pixels or NaN."""
+
+    time: float
+    image: np.ndarray
+    points: np.ndarray
+
+
+def look(params: Params, segment: dict[str, Any]) -> list[Seen]:
+    """Return frames at even distances with the points that the configured backend finds in them."""
     from pipeline.faces.extractor import BACKENDS
     from pipeline.faces.talking import sound_of
     from pipeline.media import frames
 
-    for axis in axes:
-        axis.axis("off")
     if not segment["has_video"]:
-        return
-    path = params.sets.unlabelled.root / segment["path"]
-    config = params.faces
-    seen = list(
-        frames(path, start=segment["start"], end=segment["end"], max_fps=config.max_fps, max_height=config.max_height)
-    )
-    sound = sound_of(path, start=segment["start"], end=segment["end"])
+        return []
+    path, config = params.sets.unlabelled.root / segment["path"], params.faces
+    start = segment["start"]
+    seen = list(frames(path, start=start, end=segment["end"], max_fps=config.max_fps, max_height=config.max_height))
+    if not seen:
+        return []
+    sound = sound_of(path, start=start, end=segment["end"])
     track = BACKENDS[config.backend](config)(iter(seen), sound)
-    chosen = np.linspace(0, len(seen) - 1, len(axes)).round().astype(int)
-    for axis, index in zip(axes, chosen, strict=True):
-        axis.imshow(seen[index].image)
-        points = track.points[index]
-        axis.scatter(points[:, 0], points[:, 1], s=0.6, c="lime", linewidths=0)
-        axis.set_title(f"{seen[index].time - segment['start']:.2f} s", fontsize=8)
-        if np.isfinite(points).all():
-            middle, half = points[:, :2].mean(axis=0), 0.75 * np.ptp(points[:, :2], axis=0).max()
-            axis.set_xlim(middle[0] - half, middle[0] + half)
-            axis.set_ylim(middle[1] + half, middle[1] - half)
-
-
-def _draw_energy(axis: Any, sound: dict[str, Any]) -> None:
-    if sound["status"] != "ok":
-        axis.set_title(f"no acoustics: {sound['reason']}", loc="left", fontsize=9)
-        return
-    time = np.arange(sound["n_frames"]) * read_metadata(table("acoustics", NAME))["frame_period"]
-    axis.plot(time, sound["rms_db"], lw=0.8, color="0.6")
-    axis.plot(time, np.where(sound["voiced"], sound["rms_db"], np.nan), lw=1.4, color="tab:blue")
-    axis.set_ylabel("energy, dB\n(blue: voiced)", fontsize=8)
-
-
-def _draw_motion(axis: Any, face: dict[str, Any]) -> None:
-    from pipeline.labels.regions import MOUTH, REST
-
-    points = face["landmarks"].reshape(face["n_frames"], -1, 3)[:, :, :2]
-    step = np.diff(face["time"])
-    speed = np.linalg.norm(np.diff(points, axis=0), axis=2) / np.where(step > 0, step, np.nan)[:, None]
-    speed[~(face["valid"][1:] & face["valid"][:-1])] = np.nan
-    axis.plot(face["time"][1:], speed[:, MOUTH].mean(axis=1), lw=1, label="mouth")
-    axis.plot(face["time"][1:], speed[:, REST].mean(axis=1), lw=1, label="rest")
-    axis.set_ylabel("motion,\neye distances/s", fontsize=8)
-    axis.legend(fontsize=7, loc="upper right")
-
-
-def _draw_units(axis: Any, face: dict[str, Any]) -> None:
-    names = read_metadata(table("faces", NAME))["aus"]
-    tracks = face["aus"].reshape(face["n_frames"], -1)
-    tracks = np.where(face["valid"][:, None], tracks, np.nan)
-    spread = np.nan_to_num(np.nanstd(tracks, axis=0)) if face["valid"].any() else np.zeros(len(names))
-    for index in np.sort(np.argsort(-spread)[:N_AUS]):
-        axis.plot(face["time"], tracks[:, index], lw=1, label=names[index])
-    axis.set_ylabel("action units", fontsize=8)
-    axis.legend(fontsize=7, ncol=N_AUS, loc="upper right")
-
-
-def _explain(labels: pd.Series) -> str:
-    """Return the three labels, each with the number it follows from or the reason why it is missing."""
-    parts = []
-    for task, what in (("t1", "energy variation"), ("t2", "facial activation")):
-        value = labels[f"{task}_label"]
-        parts.append(
-            f"{what}: {labels[f'{task}_reason']}"
-            if pd.isna(value)
-            else f"{what}: {value} ({labels[f'{task}_stat']:.2f})"
-        )
-    if pd.isna(labels["t3_label"]):
-        parts.append(f"emotion: {labels['t3_reason']}")
-    else:
-        scores = {name[3:]: labels[name] for name in labels.index if name.startswith("t3_")}
-        scores = {name: score for name, score in scores.items() if name not in ("label", "confidence", "reason")}
-        best = sorted(scores.items(), key=lambda pair: -pair[1])[:3]
-        ranking = ", ".join(f"{name} {score:.2f}" for name, score in best)
-        parts.append(f"emotion: {labels['t3_label']} (margin {labels['t3_confidence']:.2f}; {ranking})")
-    return "    ".join(parts)
+    chosen = np.linspace(0, len(seen) - 1, N_FRAMES).round().astype(int)
+    return [Seen(seen[i].time - start, seen[i].image, track.points[i]) for i in chosen]

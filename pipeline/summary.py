@@ -10,7 +10,9 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
 
 from pipeline.engine import OK
+from pipeline.label_report import label_summary, print_summary, reasons
 from pipeline.params import Params
+from pipeline.planted import compare_planted_tables
 from pipeline.pseudo_labels import read_labels
 from pipeline.stages import table
 from pipeline.store import iter_rows, write_json
@@ -26,21 +28,29 @@ def run_summary(params: Params) -> None:
     labels = read_labels()
     report: dict[str, Any] = {name: _set_summary(name) for name in SETS}
     report["faces"] = _face_share()
-    report["pseudo_labels"] = _label_summary(labels)
-    truth = params.sets.unlabelled.root / "truth" / "clips.parquet"
-    if truth.exists():
-        report["planted_truth"] = agreement(labels, pd.read_parquet(truth))
+    report["pseudo_labels"] = label_summary(labels)
+    truth = params.sets.unlabelled.root / "truth"
+    if (truth / "clips.parquet").exists():
+        report["planted_truth"] = agreement(labels, pd.read_parquet(truth / "clips.parquet"))
+        report["planted_action_units"] = _recovered(truth)
     write_json(REPORT, report)
+    print_summary(report)
     print(f"wrote {REPORT}")
+
+
+def _recovered(truth: Path) -> dict[str, float]:
+    """Return action unit -> mean rank correlation over time with what was planted (`pipeline.planted`)."""
+    found = compare_planted_tables(table("faces", "unlabelled"), truth, table("segments", "unlabelled"))
+    return {str(unit): round(float(rho), 3) for unit, rho in found["rho"].items()}
 
 
 def _set_summary(name: str) -> dict[str, Any]:
     segments = pd.read_parquet(table("segments", name))
     ok = segments[segments["status"] == OK]
-    reasons = {"segments": _reasons(segments)}
+    bad = {"segments": reasons(segments.loc[segments["status"] != OK, "reason"])}
     for stage in STAGES[name]:
         rows = pd.read_parquet(table(stage, name), columns=["segment_id", "status", "reason"])
-        reasons[stage] = _reasons(rows)
+        bad[stage] = reasons(rows.loc[rows["status"] != OK, "reason"])
     return {
         "corpora": sorted(segments["corpus"].dropna().unique().tolist()),
         "clips_in": int(segments["clip_id"].nunique()),
@@ -48,15 +58,8 @@ def _set_summary(name: str) -> dict[str, Any]:
         "segments": len(ok),
         "speakers": ok.groupby(["corpus", "speaker"]).ngroups,
         "hours": round(float((ok["end"] - ok["start"]).sum()) / 3600, 4),
-        "quarantined": {stage: found for stage, found in reasons.items() if found},
+        "quarantined": {stage: found for stage, found in bad.items() if found},
     }
-
-
-def _reasons(rows: pd.DataFrame) -> dict[str, int]:
-    """Count quarantined rows by reason; numbers in a reason are specific to a file and are left out."""
-    bad = rows[rows["status"] != OK]["reason"].fillna("unknown")
-    counts = bad.str.replace(r"\d+(\.\d+)?", "N", regex=True).value_counts()
-    return {str(reason): int(count) for reason, count in sorted(counts.items())}
 
 
 def _face_share() -> dict[str, Any]:
@@ -71,37 +74,6 @@ def _face_share() -> dict[str, Any]:
         "frames": frames,
         "share_of_frames_valid": round(found / max(1, frames), 4),
     }
-
-
-def _label_summary(labels: pd.DataFrame) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for task in TASKS:
-        counts = labels[f"{task}_label"].value_counts().sort_index()
-        out[task] = {
-            "counts": {str(k): int(v) for k, v in counts.items()},
-            "missing": _missing(labels, task),
-        }
-    numbers = labels[["t1_stat", "t2_stat", "t2_mouth", "t2_rest"]].corr(method="spearman").round(3)
-    pairs = [
-        ("t1_stat", "t2_stat"),
-        ("t1_stat", "t2_rest"),
-        ("t2_stat", "t2_mouth"),
-        ("t2_stat", "t2_rest"),
-        ("t2_mouth", "t2_rest"),
-    ]
-    out["spearman"] = {f"{a}~{b}": _number(numbers.at[a, b]) for a, b in pairs}
-    out["t3_median_confidence"] = _number(labels["t3_confidence"].median())
-    return out
-
-
-def _number(value: Any) -> float | None:
-    return None if pd.isna(value) else round(float(value), 4)
-
-
-def _missing(labels: pd.DataFrame, task: str) -> dict[str, int]:
-    reasons = labels.loc[labels[f"{task}_label"].isna(), f"{task}_reason"].fillna("unknown")
-    counts = reasons.str.replace(r"\d+(\.\d+)?", "N", regex=True).value_counts()
-    return {str(reason): int(count) for reason, count in sorted(counts.items())}
 
 
 def agreement(labels: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:

@@ -54,8 +54,12 @@ class FacialActivation(Config):
     """T2: movement of the aligned landmarks."""
 
     region: Literal["whole", "mouth", "rest"] = Field("whole", description="which statistic the label follows")
-    smooth: float = Field(0.12, ge=0, description="s, moving mean over the landmarks; detector jitter is not movement")
-    max_step: float = Field(0.12, gt=0, description="s between two frames; longer gaps are not counted as movement")
+    smooth: float = Field(
+        0.06,
+        ge=0,
+        description="s, standard deviation of a Gaussian over the landmarks; jitter is not movement",
+    )
+    max_step: float = Field(0.21, gt=0, description="s between two frames; longer gaps are not counted as movement")
     max_jump: float = Field(
         0.25,
         gt=0,
@@ -74,12 +78,17 @@ class AuEmotion(Config):
         ge=0,
         description="share of the other emotions' units subtracted, since surprise lies inside fear",
     )
-    floor: float = Field(0.5, ge=0, description="score (train standard deviations) below which a face is neutral")
-    min_confidence: float = Field(0.0, ge=0, description="margin to the second score below which there is no label")
+    floor: float = Field(0.6, ge=0, description="score (train standard deviations) below which a face is neutral")
+    min_confidence: float = Field(
+        0.05, ge=0, description="margin to the second score below which there is no label; a third of those would flip"
+    )
     baseline_segments: int = Field(
-        3,
+        1,
         ge=1,
         description="segments a speaker needs for a baseline of their own; else the corpus' typical face",
+    )
+    min_reliability: float = Field(
+        0.0, ge=0, le=1, description="mean reliability of an emotion's units below which it is not among the labels"
     )
 
 
@@ -87,6 +96,7 @@ class LabelsConfig(Config):
     """Section ``labels`` of params.yaml."""
 
     min_valid_ratio: float = Field(0.6, ge=0, le=1, description="share of frames with a face below which T2, T3 lack")
+    min_valid_seconds: float = Field(0.5, ge=0, description="s with a face below which T2 and T3 lack")
     energy_variation: EnergyVariation = EnergyVariation()
     facial_activation: FacialActivation = FacialActivation()
     au_emotion: AuEmotion = AuEmotion()

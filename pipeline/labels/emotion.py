@@ -40,6 +40,15 @@ def rule_matrix(
     return [list(rules)[index] for index in kept], np.array(rows).reshape(-1, len(au_names))
 
 
+def class_reliability(rules: Mapping[str, Sequence[str]], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return emotion -> mean reliability of its units, 0 to 1: how far a label of that emotion can be trusted.
+
+    >>> class_reliability({"disgust": ["AU09", "AU15"]}, {"AU06": 1.0, "AU09": 0.3})
+    {'disgust': 0.15}
+    """
+    return {name: round(sum(weights.get(unit, 0.0) for unit in units) / len(units), 4) for name, units in rules.items()}
+
+
 def soft_scores(
     aus: np.ndarray, *, baseline: np.ndarray, scale: np.ndarray, matrix: np.ndarray, summary: float
 ) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import gaussian_filter1d
 
 from pipeline.labels.regions import MOUTH, REST
 
@@ -31,6 +31,9 @@ def energy_variation(rms_db: np.ndarray, voiced: np.ndarray, *, statistic: str =
     return float(change.mean()) if len(change) else float("nan")
 
 
+GRID = 30.0  # Hz; films of every frame rate are brought to this clock before they are smoothed
+
+
 class Activation(NamedTuple):
     """Mean landmark displacement in inter-ocular distances a second."""
 
@@ -50,11 +53,15 @@ def facial_activation(
 ) -> Activation:
     """Return how much the aligned face moves (task T2; path length over time, ours).
 
+    A path is longer the more often it is looked at, and jitter adds to every look: at 12 Hz the plain path is three
+    quarters of that at 25 Hz. So each run of frames is brought to one clock (linear interpolation, 30 Hz) and smoothed
+    by a Gaussian in seconds, which leaves what every frame rate can show (docs/labels.md).
+
     Args:
         landmarks: (n_frames, 478, 3) aligned, in inter-ocular distances; head pose and scale are already out.
         time: (n_frames,) seconds.
         valid: (n_frames,) bool; only steps between two valid frames count.
-        smooth: width of a moving mean over time, s; 0 switches it off.
+        smooth: standard deviation of the Gaussian, s; 0 switches clock and smoothing off.
         max_step: longest step that counts, s.
         max_jump: a step whose median landmark moves further is a camera cut or a lost face and does not count.
 
@@ -67,25 +74,36 @@ def facial_activation(
     # Depth is the model's guess and the noisiest axis: movement is measured in the picture plane.
     points = landmarks[:, :, :2].astype(np.float64)
     step = np.diff(time)
-    use = valid[1:] & valid[:-1] & (step > 0) & (step <= max_step)
-    raw = np.linalg.norm(np.diff(points, axis=0), axis=2)
-    use &= np.median(raw, axis=1) <= max_jump
-    if not use.any():
-        return Activation(*[float("nan")] * 3)
-    width = max(1, round(smooth / float(np.median(step[use]))))
-    if width > 1:
-        points = _smooth_runs(points, use, width)
-    moved = np.linalg.norm(np.diff(points, axis=0), axis=2)[use]
-    duration = step[use].sum()
-    regions = (slice(None), MOUTH, REST)
-    return Activation(*(float(moved[:, region].mean(axis=1).sum() / duration) for region in regions))
-
-
-def _smooth_runs(points: np.ndarray, use: np.ndarray, width: int) -> np.ndarray:
-    """Smooth within runs of frames joined by usable steps, so that nothing leaks across a cut or a gap."""
-    smoothed = points.copy()
-    bounds = np.flatnonzero(~use) + 1
-    for run in np.split(np.arange(len(points)), bounds):
+    use = valid[1:] & valid[:-1] & (step > 0) & (step <= max_step + 1e-9)
+    use &= np.median(np.linalg.norm(np.diff(points, axis=0), axis=2), axis=1) <= max_jump
+    moved, duration = [], 0.0
+    # Runs of frames joined by usable steps: nothing is smoothed across a cut or a gap.
+    for run in np.split(np.arange(len(time)), np.flatnonzero(~use) + 1):
         if len(run) > 1:
-            smoothed[run] = uniform_filter1d(points[run], min(width, len(run)), axis=0, mode="nearest")
-    return smoothed
+            path, seconds = _path(points[run], time[run], smooth)
+            moved.append(path)
+            duration += seconds
+    if not moved:
+        return Activation(*[float("nan")] * 3)
+    total = np.sum(moved, axis=0) / duration
+    return Activation(*(float(total[region].mean()) for region in (slice(None), MOUTH, REST)))
+
+
+def _path(points: np.ndarray, time: np.ndarray, smooth: float) -> tuple[np.ndarray, float]:
+    """Return the length of every point's path (n_points,) through one run and the seconds that it took."""
+    if smooth > 0:
+        grid = np.arange(time[0], time[-1] + 1e-9, 1 / GRID)
+        if len(grid) > 1:
+            points, time = _resample(points, time, grid), grid
+            points = gaussian_filter1d(points, smooth * GRID, axis=0, mode="nearest")
+            # The filter sees a face standing still beyond both ends; what it slows down there is left out.
+            edge = round(smooth * GRID)
+            if len(grid) > 4 * edge > 0:
+                points, time = points[edge:-edge], time[edge:-edge]
+    return np.linalg.norm(np.diff(points, axis=0), axis=2).sum(axis=0), float(time[-1] - time[0])
+
+
+def _resample(points: np.ndarray, time: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    after = np.clip(np.searchsorted(time, grid, side="right"), 1, len(time) - 1)
+    share = ((grid - time[after - 1]) / (time[after] - time[after - 1]))[:, None, None]
+    return points[after - 1] * (1 - share) + points[after] * share

@@ -19,6 +19,10 @@ def group_of(rows: pd.DataFrame, scope: str) -> pd.Series:
     return rows["corpus"] if scope == "corpus" else pd.Series(GLOBAL, index=rows.index)
 
 
+# Where a group is too small for a threshold of its own, the next wider one is used.
+WIDER = {"speaker": ("speaker", "corpus", "global"), "corpus": ("corpus", "global"), "global": ("global",)}
+
+
 def fit(rows: pd.DataFrame, statistic: str, config: Threshold) -> dict[str, list[float]]:
     """Return group name -> [low, high] thresholds from the rows whose split is ``train``.
 
@@ -26,13 +30,8 @@ def fit(rows: pd.DataFrame, statistic: str, config: Threshold) -> dict[str, list
     ``min_segments`` values are left out, and their rows use the next wider group.
     """
     train = rows[(rows["split"] == "train") & rows[statistic].notna()]
-    scopes = {
-        "speaker": ["speaker", "corpus", "global"],
-        "corpus": ["corpus", "global"],
-        "global": ["global"],
-    }
     fitted: dict[str, list[float]] = {}
-    for scope in scopes[config.scope]:
+    for scope in WIDER[config.scope]:
         for name, values in train.groupby(group_of(train, scope))[statistic]:
             if len(values) >= config.min_segments or scope == "global":
                 fitted[str(name)] = [float(np.quantile(values, q)) for q in config.quantiles]
@@ -46,20 +45,20 @@ def apply(rows: pd.DataFrame, statistic: str, fitted: Mapping[str, list[float]],
     >>> apply(rows, "x", fit(rows, "x", Threshold(min_segments=1)), "corpus").tolist()
     ['low', 'low', 'high', None]
     """
-    wider = {
-        "speaker": ["speaker", "corpus", "global"],
-        "corpus": ["corpus", "global"],
-        "global": ["global"],
-    }[scope]
-    names = list(zip(*(group_of(rows, s) for s in wider), strict=True))
     values = rows[statistic].to_numpy(dtype=float)
+    used = used_groups(rows, fitted, scope)
 
-    def label(value: float, groups: tuple[str, ...]) -> str | None:
-        group = next((name for name in groups if name in fitted), None)
+    def label(value: float, group: str | None) -> str | None:
         if np.isnan(value) or group is None:
             return None
         low, high = fitted[group]
         # With equal quantiles the value at the median itself is low: "high" means above.
         return "high" if value > high else "low" if value < low or low == high else None
 
-    return pd.Series([label(*row) for row in zip(values, names, strict=True)], index=rows.index, dtype=object)
+    return pd.Series([label(*row) for row in zip(values, used, strict=True)], index=rows.index, dtype=object)
+
+
+def used_groups(rows: pd.DataFrame, fitted: Mapping[str, list[float]], scope: str) -> list[str | None]:
+    """Return the group whose threshold each row uses: the narrowest that has one; None without any."""
+    names = zip(*(group_of(rows, name) for name in WIDER[scope]), strict=True)
+    return [next((group for group in groups if group in fitted), None) for groups in names]

@@ -1,0 +1,105 @@
+"""From statistics to labels: everything fitted comes from train rows, is plain JSON, and is applied unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.labels import emotion, thresholds
+from pipeline.labels.config import LabelsConfig
+from pipeline.labels.measure import Measured
+
+
+def fit(
+    measured: Measured, config: LabelsConfig, *, units: Sequence[str], trust: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return thresholds of T1 and T2, scales and typical faces of T3, fitted on the rows whose split is ``train``.
+
+    A speaker's own typical face is not among them: it is that speaker's, whatever the split, and is taken from the
+    rows at hand when they are labelled.
+
+    Args:
+        measured: statistics of all segments.
+        config: section ``labels``.
+        units: names of the action units of ``measured.tracks``.
+        trust: unit to reliability weight.
+
+    """
+    rows, task = measured.rows, config.au_emotion
+    reliability = emotion.class_reliability(task.rules, trust)
+    rules = {name: own for name, own in task.rules.items() if reliability[name] >= task.min_reliability}
+    names, matrix = emotion.rule_matrix(rules, units, trust, contrast=task.contrast)
+    typical = corpus_faces(measured)
+    baselines = baselines_of(measured, typical, task.baseline_segments)
+    # The scale makes units of different size comparable; it is the spread around the speaker's own face.
+    train = [measured.tracks[i] - baselines[i] for i in measured.tracks if rows.at[i, "split"] == "train"]
+    scale = np.concatenate(train).std(axis=0, dtype=np.float64) if train else np.ones(len(units))
+    return {
+        "t1": thresholds.fit(rows, "t1_stat", config.energy_variation.threshold),
+        "t2": thresholds.fit(rows, "t2_stat", config.facial_activation.threshold),
+        "t3": {
+            "aus": list(units),
+            "scale": [float(s) if s > 1e-6 else 1.0 for s in scale],
+            "typical_face": {name: [float(x) for x in face] for name, face in typical.items()},
+            "emotions": names,
+            "weights": matrix.round(6).tolist(),
+            "reliability": {name: reliability[name] for name in names},
+        },
+    }
+
+
+def label(measured: Measured, fitted: Mapping[str, Any], config: LabelsConfig) -> pd.DataFrame:
+    """Return ``measured.rows`` with the labels, the T3 scores and confidence, and why a label is missing."""
+    rows = measured.rows.copy()
+    for task, statistic, threshold in (
+        ("t1", "t1_stat", config.energy_variation.threshold),
+        ("t2", "t2_stat", config.facial_activation.threshold),
+    ):
+        rows[f"{task}_label"] = thresholds.apply(rows, statistic, fitted[task], threshold.scope)
+        unlabelled = rows[statistic].notna() & rows[f"{task}_label"].isna()
+        rows.loc[unlabelled, f"{task}_reason"] = "between the thresholds (dead zone)"
+    return _emotions(rows, measured, fitted["t3"], config)
+
+
+def _emotions(rows: pd.DataFrame, measured: Measured, fitted: Mapping[str, Any], config: LabelsConfig) -> pd.DataFrame:
+    task, names = config.au_emotion, fitted["emotions"]
+    scale, matrix = np.array(fitted["scale"]), np.array(fitted["weights"]).reshape(len(names), -1)
+    typical = {name: np.array(face) for name, face in fitted["typical_face"].items()}
+    baselines = baselines_of(measured, typical, task.baseline_segments)
+    rows = rows.assign(**{f"t3_{name}": np.nan for name in names}, t3_confidence=np.nan)
+    rows["t3_label"] = pd.Series(None, index=rows.index, dtype=object)
+    for where, aus in measured.tracks.items():
+        scores = emotion.soft_scores(aus, baseline=baselines[where], scale=scale, matrix=matrix, summary=task.summary)
+        found, confidence = emotion.decide(scores, names, floor=task.floor)
+        rows.loc[where, [f"t3_{name}" for name in names]] = scores
+        rows.loc[where, "t3_confidence"] = confidence
+        if confidence >= task.min_confidence:
+            rows.loc[where, "t3_label"] = found
+        else:
+            rows.loc[where, "t3_reason"] = f"margin {confidence:.2f} below labels.au_emotion.min_confidence"
+    return rows
+
+
+def corpus_faces(measured: Measured) -> dict[str, np.ndarray]:
+    """Return corpus -> its typical face: median over segments (train ones, if there are any) of their medians."""
+    found = measured.rows.loc[list(measured.tracks)]
+    faces: dict[str, np.ndarray] = {}
+    for corpus, rows in found.groupby("corpus"):
+        train = rows[rows["split"] == "train"]
+        pool = train if len(train) else rows
+        faces[str(corpus)] = np.median([np.median(measured.tracks[i], axis=0) for i in pool.index], axis=0)
+    return faces
+
+
+def baselines_of(measured: Measured, typical: Mapping[str, np.ndarray], min_segments: int) -> dict[str, np.ndarray]:
+    """Return the typical face a segment is compared with: its speaker's median, else its corpus' typical face."""
+    found = measured.rows.loc[list(measured.tracks)]
+    baselines: dict[str, np.ndarray] = {}
+    for (corpus, _), rows in found.groupby(["corpus", "speaker"]):
+        own = [np.median(measured.tracks[i], axis=0) for i in rows.index]
+        face = np.median(own, axis=0) if len(own) >= min_segments else typical[str(corpus)]
+        baselines |= dict.fromkeys(rows.index, face)
+    return baselines
