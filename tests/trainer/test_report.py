@@ -21,7 +21,10 @@ from trainer.cli import app
 from trainer.errors import InputError
 from trainer.params import Params, ReportParams
 from trainer.report import read_report, report, synthetic_banner
-from trainer.results import mean_history, paired_line, paired_table, result_table
+from trainer.results import mean_history, paired_table, pool, result_table
+from trainer.words import paired_line
+
+PARAMS = ReportParams(extra=(), resamples=200)
 
 
 def _runs(corpus: str = "emodb") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -39,18 +42,21 @@ def _runs(corpus: str = "emodb") -> tuple[pd.DataFrame, pd.DataFrame]:
                     **dict.fromkeys(("macro_precision", "uar", "macro_f1", "accuracy"), value),
                     "chance": 0.5,
                     "target": "emotion",
+                    "objective": "hard",
                     "n_classes": 2,
-                    "label_source": "acted",
+                    "label_source": "voice",
+                    "label_rule": "majority",
+                    "protocol": "2 folds by speaker",
                     "label_fraction": 1.0,
                     "pretrain_tasks": "1+2+3" if gain else None,
                     "transfer": "all" if gain else None,
-                    "normalisation": "target",
+                    "normalisation": "train",
                     "allow_pretrain_speakers": False,
                     "pretrain_speakers_in_test": 0,
                 }
             )
             for target, predicted in (("anger", "anger"), ("sadness", "anger" if fold == "fold 1" else "sadness")):
-                entry = {"segment_id": f"{fold}{target}", "target": target, "predicted": predicted}
+                entry = {"segment_id": f"{fold}{target}", "speaker": fold, "target": target, "predicted": predicted}
                 told.append({"corpus": corpus, "mode": mode, "fold": fold, "seed": 0, **entry})
     return pd.DataFrame(rows), pd.DataFrame(told)
 
@@ -61,29 +67,30 @@ def _write(folder: Path, corpus: str = "emodb") -> None:
     runs.to_parquet(folder / "finetune_runs.parquet")
     told.to_parquet(folder / "predictions.parquet")
     keys = runs[["corpus", "mode", "fold", "seed"]]
-    history = pd.concat([keys.assign(epoch=e, train_loss=1.0, dev_loss=1.0, dev_uar=0.3 + e / 10) for e in (1, 2)])
+    history = pd.concat([keys.assign(epoch=e, train_loss=1.0, dev_loss=1.0, dev_score=0.3 + e / 10) for e in (1, 2)])
     history.to_csv(folder / "finetune_history.csv", index=False)
 
 
 def test_table_and_test_by_hand() -> None:
     runs, told = _runs()
-    table = result_table(runs, told).set_index("mode")
+    pooled = pool(runs, told, params=PARAMS)
+    table = result_table(runs, pooled, params=PARAMS).set_index("mode")
     assert list(table.index) == ["scratch", "pretrained"]
     assert table.loc["scratch", "uar_mean"] == pytest.approx(0.5)
     assert table.loc["scratch", "uar_std"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
     assert table.loc["pretrained", "macro_f1_mean"] == pytest.approx(0.6)
     assert table.loc["scratch", "pooled_uar"] == pytest.approx(0.75)  # anger 2 of 2, sadness 1 of 2
-    (row,) = paired_table(runs, alpha=0.05).query("measure == 'macro_f1'").to_dict("records")
+    (row,) = paired_table(runs, pooled, params=PARAMS).query("measure == 'macro_f1'").to_dict("records")
     assert (row["n"], row["mean_difference"]) == (2, pytest.approx(0.1))
-    assert "pretrained - scratch, macro F1: +0.100 ± 0.000 over 2 pairs" in paired_line(row)
+    assert "pretrained - scratch, macro F1: +0.100 ± 0.000 (+20.0 %) over 2 pairs" in paired_line(row)
     assert "too few pairs (2)" in paired_line(row)
 
 
 def test_a_run_that_stopped_early_stays_where_it_stopped() -> None:
-    long = pd.DataFrame({"fold": "1", "seed": 0, "epoch": [1, 2, 3], "dev_uar": [0.2, 0.4, 0.6]})
-    short = pd.DataFrame({"fold": "2", "seed": 0, "epoch": [1, 2], "dev_uar": [0.4, 0.8]})
+    long = pd.DataFrame({"fold": "1", "seed": 0, "epoch": [1, 2, 3], "dev_score": [0.2, 0.4, 0.6]})
+    short = pd.DataFrame({"fold": "2", "seed": 0, "epoch": [1, 2], "dev_score": [0.4, 0.8]})
     mean = mean_history(pd.concat([long, short]).assign(train_loss=1.0, dev_loss=1.0))
-    assert mean["dev_uar"].tolist() == pytest.approx([0.3, 0.6, 0.7])
+    assert mean["dev_score"].tolist() == pytest.approx([0.3, 0.6, 0.7])
     assert mean["running"].tolist() == [2, 2, 1]
 
 
@@ -111,7 +118,7 @@ def test_all_files_are_written_and_loud_where_the_data_is_synthetic(tmp_path: Pa
         assert list(confusion.columns) == ["actual", "predicted"]
         history = pd.read_csv(folder / "plots" / "history" / f"finetune_{corpus}_scratch.csv")
         assert history["epoch"].tolist() == [1, 2]
-        assert history["dev_uar"].tolist() == pytest.approx([0.4, 0.5])
+        assert history["dev_score"].tolist() == pytest.approx([0.4, 0.5])
 
 
 def test_banner_names_what_is_synthetic() -> None:
