@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -145,7 +146,7 @@ def report(
         rows = records(group)
         own = chosen_measure(rows[0], measure)
         console.print(f"\n[bold]{escape(rules_line(rows))}[/]")
-        table = Table()
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # narrow enough for 80 columns
         cells = brief(rows, measure=measure)
         for name in cells[0]:
             table.add_column(name, overflow="fold")

@@ -57,6 +57,7 @@ class Objective(ABC):
     score: ClassVar[str]  # the measure that early stopping watches; greater is better
     is_classes: ClassVar[bool] = True  # outputs are probabilities of classes
     one_class: ClassVar[bool] = False  # and the most probable one is the answer
+    of_emotion: ClassVar[bool] = False  # made of the manifest's emotion, so that its label rule matters
 
     @property
     @abstractmethod

@@ -33,6 +33,7 @@ class Hard(Objective):
     kind = "hard"
     score = "uar"
     one_class = True
+    of_emotion = True
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -42,6 +42,10 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
         history = pd.read_csv(reports / "finetune_history.csv")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename or reports} is missing: run `python -m trainer finetune` first") from None
+    if "objective" not in runs:
+        raise InputError(
+            f"{reports}: finetune_runs.parquet is of an older version: run `python -m trainer finetune` again"
+        )
     pretrain = _json(pretrained / "metrics.json")
     has_parent = pretrain is not None and (pretrained / "history.csv").is_file()
     pretrain_history = pd.read_csv(pretrained / "history.csv") if has_parent else None

@@ -73,7 +73,8 @@ def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
     units: list[Unit] = []
     for corpus, rows, objective, labels in _labelled(shards, options):
         table = shards.rows.iloc[rows]
-        source, rule = (one_value(table, column, corpus=corpus) for column in ("label_source", "label_rule"))
+        source = one_value(table, "label_source", corpus=corpus)
+        rule = one_value(table, "label_rule", corpus=corpus) if objective.of_emotion else ""
         keys = speaker_keys(table)
         for number, fold in enumerate(folds(table, how=options.folds, dev=options.dev)):
             if not options.allow_pretrain_speakers:
