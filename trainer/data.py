@@ -53,9 +53,9 @@ class Normalisation:
         if self.scope == "train":
             shape = (len(rows), len(self.mean))
             return np.broadcast_to(self.mean, shape), np.broadcast_to(self.std, shape)
-        keys = speaker_keys(shards.rows, unknown_is_own=True)
-        speakers, which = np.unique(keys[rows], return_inverse=True)
-        each = [_statistics(shards, np.flatnonzero(keys == speaker)) for speaker in speakers]
+        _, speaker = np.unique(speaker_keys(shards.rows, unknown_is_own=True), return_inverse=True)
+        used, which = np.unique(speaker[rows], return_inverse=True)
+        each = [_statistics(shards, np.flatnonzero(speaker == number)) for number in used]
         return np.stack([mean for mean, _ in each])[which], np.stack([std for _, std in each])[which]
 
     def apply(self, frames: FloatArray, *, mean: FloatArray | None = None, std: FloatArray | None = None) -> FloatArray:

@@ -40,6 +40,7 @@ def readable(table: pd.DataFrame, *, measure: str) -> list[dict[str, str]]:
             "normalisation": row["normalisation"],
             "folds": f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds",
             "labels used": f"{100 * row['label_fraction']:g} %",
+            "pretraining": "none" if pd.isna(row["pretrain_tasks"]) else pretraining(row),
         }
         cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in measures_of(row)}
         cells[f"pooled {title(own)} [interval]"] = f"{row[f'pooled_{own}']:.3f}{_interval(row, f'pooled_{own}')}"
@@ -82,12 +83,17 @@ def rules_line(rows: Sequence[Row]) -> str:
     ]
     for each in rows:
         if pd.notna(each["pretrain_tasks"]):
-            pieces.append(f"pretraining tasks {each['pretrain_tasks']}, transfer {each['transfer']}")
+            pieces.append(f"pretraining {pretraining(each)}")
             break
     if row["allow_pretrain_speakers"]:
         most = max(rows, key=lambda each: each["pretrain_speakers_in_test"])
         pieces.append(_allowed(most).upper())
     return "; ".join(pieces)
+
+
+def pretraining(row: Row) -> str:
+    """Name pretext tasks and what was carried over."""
+    return f"tasks {row['pretrain_tasks']}, transfer {row['transfer']}"
 
 
 def target(row: Row) -> str:

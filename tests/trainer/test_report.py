@@ -211,6 +211,11 @@ def test_no_runs_is_a_named_error(tmp_path: Path) -> None:
         report(tmp_path, tmp_path, ReportParams())
     with pytest.raises(InputError, match="python -m trainer report"):
         read_report(tmp_path, tmp_path)
+    _write(tmp_path / "old")
+    path = tmp_path / "old" / "finetune_runs.parquet"
+    pd.read_parquet(path).drop(columns="objective").to_parquet(path)
+    with pytest.raises(InputError, match="of an older version"):
+        report(tmp_path / "old", tmp_path, ReportParams())
 
 
 def test_any_nested_value_becomes_tables() -> None:
