@@ -15,7 +15,7 @@ from trainer.metrics import MEASURES
 from trainer.objective import title
 from trainer.params import ReportParams
 from trainer.results import class_table, metrics_json, paired_table, pool, result_table, write_plots
-from trainer.words import paired_line, paired_rows, readable, records
+from trainer.words import paired_rows, readable, records
 
 PAIR_NOTE = (
     "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
@@ -61,8 +61,12 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
     replace_file(reports / "classes.csv", lambda path: classes.to_csv(path, index=False))
     replace_file(reports / "paired.csv", lambda path: paired.to_csv(path, index=False))
     score = title(next(iter(pooled.values())).objective.score)
-    results = readable(table, measure=params.measure)
-    markdown = _markdown(results, [paired_line(row) for row in records(paired)], banner)
+    tables = {
+        "results": readable(table, measure=params.measure),
+        "paired": paired_rows(paired),
+        "classes": records(classes),
+    }
+    markdown = _markdown(tables, params, banner)
     replace_file(reports / "results.md", lambda path: _write(path, markdown))
     replace_file(
         reports / "results.png",
@@ -73,7 +77,6 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
         reports / "training.png",
         lambda path: figures.training_figure(path, history, pretrain_history, score=score, note=banner),
     )
-    tables = {"results": results, "paired": paired_rows(paired), "classes": records(classes)}
     html = _page(reports, tables, pretrain, params, banner)
     replace_file(reports / "index.html", lambda path: _write(path, html))
     return table, paired, banner
@@ -106,14 +109,27 @@ def synthetic_banner(corpora: set[str]) -> str:
     return f"SYNTHETIC in part: {', '.join(generated)} is generated demonstration data."
 
 
-def _markdown(rows: list[dict[str, str]], lines: list[str], banner: str) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    parts = [f"**{banner}**\n"] if banner else []
-    parts.append("| " + " | ".join(columns) + " |")
-    parts.append("|" + " --- |" * len(columns))
-    parts += ["| " + " | ".join(row.get(name, "").replace("|", "\\|") for name in columns) + " |" for row in rows]
-    parts += ["", *(f"- {line}" for line in lines), *(["", PAIR_NOTE, SUBSET_NOTE] if lines else []), ""]
+def _measure_note(params: ReportParams) -> str:
+    return (
+        "Mean ± standard deviation over folds x seeds. Pooled: all folds' test utterances together, mean over seeds; "
+        f"{100 * params.confidence:g} % percentile interval of {params.resamples} bootstrap samples of whole speakers "
+        f"(seed {params.seed}). Weighted accuracy: share of utterances that are right, the recall of the classes "
+        "weighted by their frequency."
+    )
+
+
+def _markdown(tables: dict[str, list[dict[str, Any]]], params: ReportParams, banner: str) -> str:
+    parts = [f"**{banner}**", ""] if banner else []
+    parts += [*_markdown_table(tables["results"]), "", _measure_note(params), ""]
+    if tables["paired"]:
+        parts += [*_markdown_table(tables["paired"]), "", PAIR_NOTE, "", SUBSET_NOTE, ""]
     return "\n".join(parts)
+
+
+def _markdown_table(rows: list[dict[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 def _page(
@@ -124,14 +140,7 @@ def _page(
     banner: str,
 ) -> str:
     parts = [page.heading("Speech emotion recognition, speech only, unheard speakers"), page.table(tables["results"])]
-    parts.append(
-        page.note(
-            "Mean ± standard deviation over folds x seeds. Pooled: all folds' test utterances together, mean over "
-            f"seeds; {100 * params.confidence:g} % percentile interval of {params.resamples} bootstrap samples of "
-            f"whole speakers (seed {params.seed}). Weighted accuracy: share of utterances that are right, the "
-            "recall of the classes weighted by their frequency."
-        )
-    )
+    parts.append(page.note(_measure_note(params)))
     if tables["paired"]:
         parts += [
             page.heading("Is it luck?"),
