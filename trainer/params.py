@@ -114,7 +114,7 @@ class FinetuneParams(ScheduleParams):
     dev: Literal["speakers", "fold"] = "speakers"  # early stopping on training speakers, or on the fold before the test
     objective: Literal["hard", "soft", "multilabel", "attribute"] = "hard"  # see trainer.objectives
     target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
-    vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; auto 1/K
+    vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
     label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
     transfer: Literal["all", "conv"] = "all"  # conv: only the chunk encoder is carried over [ours]
