@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -22,6 +23,8 @@ from trainer.params import load_params
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
+if not console.is_terminal:  # a log or a pipe, which may claim to be 80 columns wide or less
+    console = Console(width=max(console.width, 100))
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="Parameter file.")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished units; safe to delete.")]
@@ -129,24 +132,35 @@ def report(
 ) -> None:
     """Write tables, tests, pictures and the page, and print the result."""
     options = load_params(params)
-    from trainer.report import read_report, readable
+    from trainer.objective import title
+    from trainer.report import read_report
     from trainer.report import report as run
-    from trainer.results import paired_line
+    from trainer.words import brief, chosen_measure, paired_line, records, rules_line
 
     results, paired, banner = read_report(reports, parent) if show else run(reports, parent, options.report)
     if banner:
         console.print(f"[bold white on red] {escape(banner)} [/]")
-    rows = readable(results)
-    table = Table(title="speech only, held-out speakers: mean ± standard deviation")
-    for name in rows[0]:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row.values()))
-    console.print(table)
-    for test in paired.to_dict("records"):
-        if test["measure"] in ("uar", "macro_f1"):
-            console.print(escape(paired_line({str(name): value for name, value in test.items()})), soft_wrap=True)
-    console.print(f"report: {reports / 'index.html'}")
+    measure = options.report.measure
+    console.print("speech only, held-out speakers: mean±standard deviation over folds x seeds")
+    for corpus, group in results.groupby("corpus", sort=True):
+        rows = records(group)
+        own = chosen_measure(rows[0], measure)
+        console.print(f"\n[bold]{escape(rules_line(rows))}[/]")
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # narrow enough for 80 columns
+        cells = brief(rows, measure=measure)
+        for name in cells[0]:
+            table.add_column(name, overflow="fold")
+        for row in cells:
+            table.add_row(*(escape(cell) for cell in row.values()))
+        console.print(table)
+        console.print(
+            f"pooled: {title(own)} over all folds' utterances; its {100 * options.report.confidence:g} % interval is "
+            "over resampled speakers"
+        )
+        for test in records(paired[paired["corpus"] == corpus]):
+            if test["measure"] in {own, "macro_f1", "ccc"}:
+                console.print(escape(paired_line(test)))
+    console.print(f"\nreport: {reports / 'index.html'}")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from trainer.params import FinetuneParams
 from trainer.protocol import speaker_keys, text
 from trainer.results import slug
 from trainer.shards import Shards
-from trainer.units import Unit
+from trainer.units import Unit, normalisation_of
 
 
 def collect(
@@ -34,43 +34,37 @@ def collect(
     """
     heard = set(parent.config["speakers"]) if parent is not None else set()
     keys = speaker_keys(shards.rows, unknown_is_own=True)
-    sources = text(shards.rows, "label_source")
     runs, predictions, histories = [], [], []
     for unit in units:
         folder = finished / unit.key
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         uses_parent = unit.mode != "scratch"
-        classes = metrics.pop("classes")
+        objective = unit.objective
+        del metrics["classes"]
         identity = {name: metrics.pop(name) for name in ("corpus", "mode", "fold", "seed")}
         runs.append(
             {
                 **identity,
                 "target": options.target,
-                "n_classes": len(classes),
-                "label_source": "+".join(sorted(set(sources[unit.test]) - {""})) or None,
+                "objective": objective.kind,
+                "label_source": unit.label_source or None,
+                "label_rule": unit.label_rule or None,
+                "n_classes": len(objective.names) if objective.is_classes else 0,
+                "normalisation": normalisation_of(unit.mode, options),
+                "protocol": unit.protocol,
                 "label_fraction": options.label_fraction,
                 "pretrain_tasks": "+".join(map(str, parent.config["tasks"])) if uses_parent and parent else None,
                 "transfer": options.transfer if uses_parent else None,
-                "normalisation": options.normalisation if uses_parent else "target",
                 "allow_pretrain_speakers": options.allow_pretrain_speakers,
                 "pretrain_speakers_in_test": len(heard & set(keys[unit.test])) if uses_parent else 0,
                 **metrics,
             }
         )
-        probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
-        best = probabilities.argmax(axis=1)
-        predictions.append(
-            pd.DataFrame(
-                {
-                    **identity,
-                    "segment_id": list(shards.rows["segment_id"].iloc[unit.test]),
-                    "speaker": text(shards.rows, "speaker")[unit.test],
-                    "target": list(shards.rows[options.target].iloc[unit.test]),
-                    "predicted": [classes[index] for index in best],
-                    "confidence": probabilities.max(axis=1),
-                }
-            ).join(pd.DataFrame(probabilities, columns=[f"p_{name}" for name in classes]))
-        )
+        told = np.load(folder / "predictions.npy", allow_pickle=False)
+        tested = shards.rows.iloc[unit.test]
+        who = {"segment_id": list(tested["segment_id"]), "speaker": text(tested, "speaker")}
+        answers = objective.table(objective.encode(tested, options.target), told)
+        predictions.append(pd.DataFrame({**identity, **who}).join(answers))
         histories.append(pd.read_csv(folder / "history.csv").assign(**identity))
     table = pd.DataFrame(runs)
     everything = pd.concat(predictions, ignore_index=True)

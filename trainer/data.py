@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,11 @@ from torch.utils.data import Dataset
 
 from trainer.chunking import Chunking, IntArray
 from trainer.errors import InputError
+from trainer.protocol import speaker_keys
 from trainer.shards import FloatArray, Shards
 
+Target = npt.NDArray[Any]  # (N,) int64 class indices, or (N, outputs) float32 with NaN where there is no label
+Scope = Literal["train", "speaker"]
 MISSING = -1  # class index of a label that is not there
 
 
@@ -23,15 +26,18 @@ MISSING = -1  # class index of a label that is not there
 class Normalisation:
     """z-normalisation with fixed statistics, then clipping [code: +-3].
 
-    ``mean`` and ``std``: (F,) float32 in feature units; ``clip`` in standard deviations.
+    ``mean`` and ``std``: (F,) float32 in feature units; ``clip`` in standard deviations. ``scope`` speaker: every row
+    is normalised with the statistics of all rows that its shards hold of its speaker, test speakers included. No label
+    is looked at, but a machine that hears a stranger's first sentence cannot do it: results must say so.
     """
 
     mean: FloatArray
     std: FloatArray
     clip: float
+    scope: Scope = "train"
 
     @classmethod
-    def fit(cls, shards: Shards, rows: npt.ArrayLike, *, clip: float) -> Normalisation:
+    def fit(cls, shards: Shards, rows: npt.ArrayLike, *, clip: float, scope: Scope = "train") -> Normalisation:
         """Statistics over all frames of ``rows`` (indices of TRAINING rows) and of no others.
 
         Per-row means and squared deviations are merged (Chan, Golub & LeVeque 1979), which is exact and stable. A
@@ -40,32 +46,48 @@ class Normalisation:
         rows = np.asarray(rows, dtype=np.int64)
         if not len(rows):
             raise InputError("no training rows to fit the normalisation on")
-        n = shards.lengths[rows][:, None].astype(np.float64)
-        mean = (n * shards.mean[rows]).sum(axis=0) / n.sum()
-        m2 = shards.m2[rows].sum(axis=0) + (n * np.square(shards.mean[rows] - mean)).sum(axis=0)
-        std = np.sqrt(m2 / n.sum())
-        std[std <= 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
-        return cls(mean.astype(np.float32), std.astype(np.float32), clip)
+        return cls(*_statistics(shards, rows), clip, scope)
 
-    def apply(self, frames: FloatArray) -> FloatArray:
-        """Normalise (..., F) in place and return it."""
-        frames -= self.mean
-        frames /= self.std
+    def of_rows(self, shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation for each of ``rows``, (len(rows), F) each."""
+        if self.scope == "train":
+            shape = (len(rows), len(self.mean))
+            return np.broadcast_to(self.mean, shape), np.broadcast_to(self.std, shape)
+        _, speaker = np.unique(speaker_keys(shards.rows, unknown_is_own=True), return_inverse=True)
+        used, which = np.unique(speaker[rows], return_inverse=True)
+        each = [_statistics(shards, np.flatnonzero(speaker == number)) for number in used]
+        return np.stack([mean for mean, _ in each])[which], np.stack([std for _, std in each])[which]
+
+    def apply(self, frames: FloatArray, *, mean: FloatArray | None = None, std: FloatArray | None = None) -> FloatArray:
+        """Normalise (..., F) in place and return it; with other statistics than the training rows' if given."""
+        frames -= self.mean if mean is None else mean
+        frames /= self.std if std is None else std
         return np.clip(frames, -self.clip, self.clip, out=frames)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; float32 survives the way through JSON exactly."""
-        return {"mean": self.mean.tolist(), "std": self.std.tolist(), "clip": self.clip}
+        return {"mean": self.mean.tolist(), "std": self.std.tolist(), "clip": self.clip, "scope": self.scope}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Normalisation:
         """Inverse of `to_json`."""
-        return cls(np.array(raw["mean"], np.float32), np.array(raw["std"], np.float32), float(raw["clip"]))
+        mean, std = (np.array(raw[name], np.float32) for name in ("mean", "std"))
+        return cls(mean, std, float(raw["clip"]), raw.get("scope", "train"))
+
+
+def _statistics(shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation over all frames of ``rows``, (F,) each."""
+    n = shards.lengths[rows][:, None].astype(np.float64)
+    mean = (n * shards.mean[rows]).sum(axis=0) / n.sum()
+    m2 = shards.m2[rows].sum(axis=0) + (n * np.square(shards.mean[rows] - mean)).sum(axis=0)
+    std = np.sqrt(m2 / n.sum())
+    std[std <= 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
+    return mean.astype(np.float32), std.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B utterances: ``x`` (B, nC, m, F) float32, zero where padded; masks True = real; targets (B,) class index."""
+    """B utterances: ``x`` (B, nC, m, F) float32, zero where padded; masks True = real; targets see `Target`."""
 
     x: Tensor
     frame_mask: Tensor  # (B, nC, m) bool
@@ -82,7 +104,7 @@ class Batch:
 class ChunkDataset(Dataset[Batch]):
     """Map-style data set of chosen shard rows; PyTorch's DataLoader fetches whole batches at once.
 
-    ``targets``: name to (len(rows),) class indices, `MISSING` where there is no label; may be empty (prediction).
+    ``targets``: name to one label (or one row of numbers) a row, see `Target`; may be empty (prediction).
     Chunked sets below ``keep_bytes`` are made once and kept, since gathering them anew takes about as long as
     training on them.
     """
@@ -94,16 +116,17 @@ class ChunkDataset(Dataset[Batch]):
         *,
         chunking: Chunking,
         normalisation: Normalisation,
-        targets: Mapping[str, IntArray] | None = None,
+        targets: Mapping[str, Target] | None = None,
         keep_bytes: int = 1 << 29,
     ) -> None:
         self.shards = shards
         self.rows = np.asarray(rows, dtype=np.int64)
         self.chunking = chunking
         self.normalisation = normalisation
-        self.targets = {name: np.asarray(value, dtype=np.int64) for name, value in (targets or {}).items()}
+        self._mean, self._std = normalisation.of_rows(shards, self.rows)
+        self.targets = {name: np.asarray(value) for name, value in (targets or {}).items()}
         for name, value in self.targets.items():
-            if value.shape != self.rows.shape:
+            if len(value) != len(self.rows):
                 raise ValueError(f"{name}: {value.shape} labels for {self.rows.shape} rows")
         size = 4 * len(self.rows) * chunking.count * chunking.frames * len(shards.feature_names)
         everything = list(range(len(self.rows)))
@@ -131,7 +154,8 @@ class ChunkDataset(Dataset[Batch]):
         frame_mask, chunk_mask = self.chunking.masks(lengths, starts)
         frames = starts[..., None] + np.arange(self.chunking.frames)
         frames = np.minimum(frames, lengths[:, None, None] - 1) + self.shards.offsets[rows][:, None, None]
-        x = self.normalisation.apply(np.asarray(self.shards.features[frames]))
+        mean, std = (values[np.asarray(indices)][:, None, None] for values in (self._mean, self._std))
+        x = self.normalisation.apply(np.asarray(self.shards.features[frames]), mean=mean, std=std)
         x[~frame_mask] = 0.0
         targets = {name: torch.from_numpy(value[np.asarray(indices)]) for name, value in self.targets.items()}
         return Batch(torch.from_numpy(x), torch.from_numpy(frame_mask), torch.from_numpy(chunk_mask), targets)

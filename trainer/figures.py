@@ -14,9 +14,13 @@ from matplotlib import pyplot as plt
 
 from trainer.data import class_indices
 from trainer.metrics import confusion
-from trainer.results import TITLES, mean_history
+from trainer.objective import title
+from trainer.pooled import Pooled
+from trainer.results import mean_history, modes_in_order
+from trainer.words import chosen_measure, records
 
 COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
+OTHER = "#b58a3c"  # baselines
 WARNING = "#b00020"
 
 
@@ -26,56 +30,87 @@ def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measu
     figure, axes = plt.subplots(
         1, len(corpora), figsize=(1.6 + 3.2 * len(corpora), 4.2), squeeze=False, sharey=True, layout="constrained"
     )
+    lowest = 0.0
+    measure = chosen_measure(records(table)[0], measure)
     for axis, corpus in zip(axes[0], corpora, strict=True):
         rows = table[table["corpus"] == corpus]
         for position, row in enumerate(rows.to_dict("records")):
             mean, deviation = row[f"{measure}_mean"], row[f"{measure}_std"]
-            axis.bar(position, mean, yerr=deviation, capsize=5, width=0.65, color=COLOURS[row["mode"]], alpha=0.85)
+            axis.bar(
+                position, mean, yerr=deviation, capsize=5, width=0.65, color=COLOURS.get(row["mode"], OTHER), alpha=0.85
+            )
             values = runs[(runs["corpus"] == corpus) & (runs["mode"] == row["mode"])][measure].to_numpy()
+            lowest = min(lowest, float(np.min(values)) - 0.05) if np.min(values) < 0 else lowest
             offsets = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
             axis.scatter(position + offsets, values, s=12, color="black", alpha=0.55, zorder=3)
             axis.annotate(f"{mean:.3f}", (position, 0.02), ha="center", color="white", fontweight="bold")
-        axis.axhline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance (UAR)")
+        axis.axhline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance")
         axis.set_xticks(range(len(rows)), list(rows["mode"]))
         axis.set_title(f"{corpus}\n{rows['folds'].iloc[0]} folds x {rows['seeds'].iloc[0]} seeds", fontsize=10)
-        axis.set_ylim(0, 1)
-    axes[0][0].set_ylabel(f"{TITLES[measure]} on held-out speakers")
+    axes[0][0].set_ylim(lowest, 1)  # the axes share it
+    axes[0][0].set_ylabel(f"{title(measure)} on held-out speakers")
     axes[0][0].legend(loc="upper left", fontsize=8)
     _save(figure, path, note)
 
 
-def confusion_figure(path: Path, predictions: pd.DataFrame, *, note: str) -> None:
-    """Confusion matrices over all test folds and seeds, rows = truth, in per cent of the row."""
-    corpora = sorted(set(predictions["corpus"]))
-    modes = [mode for mode in COLOURS if mode in set(predictions["mode"])]
+def answers_figure(path: Path, predictions: pd.DataFrame, pooled: dict[str, Pooled], *, note: str) -> None:
+    """Answers beside the truth over all test folds and seeds, a panel per corpus and mode.
+
+    One class: the confusion matrix, rows = truth, in per cent of the row. Several classes at once: how often each class
+    is told where another is true. Attributes: a dot an utterance.
+    """
+    corpora = sorted(pooled)
+    modes = modes_in_order(predictions["mode"])
     figure, axes = plt.subplots(
         len(corpora), len(modes), figsize=(4.6 * len(modes), 4.4 * len(corpora)), squeeze=False, layout="constrained"
     )
     for row, corpus in enumerate(corpora):
-        classes = sorted(set(predictions[predictions["corpus"] == corpus]["target"]))
+        objective = pooled[corpus].objective
         for column, mode in enumerate(modes):
             axis = axes[row][column]
             group = predictions[(predictions["corpus"] == corpus) & (predictions["mode"] == mode)]
             if group.empty:
                 axis.axis("off")
                 continue
-            truth, told = (class_indices(list(group[name]), classes) for name in ("target", "predicted"))
-            counts = confusion(truth, told, len(classes))
-            share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-            axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
-            for (i, j), value in np.ndenumerate(share):
-                colour = "white" if value > 55 else "black"
-                axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
-            axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
-            axis.set_yticks(range(len(classes)), classes, fontsize=8)
-            axis.set_title(f"{corpus}, {mode}: % of each true class", fontsize=10)
+            truth, told = objective.read(group)
+            if not objective.is_classes:
+                _scatter(axis, truth, told, objective.names)
+            elif objective.one_class:
+                group = group.dropna(subset=["target"])
+                actual, answer = (class_indices(list(group[name]), objective.names) for name in ("target", "predicted"))
+                counts = confusion(actual, answer, len(objective.names))
+                _matrix(axis, counts, counts.sum(axis=1), objective.names)
+            else:
+                named = truth > 0.5
+                _matrix(axis, named.T.astype(float) @ (told > 0.5), named.sum(axis=0), objective.names)
+            axis.set_title(
+                f"{corpus}, {mode}" + (": % of each true class" if objective.is_classes else ""), fontsize=10
+            )
             axis.set_xlabel("predicted")
             axis.set_ylabel("actual")
     _save(figure, path, note)
 
 
-def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | None, *, note: str) -> None:
-    """UAR on held-out speakers over the epochs: pretraining per task, fine-tuning per mode (mean of the runs)."""
+def _matrix(axis: plt.Axes, counts: np.ndarray, totals: np.ndarray, names: tuple[str, ...]) -> None:
+    share = 100 * counts / np.maximum(totals[:, None], 1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for (i, j), value in np.ndenumerate(share):
+        colour = "white" if value > 55 else "black"
+        axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+
+
+def _scatter(axis: plt.Axes, truth: np.ndarray, told: np.ndarray, names: tuple[str, ...]) -> None:
+    for number, name in enumerate(names):
+        axis.scatter(told[:, number], truth[:, number], s=8, alpha=0.4, label=name)
+    ends = (np.nanmin(truth), np.nanmax(truth))
+    axis.plot(ends, ends, color="black", linewidth=1, linestyle="--")
+    axis.legend(fontsize=8)
+
+
+def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | None, *, score: str, note: str) -> None:
+    """Score on held-out speakers over the epochs: pretraining per task, fine-tuning per mode (mean of the runs)."""
     corpora = sorted(set(history["corpus"]))
     panels = len(corpora) + (pretrain is not None)
     figure, axes = plt.subplots(1, panels, figsize=(1 + 3.8 * panels, 3.4), squeeze=False, layout="constrained")
@@ -83,19 +118,17 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
     if pretrain is not None:
         axis = remaining.pop(0)
         for column in pretrain.columns:
-            if column.endswith("_uar") and column != "dev_uar":
+            if column.endswith("_uar"):
                 axis.plot(pretrain["epoch"], pretrain[column], label=column[4:-4].replace("_", " "))
         axis.set_title("pretraining", fontsize=10)
     for axis, corpus in zip(remaining, corpora, strict=True):
-        for mode in COLOURS:
-            group = history[(history["corpus"] == corpus) & (history["mode"] == mode)]
-            if len(group):
-                mean = mean_history(group)
-                axis.plot(mean["epoch"], mean["dev_uar"], color=COLOURS[mode], label=mode)
+        for mode in modes_in_order(history[history["corpus"] == corpus]["mode"]):
+            mean = mean_history(history[(history["corpus"] == corpus) & (history["mode"] == mode)])
+            axis.plot(mean["epoch"], mean["dev_score"], color=COLOURS.get(mode, OTHER), label=mode)
         axis.set_title(f"fine-tuning on {corpus}", fontsize=10)
     for axis in axes[0]:
         axis.set_xlabel("epoch")
-        axis.set_ylabel("UAR, early-stopping speakers")
+        axis.set_ylabel(f"{score}, early-stopping speakers")
         axis.legend(fontsize=8)
     _save(figure, path, note)
 

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from trainer.collect import collect
-from trainer.data import Normalisation, class_indices
+from trainer.data import Normalisation
 from trainer.errors import InputError
 from trainer.folder import ModelSpec, load_model, save_model
 from trainer.loop import fit, make_deterministic, measure, run_network
-from trainer.losses import CrossEntropy, SummedLoss, balanced_weights
+from trainer.losses import SummedLoss
 from trainer.params import Params
 from trainer.pretrain import chunking_for
 from trainer.shards import Shards, open_shards
@@ -79,21 +79,29 @@ def train_unit(context: Context, unit: Unit) -> None:
     shards, params = context.shards, context.params
     options, runtime = params.finetune, params.trainer
     parent = load_model(context.parent) if unit.mode != "scratch" and context.parent is not None else None
+    target = options.target
+    labels = unit.objective.encode(shards.rows, target)
+    objective = unit.objective.fitted(labels[unit.train])
+    heads = {target: objective}
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
         head_hidden=options.head_hidden,
-        classes={options.target: list(unit.classes)},
+        heads=heads,
         feature_names=shards.feature_names,
         frame_period=shards.frame_period,
         chunking=chunking_for(shards, unit.train, params.encoder),
         normalisation=parent.spec.normalisation
         if parent is not None and options.normalisation == "parent"
-        else Normalisation.fit(shards, unit.train, clip=params.encoder.clip),
+        else Normalisation.fit(
+            shards,
+            unit.train,
+            clip=params.encoder.clip,
+            scope="speaker" if options.normalisation == "speaker" else "train",
+        ),
     )
-    labels = class_indices(list(shards.rows[options.target]), unit.classes)
     train, dev, test = (
-        spec.dataset(shards, rows, {options.target: labels[rows]}) for rows in (unit.train, unit.dev, unit.test)
+        spec.dataset(shards, rows, {target: labels[rows]}) for rows in (unit.train, unit.dev, unit.test)
     )
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
@@ -101,12 +109,13 @@ def train_unit(context: Context, unit: Unit) -> None:
         source = parent.network.encoder if options.transfer == "all" else parent.network.encoder.chunk_encoder
         goal = network.encoder if options.transfer == "all" else network.encoder.chunk_encoder
         goal.load_state_dict(source.state_dict())
-    balance = balanced_weights(train.targets[options.target], len(unit.classes))
+    loss = objective.loss(labels[unit.train], label_smoothing=options.label_smoothing)
     fitted = fit(
         network,
         train,
         dev,
-        loss=SummedLoss({options.target: CrossEntropy(balance, options.label_smoothing)}, {options.target: 1.0}),
+        heads=heads,
+        loss=SummedLoss({target: loss}, {target: 1.0}),
         schedule=options,
         seed=unit.seed,
         device=runtime.device,
@@ -115,11 +124,11 @@ def train_unit(context: Context, unit: Unit) -> None:
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
     metrics = {
         **{name: getattr(unit, name) for name in ("corpus", "mode", "fold", "seed")},
-        "classes": list(unit.classes),
+        "classes": list(objective.names),
         "n_train": len(train),
         "n_dev": len(dev),
         "n_test": len(test),
-        **measure(outputs, test)[options.target],
+        **measure(outputs, test, heads)[target],
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
@@ -135,7 +144,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         if parent is None
         else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},
     }
-    probabilities = outputs.probabilities(options.target)
+    told = objective.predict(outputs.logits[target])
     save_model(
         context.units / unit.key,
         network,
@@ -143,7 +152,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         provenance=provenance,
         metrics=metrics,
         history=fitted.history,
-        extra=lambda folder: np.save(folder / "probabilities.npy", probabilities),
+        extra=lambda folder: np.save(folder / "predictions.npy", told),
     )
 
 

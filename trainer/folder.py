@@ -21,6 +21,7 @@ from trainer.chunking import Chunking
 from trainer.data import ChunkDataset, Normalisation
 from trainer.errors import InputError
 from trainer.model import Network
+from trainer.objectives import Objective
 from trainer.params import EncoderParams
 from trainer.shards import Shards
 
@@ -34,7 +35,7 @@ class ModelSpec:
     kind: str  # pretrain or finetune
     encoder: EncoderParams
     head_hidden: int
-    classes: dict[str, list[str]]  # target to label names, in the order of the scores
+    heads: dict[str, Objective]  # by target
     feature_names: tuple[str, ...]
     frame_period: float  # s
     chunking: Chunking
@@ -42,8 +43,8 @@ class ModelSpec:
 
     def build(self) -> Network:
         """Make a network with fresh weights, drawn from torch's global generator."""
-        counts = {name: len(labels) for name, labels in self.classes.items()}
-        return Network(len(self.feature_names), self.encoder, classes=counts, head_hidden=self.head_hidden)
+        sizes = {target: len(objective.names) for target, objective in self.heads.items()}
+        return Network(len(self.feature_names), self.encoder, outputs=sizes, head_hidden=self.head_hidden)
 
     def dataset(self, shards: Shards, rows: Any, targets: Any = None) -> ChunkDataset:
         """Rows of ``shards`` as this network's input; raises InputError if the features are not the ones it knows."""
@@ -66,7 +67,8 @@ class ModelSpec:
             "kind": self.kind,
             "architecture": self.encoder.model_dump(mode="json"),
             "head_hidden": self.head_hidden,
-            "labels": self.classes,
+            "labels": {target: list(objective.names) for target, objective in self.heads.items()},
+            "objectives": {target: objective.to_json() for target, objective in self.heads.items()},
             "feature_names": list(self.feature_names),
             "frame_period": self.frame_period,
             "chunking": {"frames": self.chunking.frames, "count": self.chunking.count},
@@ -76,11 +78,15 @@ class ModelSpec:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> ModelSpec:
         """Inverse of `to_json`; further keys are ignored."""
+        kinds = raw.get("objectives", {})  # a folder written before there were others: one class
         return cls(
             kind=raw["kind"],
             encoder=EncoderParams.model_validate(raw["architecture"]),
             head_hidden=raw["head_hidden"],
-            classes=raw["labels"],
+            heads={
+                target: Objective.from_json(names, kinds.get(target, {"kind": "hard"}))
+                for target, names in raw["labels"].items()
+            },
             feature_names=tuple(raw["feature_names"]),
             frame_period=raw["frame_period"],
             chunking=Chunking(**raw["chunking"]),

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.utils.deterministic
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from trainer.data import MISSING, Batch, ChunkDataset
+from trainer.data import Batch, ChunkDataset
 from trainer.losses import SummedLoss
-from trainer.metrics import classification
 from trainer.model import Network
+from trainer.objectives import Objective
 from trainer.params import RuntimeParams, ScheduleParams
 
 
@@ -34,14 +33,10 @@ def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Scores and labels of a whole data set, in its row order, on the CPU."""
+    """What a network says of a whole data set, in its row order, on the CPU."""
 
-    logits: dict[str, Tensor]
+    logits: dict[str, Tensor]  # (N, outputs) per target
     vectors: Tensor  # (N, H), the encoder's output
-
-    def probabilities(self, target: str) -> npt.NDArray[np.float32]:
-        """Class probabilities, (N, K)."""
-        return torch.softmax(self.logits[target], dim=1).numpy()
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Fitted:
 
     history: pd.DataFrame  # one row an epoch
     best_epoch: int
-    best_score: float  # monitored value on held-out speakers: mean UAR, or minus the loss
+    best_score: float  # monitored value on held-out speakers: mean score of the targets, or minus the loss
 
 
 def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
@@ -67,15 +62,13 @@ def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device
     return Outputs({name: torch.cat(parts) for name, parts in logits.items()}, torch.cat(vectors))
 
 
-def measure(outputs: Outputs, data: ChunkDataset) -> dict[str, dict[str, float]]:
-    """Classification measures per target, over rows that have a label; targets without any are left out."""
-    result = {}
-    for name, truth in data.targets.items():
-        has = truth != MISSING
-        if has.any():
-            predicted = outputs.logits[name].argmax(dim=1).numpy()
-            result[name] = classification(truth[has], predicted[has])
-    return result
+def measure(outputs: Outputs, data: ChunkDataset, heads: Mapping[str, Objective]) -> dict[str, dict[str, float]]:
+    """Measures per target, over rows that have a label; targets without any are left out."""
+    return {
+        name: heads[name].measure(truth, heads[name].predict(outputs.logits[name]))
+        for name, truth in data.targets.items()
+        if heads[name].labelled(truth).any()
+    }
 
 
 def fit(
@@ -83,6 +76,7 @@ def fit(
     train: ChunkDataset,
     dev: ChunkDataset,
     *,
+    heads: Mapping[str, Objective],
     loss: SummedLoss,
     schedule: ScheduleParams,
     seed: int,
@@ -122,13 +116,14 @@ def fit(
         outputs = run_network(network, dev, batch_size=256, device=device)
         dev_targets = {name: torch.from_numpy(target) for name, target in dev.targets.items()}
         dev_loss = float(loss(outputs.logits, dev_targets))
-        measures = measure(outputs, dev)
-        uar = float(np.mean([value["uar"] for value in measures.values()])) if measures else 0.0
-        per_target = {f"dev_{name}_uar": value["uar"] for name, value in measures.items()}
+        measures = measure(outputs, dev, heads)
+        scores = {name: values.get(heads[name].score, 0.0) for name, values in measures.items()}
+        mean = float(np.mean(list(scores.values()))) if scores else 0.0
+        per_target = {f"dev_{name}_{heads[name].score}": value for name, value in scores.items()}
         records.append(
-            {"epoch": epoch, "train_loss": total / len(train), "dev_loss": dev_loss, "dev_uar": uar, **per_target}
+            {"epoch": epoch, "train_loss": total / len(train), "dev_loss": dev_loss, "dev_score": mean, **per_target}
         )
-        score = (uar, -dev_loss) if schedule.monitor == "uar" else (-dev_loss, uar)
+        score = (mean, -dev_loss) if schedule.monitor == "score" else (-dev_loss, mean)
         if score > best:
             best, best_epoch, best_state = score, epoch, copy.deepcopy(network.state_dict())
         if on_epoch is not None:

@@ -1,4 +1,8 @@
-"""What is measured: macro precision, UAR, macro F1, accuracy, confusion; and the paired comparison."""
+"""What is measured: UAR and its kin from a confusion matrix, multi-label F1, KL divergence, calibration, CCC.
+
+Every measure here is a function of sums over utterances. A bootstrap over speakers or a random test subset then only
+adds up the sums of other rows, and no measure is written twice. All functions take any leading axes.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +11,120 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 
 from trainer.chunking import IntArray
 
+Array = npt.NDArray[np.floating[Any]]
+Measures = dict[str, Array]
+
 MEASURES = ("macro_precision", "uar", "macro_f1", "accuracy")
-ENOUGH_PAIRS = 6  # below, the two-sided Wilcoxon test cannot reach .05 whatever the data: 2 / 2**5 = .0625
+CALIBRATION_BINS = 10  # equally wide, of the confidence; ten as in Guo et al. (2017), who also use 15
+_TINY = 1e-12
 
 
 def classification(truth: IntArray, predicted: IntArray) -> dict[str, float]:
-    """Macro precision, UAR (macro recall), macro F1, accuracy, and the UAR of chance.
+    """Macro precision, UAR (macro recall), macro F1, accuracy, and the UAR of chance; see `from_confusion`.
 
-    Macro means run over the classes that occur in ``truth``: a class that a held-out speaker never utters can
-    neither be recalled nor missed. Chance is 1 / (number of those classes). Raises ValueError on empty input.
+    Raises ValueError on empty input.
 
     >>> classification(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))["uar"]
     0.75
     """
     if not len(truth):
         raise ValueError("nothing to measure: no rows with a label")
-    present = np.unique(truth)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, predicted, labels=present, average="macro", zero_division=0
-    )
-    return {
-        "macro_precision": float(precision),
-        "uar": float(recall),
-        "macro_f1": float(f1),
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "chance": 1.0 / len(present),
-    }
+    counts = confusion(truth, predicted, int(max(truth.max(), predicted.max())) + 1)
+    return {name: float(value) for name, value in from_confusion(counts).items()}
 
 
 def confusion(truth: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
     """Count, rows = truth, columns = prediction, (K, K)."""
     counts: IntArray = confusion_matrix(truth, predicted, labels=np.arange(n_classes))
     return counts
+
+
+def class_measures(hits: Array, n_true: Array, n_told: Array) -> Measures:
+    """Precision, recall and F1 of each class out of hits, truths and answers, and ``n``, how often it is the truth.
+
+    0 where a class is never told (precision) or never the truth (recall).
+    """
+    both = n_true + n_told
+    return {
+        "precision": np.nan_to_num(_ratio(hits, n_told)),
+        "recall": np.nan_to_num(_ratio(hits, n_true)),
+        "f1": np.nan_to_num(_ratio(2 * hits, both)),
+        "n": n_true,
+    }
+
+
+def per_class(counts: npt.ArrayLike) -> Measures:
+    """`class_measures` of (..., K, K) counts, rows = truth: (..., K) each."""
+    counts = np.asarray(counts, dtype=float)
+    return class_measures(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2))
+
+
+def from_confusion(counts: npt.ArrayLike) -> Measures:
+    """Macro precision, UAR, macro F1, accuracy and chance of (..., K, K) counts, rows = truth.
+
+    Macro means run over the classes that occur in the truth: a class that a held-out speaker never utters can
+    neither be recalled nor missed. Chance is 1 / (number of those classes). ``accuracy`` is the share of utterances
+    that are right; papers on emotion call it weighted accuracy, since it is the recall of the classes weighted by
+    their frequency. NaN where there is no utterance.
+    """
+    counts = np.asarray(counts, dtype=float)
+    each = per_class(counts)
+    there = each["n"] > 0
+    total = counts.sum((-2, -1))
+    right = np.trace(counts, axis1=-2, axis2=-1)
+    return {
+        "macro_precision": _mean(each["precision"], there),
+        "uar": _mean(each["recall"], there),
+        "macro_f1": _mean(each["f1"], there),
+        "accuracy": _ratio(right, total),
+        "chance": _ratio(np.ones_like(total), there.sum(-1)),
+    }
+
+
+def from_hits(hits: npt.ArrayLike, n_true: npt.ArrayLike, n_told: npt.ArrayLike, n: npt.ArrayLike) -> Measures:
+    """Macro measures where an utterance may have several classes: (..., K) counts and (...) utterances.
+
+    ``hits``: class true and told. Macro means run over the classes that occur in the truth. ``chance`` is the macro F1
+    of an answer that names every class always: mean of 2 s / (1 + s), s the share of utterances that have the class.
+    """
+    n_true = np.asarray(n_true, dtype=float)
+    each = class_measures(np.asarray(hits, dtype=float), n_true, np.asarray(n_told, dtype=float))
+    there = n_true > 0
+    share = _ratio(n_true, np.asarray(n, dtype=float)[..., None])
+    return {
+        "macro_precision": _mean(each["precision"], there),
+        "macro_recall": _mean(each["recall"], there),
+        "macro_f1": _mean(each["f1"], there),
+        "chance": _mean(2 * share / (1 + share), there),
+    }
+
+
+def concordance(moments: npt.ArrayLike) -> Array:
+    """CCC from sums (..., 6) of 1, x, y, x^2, y^2, x y to (...).
+
+    CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)^2), every moment divided by n. 0 where the denominator is 0
+    (both constant and equal); NaN where there is no value.
+    """
+    n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, dtype=float), -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_x, mean_y = x / n, y / n
+        top = 2 * (xy / n - mean_x * mean_y)
+        bottom = xx / n - mean_x**2 + yy / n - mean_y**2 + (mean_x - mean_y) ** 2
+        out: Array = np.where(bottom > _TINY, top / np.maximum(bottom, _TINY), np.where(n > 0, 0.0, np.nan))
+    return out
+
+
+def calibration_error(count: npt.ArrayLike, confidence: npt.ArrayLike, right: npt.ArrayLike) -> Array:
+    """Compute the expected calibration error from sums per confidence bin, (..., bins) to (...).
+
+    sum over bins of n_b / N |mean confidence - share right| (Guo et al. 2017).
+    """
+    gap = np.abs(np.asarray(confidence, dtype=float) - np.asarray(right, dtype=float)).sum(-1)
+    return _ratio(gap, np.asarray(count, dtype=float).sum(-1))
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -56,37 +137,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": float(array.mean()), "std": float(array.std(ddof=1)) if len(array) > 1 else 0.0}
 
 
-def paired_test(better: npt.ArrayLike, baseline: npt.ArrayLike, *, alpha: float = 0.05) -> dict[str, Any]:
-    """Compare two modes on the same folds and seeds: paired t-test and Wilcoxon signed-rank, two-sided.
+def _ratio(top: Array, bottom: Array) -> Array:
+    """Divide, NaN where the denominator is 0."""
+    return np.divide(top, bottom, out=np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan), where=bottom > 0)
 
-    Returns n, mean and standard deviation of the differences, both p values (None where undefined) and a verdict in
-    words. The pairs share training data, so that both p values are rather too small; with fewer than six pairs the
-    verdict says that nothing can be concluded.
 
-    >>> paired_test([0.5, 0.6], [0.4, 0.4])["verdict"]
-    'too few pairs (2) to conclude anything'
-    """
-    difference = np.asarray(better, dtype=float) - np.asarray(baseline, dtype=float)
-    n = len(difference)
-    varies = n > 1 and float(difference.std(ddof=1)) > 1e-12
-    p_t = float(stats.ttest_1samp(difference, 0.0).pvalue) if varies else None
-    p_w = float(stats.wilcoxon(difference).pvalue) if n > 1 and np.any(np.abs(difference) > 1e-12) else None
-    direction = "better" if difference.mean() > 0 else "worse"
-    if n < ENOUGH_PAIRS:
-        verdict = f"too few pairs ({n}) to conclude anything"
-    elif p_t is None or p_w is None:
-        verdict = "no difference" if p_w is None else f"constantly {direction}"
-    elif p_t < alpha and p_w < alpha:
-        verdict = f"{direction}, significant at {alpha:g} in both tests"
-    elif p_t < alpha or p_w < alpha:
-        verdict = f"{direction}, but only one of the two tests is below {alpha:g}"
-    else:
-        verdict = f"no significant difference at {alpha:g}"
-    return {
-        "n": n,
-        "mean_difference": float(difference.mean()) if n else 0.0,
-        "std_difference": spread(difference.tolist())["std"] if n else 0.0,
-        "p_t_test": p_t,
-        "p_wilcoxon": p_w,
-        "verdict": verdict,
-    }
+def _mean(values: Array, there: npt.NDArray[np.bool_]) -> Array:
+    """Mean over the last axis, of the entries that are ``there``."""
+    return _ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1).astype(float))

@@ -34,26 +34,26 @@ class SpeechEncoder(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Utterance vector to class scores, through one GELU layer, or linearly if ``hidden`` is 0."""
+    """Utterance vector to scores, through one GELU layer, or linearly if ``hidden`` is 0."""
 
-    def __init__(self, size: int, n_classes: int, *, hidden: int, dropout: float) -> None:
+    def __init__(self, size: int, n_outputs: int, *, hidden: int, dropout: float) -> None:
         if hidden:
-            layers = [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, n_classes)]
+            layers = [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, n_outputs)]
         else:
-            layers = [nn.Dropout(dropout), nn.Linear(size, n_classes)]
+            layers = [nn.Dropout(dropout), nn.Linear(size, n_outputs)]
         super().__init__(*layers)
 
 
 class Network(nn.Module):
-    """Shared encoder with one head per target, in the order of ``classes`` (target name to number of classes)."""
+    """Shared encoder with one head per target, in the order of ``outputs`` (target name to number of scores)."""
 
-    def __init__(self, n_features: int, params: EncoderParams, *, classes: Mapping[str, int], head_hidden: int) -> None:
+    def __init__(self, n_features: int, params: EncoderParams, *, outputs: Mapping[str, int], head_hidden: int) -> None:
         super().__init__()
         self.encoder = SpeechEncoder(n_features, params)
         self.heads = nn.ModuleDict(
             {
                 name: Head(params.hidden, count, hidden=head_hidden, dropout=params.dropout)
-                for name, count in classes.items()
+                for name, count in outputs.items()
             }
         )
 
@@ -63,7 +63,7 @@ class Network(nn.Module):
         return out
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scores (logits) per target, (B, classes)."""
+        """Scores (logits) per target, (B, outputs)."""
         z = self.encode(batch)
         return {name: head(z) for name, head in self.heads.items()}
 

@@ -68,7 +68,8 @@ class ScheduleParams(Section):
 
     epochs: int = Field(default=40, ge=1)  # at most
     patience: int = Field(default=10, ge=1)  # epochs without a better value on held-out speakers [ours]
-    monitor: Literal["loss", "uar"] = "uar"  # what "better" means; a tie in uar is broken by the loss [ours]
+    # what "better" means: the objective's own score (UAR for classes, macro F1, CCC), ties broken by the loss [ours]
+    monitor: Literal["loss", "score"] = "score"
     batch_size: int = Field(default=32, ge=1)  # utterances [ours; code 128 on 100 times the data]
     lr: float = Field(default=1e-3, gt=0)  # AdamW [ours; code 1e-4 on 100 times the data]
     weight_decay: float = Field(default=1e-3, ge=0)  # AdamW [ours]
@@ -108,12 +109,17 @@ class FinetuneParams(ScheduleParams):
 
     modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen = probe: only the head learns [paper]
     seeds: tuple[int, ...] = (0, 1)
-    folds: int | Literal["auto", "loso"] = "auto"  # auto: fold column, else split column, else 5 by speaker
-    target: str = "emotion"  # label column of the shards
+    # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
+    folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
+    dev: Literal["speakers", "fold"] = "speakers"  # early stopping on training speakers, or on the fold before the test
+    objective: Literal["hard", "soft", "multilabel", "attribute"] = "hard"  # see trainer.objectives
+    target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
+    vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
     label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
     transfer: Literal["all", "conv"] = "all"  # conv: only the chunk encoder is carried over [ours]
-    normalisation: Literal["target", "parent"] = "target"  # whose training statistics a pretrained net gets
+    # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
+    normalisation: Literal["train", "parent", "speaker"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
@@ -125,14 +131,26 @@ class FinetuneParams(ScheduleParams):
                 raise ValueError(f"{name} must be non-empty and without repeats")
         if isinstance(self.folds, int) and self.folds < 2:
             raise ValueError("folds must be at least 2")
+        if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
+            raise ValueError("vote_threshold must be a share from 0 to below 1, or 'auto'")
+        if (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
+            raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
+        if self.label_smoothing and self.objective != "hard":
+            raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
         return self
 
 
 class ReportParams(Section):
     """Section ``report``."""
 
-    measure: Literal["uar", "macro_f1", "macro_precision", "accuracy"] = "uar"  # of the bar chart
+    measure: Literal[
+        "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
+    ] = "uar"  # of the bar chart and the printed intervals; the objective's score where it lacks this one
     alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
+    confidence: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
+    resamples: int = Field(default=2000, ge=100)  # of the bootstrap over speakers [ours]
+    subsets: int = Field(default=30, ge=2)  # random parts of the pooled test set, for the papers' test [ours]
+    seed: int = Field(default=0, ge=0)  # of resamples and subsets
     extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist
 
 

@@ -24,8 +24,9 @@ def predict(
 ) -> pd.DataFrame:
     """Predict every row of a shard folder; write ``out`` (.parquet or .csv) if given.
 
-    Columns: segment_id, corpus, speaker, and for every target of the model the label, its confidence (0..1) and one
-    probability per class. Raises InputError if features or frame period are not those of training.
+    Columns: segment_id, corpus, speaker, and for every target of the model: one class and its confidence (0..1) where
+    there is one, and one probability per class (``<target>_p_<class>``), or one value per attribute. Raises InputError
+    if features or frame period are not those of training.
     """
     runtime = runtime or RuntimeParams()
     make_deterministic(runtime, seed=0)
@@ -34,11 +35,16 @@ def predict(
     data = loaded.spec.dataset(shards, np.arange(len(shards.rows)))
     outputs = run_network(loaded.network.to(runtime.device), data, batch_size=64, device=runtime.device)
     columns: dict[str, object] = {name: text(shards.rows, name) for name in ("segment_id", "corpus", "speaker")}
-    for target, classes in loaded.spec.classes.items():
-        probabilities = outputs.probabilities(target)
-        columns[target] = [classes[index] for index in probabilities.argmax(axis=1)]
-        columns[f"{target}_confidence"] = probabilities.max(axis=1)
-        columns |= {f"{target}_p_{name}": probabilities[:, index] for index, name in enumerate(classes)}
+    for target, objective in loaded.spec.heads.items():
+        told = objective.predict(outputs.logits[target])
+        names = objective.names
+        if not objective.is_classes:
+            columns |= {name: told[:, index] for index, name in enumerate(names)}
+            continue
+        if objective.one_class:
+            columns[target] = [names[index] for index in told.argmax(axis=1)]
+            columns[f"{target}_confidence"] = told.max(axis=1)
+        columns |= {f"{target}_p_{name}": told[:, index] for index, name in enumerate(names)}
     table = pd.DataFrame(columns)
     if out is not None:
         is_csv = Path(out).suffix == ".csv"

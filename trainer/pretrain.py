@@ -18,8 +18,9 @@ from trainer.data import MISSING, Normalisation, class_indices, label_names, lon
 from trainer.errors import InputError
 from trainer.folder import ModelSpec, save_model
 from trainer.loop import fit, make_deterministic, measure, run_network
-from trainer.losses import CrossEntropy, SummedLoss, balanced_weights
+from trainer.losses import SummedLoss
 from trainer.model import dead_units, effective_rank
+from trainer.objectives import Hard
 from trainer.params import EncoderParams, Params
 from trainer.protocol import assert_disjoint, hold_out_speakers, speaker_keys, text
 from trainer.shards import Shards, open_shards
@@ -73,11 +74,12 @@ def pretrain(
     labelled = np.flatnonzero(np.any([target != MISSING for target in targets.values()], axis=0))
     train, dev, held_out, side, speakers = _split(shards, labelled, params)
 
+    heads = {name: Hard(tuple(labels)) for name, labels in classes.items()}
     spec = ModelSpec(
         kind="pretrain",
         encoder=params.encoder,
         head_hidden=options.head_hidden,
-        classes=classes,
+        heads={**heads},
         feature_names=shards.feature_names,
         frame_period=shards.frame_period,
         chunking=chunking_for(shards, train, params.encoder),
@@ -86,8 +88,7 @@ def pretrain(
     parts, weights = {}, {}
     for number in options.tasks:
         name = TASKS[number][0]
-        balance = balanced_weights(targets[name][train], len(classes[name]))
-        parts[name] = CrossEntropy(balance, options.label_smoothing)
+        parts[name] = heads[name].loss(targets[name][train], label_smoothing=options.label_smoothing)
         weights[name] = options.task_weights[number - 1]
 
     make_deterministic(params.trainer, seed=options.seed)
@@ -98,6 +99,7 @@ def pretrain(
         network,
         spec.dataset(shards, train, _take(targets, train)),
         spec.dataset(shards, dev, _take(targets, dev)),
+        heads=heads,
         loss=SummedLoss(parts, weights),
         schedule=options,
         seed=options.seed,
@@ -105,7 +107,7 @@ def pretrain(
         on_epoch=on_epoch,
     )
     after = run_network(network, test_data, batch_size=256, device=params.trainer.device)
-    measures = measure(after, test_data)
+    measures = measure(after, test_data, heads)
     metrics = {
         "tasks": {
             name: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ class Fold:
     train: IntArray
     test: IntArray
     dev: IntArray | None = None
+    protocol: str = ""  # what kind of split it is one of; every result names it
 
 
 def text(rows: pd.DataFrame, column: str) -> npt.NDArray[np.object_]:
@@ -64,31 +65,39 @@ def assert_disjoint(sides: dict[str, Iterable[str]]) -> None:
                 raise InputError(f"speaker leak: {_some(shared)} in both {one} and {other}; give each speaker one side")
 
 
-def folds(rows: pd.DataFrame, *, how: int | str) -> list[Fold]:
+def folds(rows: pd.DataFrame, *, how: int | str, dev: str = "speakers") -> list[Fold]:
     """Speaker-disjoint folds of one corpus; indices are positions in ``rows``.
 
-    ``auto``: the fold column if given (one fold tests, the rest trains), else the split column (train, optional dev,
-    test), else five folds by speaker. A number: that many folds by speaker; ``loso``: one speaker a fold. Raises
-    InputError for a leak, a half-filled fold column, or too few speakers.
+    ``fold``: the fold column (one fold tests, the rest trains); ``split``: the split column (train, optional dev,
+    test); ``auto``: the first of these that is filled, else five folds by speaker. A number: that many folds by
+    speaker; ``loso``: one speaker a fold. ``dev`` fold: the fold before the test fold, in cyclic order, does the early
+    stopping, as EMO-SUPERB does with CREMA-D's sessions. Raises InputError for a leak, a half-filled fold column, too
+    few speakers or folds.
     """
     keys = speaker_keys(rows)
     given, split = text(rows, "fold"), text(rows, "split")
     everything = np.arange(len(rows))
-    if how == "auto" and (given != "").any():
+    if how == "auto":
+        how = "fold" if (given != "").any() else "split" if (split != "").any() else "auto"
+    if how == "fold":
+        if (given == "").all():
+            raise InputError("finetune.folds is 'fold', but the fold column is empty: fill it, or choose other folds")
         if (given == "").any():
             raise InputError(
                 f"segment {text(rows, 'segment_id')[given == ''][0]!r} has no fold while others have: "
                 "fill the column or empty it"
             )
+        names = sorted(set(given), key=lambda name: (len(name), name))
         result = [
-            Fold(f"fold {name}", everything[given != name], everything[given == name])
-            for name in sorted(set(given), key=lambda name: (len(name), name))
+            Fold(f"fold {name}", everything[given != name], everything[given == name], protocol="given folds")
+            for name in names
         ]
-    elif how == "auto" and (split != "").any():
+    elif how == "split":
         if not ((split == "train").any() and (split == "test").any()):
             raise InputError("the split column needs train and test rows, or must be empty for folds by speaker")
-        dev = everything[split == "dev"]
-        result = [Fold("split", everything[split == "train"], everything[split == "test"], dev if len(dev) else None)]
+        held = everything[split == "dev"]
+        sides = (everything[split == "train"], everything[split == "test"], held if len(held) else None)
+        result = [Fold("split", *sides, protocol="given split")]
     else:
         n_speakers = len(set(keys))
         count = n_speakers if how == "loso" else DEFAULT_FOLDS if how == "auto" else int(how)
@@ -96,16 +105,35 @@ def folds(rows: pd.DataFrame, *, how: int | str) -> list[Fold]:
             count = n_speakers
         if count > n_speakers or count < 2:
             raise InputError(f"{n_speakers} speaker(s) cannot make {count} folds by speaker")
+        protocol = "leave one speaker out" if how == "loso" else f"{count} folds by speaker"
         result = [
-            Fold(f"fold {number}", train, test)
+            Fold(f"fold {number}", train, test, protocol=protocol)
             for number, (train, test) in enumerate(GroupKFold(count).split(keys, groups=keys), start=1)
         ]
+        if how == "loso":
+            named = [replace(fold, name=f"speaker {text(rows, 'speaker')[fold.test[0]]}") for fold in result]
+            result = sorted(named, key=lambda fold: fold.name)
     for fold in result:
         if not len(fold.train):
             raise InputError(f"{fold.name}: no training rows; a corpus needs at least two folds")
-        dev = np.array([], dtype=np.int64) if fold.dev is None else fold.dev
-        assert_disjoint({"train": keys[fold.train], "dev": keys[dev], "test": keys[fold.test]})
+    if dev == "fold":
+        result = _stop_on_the_fold_before(result)
+    for fold in result:
+        held = np.array([], dtype=np.int64) if fold.dev is None else fold.dev
+        assert_disjoint({"train": keys[fold.train], "dev": keys[held], "test": keys[fold.test]})
     return result
+
+
+def _stop_on_the_fold_before(result: list[Fold]) -> list[Fold]:
+    """Move the rows of the fold before the test fold from training to early stopping."""
+    if len(result) < 3:
+        raise InputError(f"finetune.dev is 'fold': that needs at least three folds, not {len(result)}")
+    moved = []
+    for number, fold in enumerate(result):
+        held = result[number - 1].test
+        kept = np.setdiff1d(fold.train, held)
+        moved.append(replace(fold, train=kept, dev=held, protocol=f"{fold.protocol}, dev: the fold before"))
+    return moved
 
 
 def hold_out_speakers(

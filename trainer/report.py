@@ -12,20 +12,28 @@ from trainer import figures, page
 from trainer.errors import InputError
 from trainer.folder import replace_file, replace_folder, write_json
 from trainer.metrics import MEASURES
+from trainer.objective import title
 from trainer.params import ReportParams
-from trainer.results import TITLES, metrics_json, paired_line, paired_table, result_table, write_plots
+from trainer.results import class_table, metrics_json, paired_table, pool, result_table, write_plots
+from trainer.words import paired_rows, readable, records
 
 PAIR_NOTE = (
     "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
-    "the spread is over folds x seeds."
+    "the spread is over folds x seeds. d_z is the mean difference over its standard deviation."
+)
+SUBSET_NOTE = (
+    "Random subsets are the test that papers of the field print: both systems' scores on random parts of the pooled "
+    "test set, paired t-test. It is optimistic, as the parts share models and speakers: training again, or other "
+    "speakers, may turn it around. Intervals are percentiles over resampled speakers, with the models as they are."
 )
 
 
 def report(reports: str | Path, pretrained: str | Path, params: ReportParams) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Write everything under ``reports`` from its finetune tables and the pretrained model folder (if there is one).
 
-    Writes metrics.json, plots/, results.csv, paired.csv, results.md, results.png, confusion.png, training.png and
-    index.html; returns the result table, the paired tests and the banner. Raises InputError if there are no runs.
+    Writes metrics.json, plots/, results.csv, classes.csv, paired.csv, results.md, results.png, confusion.png,
+    training.png and index.html; returns the result table, the paired tests and the banner. Raises InputError if there
+    are no runs.
     """
     reports, pretrained = Path(reports), Path(pretrained)
     try:
@@ -34,30 +42,42 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
         history = pd.read_csv(reports / "finetune_history.csv")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename or reports} is missing: run `python -m trainer finetune` first") from None
+    if "objective" not in runs:
+        raise InputError(
+            f"{reports}: finetune_runs.parquet is of an older version: run `python -m trainer finetune` again"
+        )
     pretrain = _json(pretrained / "metrics.json")
     has_parent = pretrain is not None and (pretrained / "history.csv").is_file()
     pretrain_history = pd.read_csv(pretrained / "history.csv") if has_parent else None
-    table = result_table(runs, predictions)
+    pooled = pool(runs, predictions, params=params)
+    table = result_table(runs, pooled, params=params)
+    classes = class_table(pooled)
+    paired = paired_table(runs, pooled, params=params)
     banner = _banner(table, pretrained)
-    paired = paired_table(runs, alpha=params.alpha)
 
     replace_file(reports / "metrics.json", lambda path: write_json(path, metrics_json(table, paired, pretrain)))
     replace_folder(reports / "plots", lambda folder: write_plots(folder, predictions, history, pretrain_history))
     replace_file(reports / "results.csv", lambda path: table.to_csv(path, index=False))
+    replace_file(reports / "classes.csv", lambda path: classes.to_csv(path, index=False))
     replace_file(reports / "paired.csv", lambda path: paired.to_csv(path, index=False))
-    lines = [paired_line(row) for row in _records(paired)]
-    markdown = _markdown(table, lines, banner)
+    score = title(next(iter(pooled.values())).objective.score)
+    tables = {
+        "results": readable(table, measure=params.measure),
+        "paired": paired_rows(paired),
+        "classes": records(classes),
+    }
+    markdown = _markdown(tables, params, banner)
     replace_file(reports / "results.md", lambda path: _write(path, markdown))
     replace_file(
         reports / "results.png",
         lambda path: figures.results_figure(path, runs, table, measure=params.measure, note=banner),
     )
-    replace_file(reports / "confusion.png", lambda path: figures.confusion_figure(path, predictions, note=banner))
+    replace_file(reports / "confusion.png", lambda path: figures.answers_figure(path, predictions, pooled, note=banner))
     replace_file(
         reports / "training.png",
-        lambda path: figures.training_figure(path, history, pretrain_history, note=banner),
+        lambda path: figures.training_figure(path, history, pretrain_history, score=score, note=banner),
     )
-    html = _page(reports, table, lines, pretrain, params, banner)
+    html = _page(reports, tables, pretrain, params, banner)
     replace_file(reports / "index.html", lambda path: _write(path, html))
     return table, paired, banner
 
@@ -89,46 +109,48 @@ def synthetic_banner(corpora: set[str]) -> str:
     return f"SYNTHETIC in part: {', '.join(generated)} is generated demonstration data."
 
 
-def readable(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Format the result table for people: mean ± standard deviation, three digits."""
-    rows = []
-    for row in _records(table):
-        cells = {"corpus": row["corpus"], "mode": row["mode"]}
-        for measure in MEASURES:
-            cells[TITLES[measure]] = f"{row[f'{measure}_mean']:.3f} ± {row[f'{measure}_std']:.3f}"
-        cells["pooled UAR"] = f"{row['pooled_uar']:.3f}"
-        cells["chance"] = f"{row['chance']:.3f}"
-        cells["runs"] = f"{row['folds']} folds x {row['seeds']} seeds"
-        if row["allow_pretrain_speakers"]:
-            cells["mode"] += f" (pretraining speakers allowed in test; {row['pretrain_speakers_in_test']} there)"
-        rows.append(cells)
-    return rows
+def _measure_note(params: ReportParams) -> str:
+    return (
+        "Mean ± standard deviation over folds x seeds. Pooled: all folds' test utterances together, mean over seeds; "
+        f"{100 * params.confidence:g} % percentile interval of {params.resamples} bootstrap samples of whole speakers "
+        f"(seed {params.seed}). Weighted accuracy: share of utterances that are right, the recall of the classes "
+        "weighted by their frequency."
+    )
 
 
-def _markdown(table: pd.DataFrame, lines: list[str], banner: str) -> str:
-    rows = readable(table)
-    columns = list(rows[0])
-    parts = [f"**{banner}**\n"] if banner else []
-    parts.append("| " + " | ".join(columns) + " |")
-    parts.append("|" + " --- |" * len(columns))
-    parts += ["| " + " | ".join(row[name].replace("|", "\\|") for name in columns) + " |" for row in rows]
-    parts += ["", *(f"- {line}" for line in lines), "", PAIR_NOTE if lines else "", ""]
+def _markdown(tables: dict[str, list[dict[str, Any]]], params: ReportParams, banner: str) -> str:
+    parts = [f"**{banner}**", ""] if banner else []
+    parts += [*_markdown_table(tables["results"]), "", _measure_note(params), ""]
+    if tables["paired"]:
+        parts += [*_markdown_table(tables["paired"]), "", PAIR_NOTE, "", SUBSET_NOTE, ""]
     return "\n".join(parts)
+
+
+def _markdown_table(rows: list[dict[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 def _page(
     reports: Path,
-    table: pd.DataFrame,
-    lines: list[str],
+    tables: dict[str, list[dict[str, Any]]],
     pretrain: dict[str, Any] | None,
     params: ReportParams,
     banner: str,
 ) -> str:
-    parts = [page.heading("Speech emotion recognition, speech only, unheard speakers"), page.table(readable(table))]
-    parts += [page.note(line) for line in lines] + ([page.note(PAIR_NOTE)] if lines else [])
-    parts += [page.picture(reports / "results.png", "results"), page.picture(reports / "confusion.png", "confusion")]
-    rules = table.drop(columns=[name for name in table if str(name).endswith(("_mean", "_std"))])
-    parts += [page.heading("Rules behind each row"), page.table(_records(rules))]
+    parts = [page.heading("Speech emotion recognition, speech only, unheard speakers"), page.table(tables["results"])]
+    parts.append(page.note(_measure_note(params)))
+    if tables["paired"]:
+        parts += [
+            page.heading("Is it luck?"),
+            page.table(tables["paired"]),
+            page.note(PAIR_NOTE),
+            page.note(SUBSET_NOTE),
+        ]
+    parts += [page.picture(reports / "results.png", "results"), page.picture(reports / "confusion.png", "answers")]
+    if tables["classes"]:
+        parts += [page.heading("Each class, all folds together"), page.table(tables["classes"])]
     if pretrain is not None:
         side = pretrain["held_out"]
         parts.append(page.heading("Pretraining: what the face taught"))
@@ -153,16 +175,12 @@ def _task_row(name: str, values: dict[str, Any]) -> dict[str, Any]:
         f"{side} labels": ", ".join(f"{label} {count}" for label, count in values[f"{key}_labels"].items())
         for side, key in (("training", "train"), ("held-out", "held_out"))
     }
-    measures = {title: values.get(key) for key, title in (*TITLES.items(), ("chance", "chance"))}
+    measures = {title(key): values.get(key) for key in (*MEASURES, "chance")}
     return {"task": name.replace("_", " "), **measures, **counts}
 
 
 def _banner(table: pd.DataFrame, pretrained: Path) -> str:
     return synthetic_banner(set(table["corpus"]) | set((_json(pretrained / "config.json") or {}).get("corpora", [])))
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -1,97 +1,120 @@
-"""From single runs to the table: means, spread, paired tests, and what DVC shows."""
+"""From single runs to the table: means, spread, intervals, tests, and what DVC shows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from trainer.data import class_indices
-from trainer.metrics import MEASURES, classification, paired_test, spread
+from trainer.metrics import spread
+from trainer.objective import LOWER_IS_BETTER
+from trainer.params import ReportParams
+from trainer.pooled import Pooled
+from trainer.significance import paired_test, subset_test
 
-TITLES = {"macro_precision": "macro P", "uar": "UAR", "macro_f1": "macro F1", "accuracy": "accuracy"}
 MODE_ORDER = {"scratch": 0, "pretrained": 1, "frozen": 2}
 # columns that say under which rules a number was won; constant within a corpus and mode
 RULES = (
     "target",
-    "n_classes",
+    "objective",
     "label_source",
+    "label_rule",
+    "n_classes",
+    "normalisation",
+    "protocol",
     "label_fraction",
     "pretrain_tasks",
     "transfer",
-    "normalisation",
     "allow_pretrain_speakers",
 )
 
 
-def result_table(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per corpus and mode: mean and standard deviation over folds x seeds, chance, rules.
+def modes_in_order(modes: pd.Series[str]) -> list[str]:
+    """Return the distinct modes: those of fine-tuning first, others by name."""
+    return sorted(set(modes), key=lambda mode: (MODE_ORDER.get(mode, len(MODE_ORDER)), mode))
 
-    ``pooled_uar`` and ``pooled_macro_f1`` are taken over all folds' test predictions together, once a seed, then
-    averaged: what papers report who count each utterance once.
+
+def pool(runs: pd.DataFrame, predictions: pd.DataFrame, *, params: ReportParams) -> dict[str, Pooled]:
+    """Pooled predictions of every corpus."""
+    return {
+        str(corpus): Pooled.of(
+            predictions[predictions["corpus"] == corpus], kind=group["objective"].iloc[0], params=params
+        )
+        for corpus, group in runs.groupby("corpus", sort=True)
+    }
+
+
+def result_table(runs: pd.DataFrame, pooled: dict[str, Pooled], *, params: ReportParams) -> pd.DataFrame:
+    """One row per corpus and mode: rules, mean and standard deviation over folds x seeds, chance, pooled measures.
+
+    ``pooled_*`` are taken over all folds' test predictions together, once a seed, then averaged: what papers report
+    who count each utterance once; ``*_low`` and ``*_high`` bound them over resampled speakers.
     """
     rows = []
-    for corpus, mode in sorted(
-        set(zip(runs["corpus"], runs["mode"], strict=True)), key=lambda pair: (pair[0], MODE_ORDER[pair[1]])
-    ):
-        group = runs[(runs["corpus"] == corpus) & (runs["mode"] == mode)]
-        row: dict[str, Any] = {
-            "corpus": corpus,
-            "mode": mode,
-            "folds": group["fold"].nunique(),
-            "seeds": group["seed"].nunique(),
-        }
-        for measure in MEASURES:
-            row |= {f"{measure}_{name}": value for name, value in spread(group[measure].tolist()).items()}
-        told = predictions[(predictions["corpus"] == corpus) & (predictions["mode"] == mode)]
-        pooled = [_pooled(per_seed) for _, per_seed in told.groupby("seed")]
-        for measure in ("uar", "macro_f1"):
-            row[f"pooled_{measure}"] = float(np.mean([value[measure] for value in pooled]))
-        row["chance"] = float(group["chance"].mean())
-        row |= {name: group[name].iloc[0] for name in RULES}
-        row["pretrain_speakers_in_test"] = int(group["pretrain_speakers_in_test"].sum())
-        rows.append(row)
+    for corpus, everything in pooled.items():
+        for mode in modes_in_order(runs[runs["corpus"] == corpus]["mode"]):
+            group = runs[(runs["corpus"] == corpus) & (runs["mode"] == mode)]
+            row: dict[str, Any] = {"corpus": corpus, "mode": mode}
+            row |= {name: group[name].iloc[0] for name in RULES}
+            row |= {"folds": group["fold"].nunique(), "seeds": group["seed"].nunique()}
+            values, bounds = everything.measures(mode), everything.intervals(mode, params=params)
+            for measure in everything.objective.shown:
+                row |= {f"{measure}_{name}": value for name, value in spread(group[measure].dropna().tolist()).items()}
+                row[f"pooled_{measure}"] = values[measure]
+                row[f"pooled_{measure}_low"], row[f"pooled_{measure}_high"] = bounds[measure] or (None, None)
+            row["chance"] = float(group["chance"].mean())
+            row["pretrain_speakers_in_test"] = int(group["pretrain_speakers_in_test"].sum())
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
-def paired_table(runs: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
-    """Every other mode against scratch on the same folds and seeds: one row per corpus, mode and measure."""
+def class_table(pooled: dict[str, Pooled]) -> pd.DataFrame:
+    """Recall, precision and F1 of every class over all folds' predictions, mean over seeds; a row a class and mode."""
+    parts = [
+        everything.per_class(mode).assign(corpus=corpus, mode=mode)
+        for corpus, everything in pooled.items()
+        for mode in everything.speakers
+    ]
+    columns = ["corpus", "mode", "class", "n", "recall", "precision", "f1"]
+    return pd.concat(parts, ignore_index=True).reindex(columns=columns)
+
+
+def paired_table(runs: pd.DataFrame, pooled: dict[str, Pooled], *, params: ReportParams) -> pd.DataFrame:
+    """Every other mode against scratch: one row per corpus, mode and measure.
+
+    Three answers to "is it luck": the paired test over the same folds and seeds (`paired_test`); the interval of the
+    pooled difference over resampled speakers (``difference_low``, ``difference_high``); and the papers' test over
+    random subsets of the pooled test set (`subset_test`), which is optimistic.
+    """
     rows = []
-    for corpus, group in runs.groupby("corpus", sort=True):
-        modes = [mode for mode in MODE_ORDER if mode in set(group["mode"])]
-        for mode in modes if "scratch" in modes else []:
-            if mode == "scratch":
-                continue
-            for measure in MEASURES:
+    for corpus, everything in pooled.items():
+        group = runs[runs["corpus"] == corpus]
+        modes = modes_in_order(group["mode"])
+        for mode in (mode for mode in modes if "scratch" in modes and mode != "scratch"):
+            bounds = everything.intervals(mode, params=params, minus="scratch")
+            for measure in everything.objective.shown:
                 pairs = group.pivot_table(index=["fold", "seed"], columns="mode", values=measure)
                 pairs = pairs[[mode, "scratch"]].dropna()
-                test = paired_test(pairs[mode].to_numpy(), pairs["scratch"].to_numpy(), alpha=alpha)
-                rows.append({"corpus": corpus, "mode": mode, "measure": measure, **test})
-    columns = [
-        "corpus",
-        "mode",
-        "measure",
-        "n",
-        "mean_difference",
-        "std_difference",
-        "p_t_test",
-        "p_wilcoxon",
-        "verdict",
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def paired_line(row: Mapping[str, Any]) -> str:
-    """Put a paired test into words."""
-    numbers = [f"{name} {_p(row[key])}" for key, name in (("p_t_test", "t-test"), ("p_wilcoxon", "Wilcoxon"))]
-    return (
-        f"{row['corpus']}: {row['mode']} - scratch, {TITLES[row['measure']]}: {row['mean_difference']:+.3f} "
-        f"± {row['std_difference']:.3f} over {row['n']} pairs; {', '.join(numbers)}: {row['verdict']}"
-    )
+                if pairs.empty:  # a system that was not run on the same folds and seeds
+                    continue
+                lower = measure in LOWER_IS_BETTER
+                low, high = bounds[measure] or (None, None)
+                rows.append(
+                    {
+                        **{"corpus": corpus, "mode": mode, "measure": measure},
+                        **paired_test(pairs[mode], pairs["scratch"], alpha=params.alpha, lower_is_better=lower),
+                        **{"difference_low": low, "difference_high": high},
+                        **subset_test(
+                            everything.subset_scores(mode, measure),
+                            everything.subset_scores("scratch", measure),
+                            lower_is_better=lower,
+                        ),
+                    }
+                )
+    columns = ["corpus", "mode", "measure"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
 
 
 def metrics_json(table: pd.DataFrame, paired: pd.DataFrame, pretrain: dict[str, Any] | None) -> dict[str, Any]:
@@ -106,13 +129,14 @@ def metrics_json(table: pd.DataFrame, paired: pd.DataFrame, pretrain: dict[str, 
         summary["pretrain"] = _rounded({**tasks, "encoder": encoder})
     finetuned: dict[str, Any] = {}
     for row in table.to_dict("records"):
-        values = {measure: {"mean": row[f"{measure}_mean"], "std": row[f"{measure}_std"]} for measure in MEASURES}
+        names = [str(name)[: -len("_mean")] for name in row if str(name).endswith("_mean") and pd.notna(row[name])]
+        values = {measure: {"mean": row[f"{measure}_mean"], "std": row[f"{measure}_std"]} for measure in names}
         finetuned.setdefault(row["corpus"], {})[row["mode"]] = {**values, "chance": row["chance"]}
     for row in paired.to_dict("records"):
         name = f"{row['mode']}_minus_scratch"
-        test = {key: row[key] for key in ("mean_difference", "std_difference", "p_t_test", "p_wilcoxon", "n")}
+        keys = ("mean_difference", "std_difference", "relative_gain", "cohens_dz", "p_t_test", "p_wilcoxon", "n")
         finetuned[row["corpus"]].setdefault(name, {})[row["measure"]] = {
-            key: None if pd.isna(value) else value for key, value in test.items()
+            key: None if pd.isna(row[key]) else row[key] for key in keys
         }
     return {**summary, "finetune": _rounded(finetuned)}
 
@@ -127,8 +151,10 @@ def write_plots(
         pretrain_history.to_csv(folder / "history" / "pretrain.csv", index=False)
     for (corpus, mode), group in history.groupby(["corpus", "mode"], sort=True):
         mean_history(group).to_csv(folder / "history" / f"finetune_{slug(f'{corpus}_{mode}')}.csv", index=False)
+    if "predicted" not in predictions:  # several classes at once, or numbers: no confusion of one with another
+        return
     for (corpus, mode), group in predictions.groupby(["corpus", "mode"], sort=True):
-        told = group.rename(columns={"target": "actual"})[["actual", "predicted"]]
+        told = group.rename(columns={"target": "actual"})[["actual", "predicted"]].dropna()
         told.to_csv(folder / "confusion" / f"{slug(f'{corpus}_{mode}')}.csv", index=False)
 
 
@@ -139,7 +165,7 @@ def mean_history(history: pd.DataFrame) -> pd.DataFrame:
     """
     columns = {
         name: history.pivot_table(index="epoch", columns=["fold", "seed"], values=name).ffill().mean(axis=1)
-        for name in ("train_loss", "dev_loss", "dev_uar")
+        for name in ("train_loss", "dev_loss", "dev_score")
     }
     return pd.DataFrame({**columns, "running": history.groupby("epoch").size()}).reset_index()
 
@@ -151,19 +177,6 @@ def slug(name: str) -> str:
     'my_corpus_a'
     """
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "_"
-
-
-def _pooled(group: pd.DataFrame) -> dict[str, float]:
-    classes = sorted(set(group["target"]) | set(group["predicted"]))
-    return classification(
-        class_indices(list(group["target"]), classes), class_indices(list(group["predicted"]), classes)
-    )
-
-
-def _p(value: float | None) -> str:
-    if value is None or pd.isna(value):
-        return "p undefined"
-    return "p < .001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _rounded(value: Any) -> Any:

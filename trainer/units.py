@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,28 @@ import numpy as np
 import pandas as pd
 
 from trainer.chunking import IntArray
-from trainer.data import MISSING, class_indices, label_names
+from trainer.data import Target
 from trainer.errors import InputError
 from trainer.folder import Loaded, package_versions
-from trainer.params import Params
+from trainer.objectives import OBJECTIVES, Objective
+from trainer.params import FinetuneParams, Params
 from trainer.protocol import Fold, assert_disjoint, folds, hold_out_speakers, label_subset, speaker_keys, text
 from trainer.results import slug
 from trainer.shards import Shards
 
 # modules that show or start results but change no number
 _OUTSIDE_KEY = frozenset(
-    {"__main__.py", "cli.py", "collect.py", "figures.py", "page.py", "predict.py", "report.py", "results.py"}
+    {
+        "__main__.py",
+        "cli.py",
+        "collect.py",
+        "figures.py",
+        "page.py",
+        "predict.py",
+        "report.py",
+        "results.py",
+        "significance.py",
+    }
 )
 
 
@@ -38,10 +50,13 @@ class Unit:
     mode: str
     seed: int
     fold: str
+    protocol: str  # what kind of folds
     train: IntArray
     dev: IntArray
     test: IntArray
-    classes: tuple[str, ...]
+    objective: Objective
+    label_source: str
+    label_rule: str
     key: str
 
     @property
@@ -53,25 +68,15 @@ class Unit:
 def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
     """All units of all corpora, with every protocol check done before anything is trained."""
     options = params.finetune
-    if options.target not in shards.rows:
-        raise InputError(f"{shards.folder}: no column {options.target!r} (finetune.target)")
-    corpora = text(shards.rows, "corpus")
-    known = label_names(list(shards.rows[options.target]))
-    has_label = class_indices(list(shards.rows[options.target]), known) != MISSING
-    if not has_label.any():
-        raise InputError(f"{shards.folder}: column {options.target!r} (finetune.target) holds no label")
     pretrain_speakers = set(parent.config["speakers"]) if parent is not None else set()
     base = _base_key(shards, params)
-    units = []
-    for corpus in sorted(set(corpora[has_label])):
-        rows = np.flatnonzero((corpora == corpus) & has_label)
+    units: list[Unit] = []
+    for corpus, rows, objective, labels in _labelled(shards, options):
         table = shards.rows.iloc[rows]
-        classes = label_names(list(table[options.target]))
-        if len(classes) < 2:
-            raise InputError(f"corpus {corpus}: only one class ({classes[0]}) in column {options.target!r}")
+        source = one_value(table, "label_source", corpus=corpus)
+        rule = one_value(table, "label_rule", corpus=corpus) if objective.of_emotion else ""
         keys = speaker_keys(table)
-        labels = class_indices(list(table[options.target]), classes)
-        for number, fold in enumerate(folds(table, how=options.folds)):
+        for number, fold in enumerate(folds(table, how=options.folds, dev=options.dev)):
             if not options.allow_pretrain_speakers:
                 heard = sorted(pretrain_speakers & set(keys[fold.test]))
                 if heard:
@@ -84,12 +89,14 @@ def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
                 rng = np.random.default_rng([seed, number])
                 train, dev = _early_stopping(table, keys, fold, share=options.dev_share, rng=rng)
                 assert_disjoint({"train": keys[train], "dev": keys[dev], "test": keys[fold.test]})
-                train = train[label_subset(labels[train], fraction=options.label_fraction, rng=rng)]
+                strata = objective.strata(labels[train])
+                train = train[label_subset(strata, fraction=options.label_fraction, rng=rng)]
                 for mode in options.modes:
                     identity = {**base, "corpus": corpus, "mode": mode, "seed": seed, "fold": fold.name}
+                    identity["normalisation"] = normalisation_of(mode, options)
                     if mode != "scratch" and parent is not None:
                         identity["parent"] = parent.fingerprint
-                        identity["transfer"] = [options.transfer, options.normalisation]
+                        identity["transfer"] = options.transfer
                     sides = [rows[train], rows[dev], rows[fold.test]]
                     identity["rows"] = [side.tolist() for side in sides]
                     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
@@ -99,14 +106,61 @@ def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
                             mode=mode,
                             seed=seed,
                             fold=fold.name,
+                            protocol=fold.protocol,
                             train=sides[0],
                             dev=sides[1],
                             test=sides[2],
-                            classes=tuple(classes),
+                            objective=objective,
+                            label_source=objective.source(source),
+                            label_rule=objective.rule(rule),
                             key=key,
                         )
                     )
     return units
+
+
+def normalisation_of(mode: str, options: FinetuneParams) -> str:
+    """Whose statistics normalise the features of a mode: train, parent or speaker; every result names it."""
+    return "train" if mode == "scratch" and options.normalisation == "parent" else options.normalisation
+
+
+def one_value(table: pd.DataFrame, column: str, *, corpus: str) -> str:
+    """Return what all rows of a corpus say in ``column``, "" if none says anything.
+
+    Raises InputError that names the values if they differ: labels from acting, from voices and from faces answer
+    different questions, and a number over a mixture of them answers none.
+    """
+    values = text(table, column)
+    found = {value: np.flatnonzero(values == value) for value in sorted(set(values))}
+    if len(found) > 1:
+        ids = text(table, "segment_id")
+        places = [f"{value or '(not stated)'!r} ({len(at)} rows, e.g. {ids[at[0]]})" for value, at in found.items()]
+        raise InputError(f"corpus {corpus} mixes the {column} {' and '.join(places)}: make one set for each")
+    return str(values[0]) if len(values) else ""
+
+
+def _labelled(shards: Shards, options: FinetuneParams) -> Iterator[tuple[str, IntArray, Objective, Target]]:
+    """For each corpus that has labels: its name, its labelled rows, its objective, and their labels."""
+    corpora = text(shards.rows, "corpus")
+    none = True
+    for corpus in sorted(set(corpora)):
+        rows = np.flatnonzero(corpora == corpus)
+        table = shards.rows.iloc[rows]
+        try:
+            objective = OBJECTIVES[options.objective].plan(table, options)
+        except InputError as error:
+            raise InputError(f"corpus {corpus}: {error}") from None
+        if not objective.names:
+            continue
+        labels = objective.encode(table, options.target)
+        has = objective.labelled(labels)
+        if has.any():
+            none = False
+            yield corpus, rows[has], objective, labels[has]
+    if none:
+        raise InputError(
+            f"{shards.folder}: no row has a label for finetune.target {options.target!r} ({options.objective})"
+        )
 
 
 def check_parent(parent: Loaded, shards: Shards, params: Params, folder: Path) -> None:

@@ -80,7 +80,9 @@ def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_p
     write_manifest(tmp_path / "m.csv", names)
     with (tmp_path / "m.csv").open("a") as handle:
         handle.write("good,test,no_face.mp4,s1\n")  # a second clip of the same name
-    write_manifest(tmp_path / "l.csv", ["audio_only.wav"], emotion="anger", label_source="acted", fold="1")
+    labels = {"emotion": "anger", "label_source": "voice", "label_rule": "majority", "fold": "S1"}
+    labels |= {"votes_anger": 3.0, "votes_other": 1.0, "arousal": 2.5, "intensity": 2.0}
+    write_manifest(tmp_path / "l.csv", ["audio_only.wav"], **labels)
     params = make_params(media, tmp_path / "m.csv", tmp_path / "l.csv")
     for name in ("unlabelled", "labelled"):
         stages.run_segments(params, name)
@@ -125,15 +127,15 @@ def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_p
     assert "video" in faces.loc["audio_only#000", "reason"]
     assert "face" in faces.loc["no_face#000", "reason"]
 
-    labels = pd.read_parquet("data/pseudo_labels").set_index("segment_id")
-    assert labels.loc["good#000", ["t2_label", "t3_confidence"]].notna().all()  # T3 may abstain, but was measured
-    assert labels.loc["audio_only#000", ["t2_label", "t3_label"]].isna().all()
-    assert "video" in labels.loc["audio_only#000", "t2_reason"]
-    assert not any(isinstance(value, list) for value in labels.iloc[0])
+    pseudo = pd.read_parquet("data/pseudo_labels").set_index("segment_id")
+    assert pseudo.loc["good#000", ["t2_label", "t3_confidence"]].notna().all()  # T3 may abstain, but was measured
+    assert pseudo.loc["audio_only#000", ["t2_label", "t3_label"]].isna().all()
+    assert "video" in pseudo.loc["audio_only#000", "t2_reason"]
+    assert not any(isinstance(value, list) for value in pseudo.iloc[0])
 
     shards = pd.read_parquet("data/shards/labelled")
     width = len(read_metadata(Path("data/shards/labelled"))["feature_names"])
-    assert shards.loc[0, "emotion"] == "anger"
+    assert shards.loc[0, list(labels)].to_dict() == labels  # nothing that a result must say is lost on the way
     assert len(shards.loc[0, "features"]) == shards.loc[0, "n_frames"] * width
 
 

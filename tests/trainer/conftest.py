@@ -32,7 +32,9 @@ def write_part(path: Path, rows: list[dict[str, Any]], *, metadata: dict[str, An
         "frame_period": FRAME_PERIOD,
         "config": {"note": "generated"},
     } | (metadata or {})
-    types = {"n_frames": pa.int32(), "features": pa.list_(pa.float32()), "t3_confidence": pa.float64()}
+    numbers = ("t3_confidence", "arousal", "valence", "dominance", "intensity")
+    types = {"n_frames": pa.int32(), "features": pa.list_(pa.float32()), **dict.fromkeys(numbers, pa.float64())}
+    types |= {name: pa.float64() for name in rows[0] if name.startswith("votes_")}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in rows[0]])
     table = pa.Table.from_pylist(rows, schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +97,21 @@ def unlabelled_rows(
         missing = {name: None if rng.random() < 0.1 else label for name, label in labels.items()}
         del row["emotion"], row["label_source"]
         rows.append({**row, "features": frames.ravel().tolist(), **missing, "t3_confidence": 0.5})
+    return rows
+
+
+def rated_rows(**options: Any) -> list[dict[str, Any]]:
+    """`labelled_rows` with ten raters who lean to the emotion, an arousal that the first feature tells, and a rule."""
+    rng = np.random.default_rng(9)
+    rows = labelled_rows(**options)
+    for number, row in enumerate(rows):
+        share = np.full(len(EMOTIONS), 0.15)
+        share[EMOTIONS.index(row["emotion"])] = 0.7
+        votes = rng.multinomial(10, share)
+        row |= {f"votes_{name}": float(count) for name, count in zip(EMOTIONS, votes, strict=True)}
+        row |= {"votes_other": float(number % 3), "label_source": "voice", "label_rule": "plurality"}
+        row["arousal"] = float(np.mean(row["features"][::N_FEATURES]) / 50 - 17 + rng.normal(0, 0.2))
+        row["intensity"] = float(1 + number % 2)
     return rows
 
 

@@ -88,6 +88,33 @@ def test_a_constant_feature_becomes_zero_and_outliers_are_clipped(make_shards: M
     assert Normalisation.from_json(json.loads(json.dumps(stats.to_json()))).mean.tolist() == stats.mean.tolist()
 
 
+def test_a_speakers_own_statistics_come_from_all_rows_of_that_speaker(make_shards: Make, tmp_path: Path) -> None:
+    rows = labelled_rows(speakers=("a", "b", "c"))
+    rows[1]["emotion"] = None  # unlabelled speech of a speaker is theirs all the same
+    shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    of_b = [number for number, row in enumerate(rows) if row["speaker"] == "b"]
+    stats = Normalisation.fit(shards, [0, 1, 2], clip=3.0, scope="speaker")
+    mean, std = stats.of_rows(shards, np.array([of_b[3], 0]))
+    frames = np.concatenate([_frames(rows[number]) for number in of_b]).astype(np.float64)
+    np.testing.assert_allclose(mean[0], frames.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(std[0], frames.std(axis=0), rtol=1e-5)
+    assert not np.allclose(mean[0], mean[1])
+    again = Normalisation.from_json(json.loads(json.dumps(stats.to_json())))
+    assert again.scope == "speaker"
+
+    chunking = Chunking(frames=20, count=1)
+    for keep_bytes in (0, 1 << 30):
+        data = ChunkDataset(shards, [0, of_b[3]], chunking=chunking, normalisation=again, keep_bytes=keep_bytes)
+        (batch,) = DataLoader(data, batch_size=2, collate_fn=lambda b: b)
+        start = int(chunking.starts([len(_frames(rows[of_b[3]]))])[0, 0])
+        expected = np.clip((_frames(rows[of_b[3]])[start : start + 20] - mean[0]) / std[0], -3, 3)
+        np.testing.assert_allclose(batch.x[1, 0, : len(expected)].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_of_before_is_normalised_with_training_statistics() -> None:
+    assert Normalisation.from_json({"mean": [0.0], "std": [1.0], "clip": 3.0}).scope == "train"
+
+
 @pytest.mark.parametrize("keep_bytes", [0, 1 << 30])
 def test_chunks_hold_the_right_frames_and_zero_padding(make_shards: Make, tmp_path: Path, keep_bytes: int) -> None:
     rows = labelled_rows()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.metrics import classification, confusion, paired_test, spread
+from trainer.metrics import classification, confusion, spread
 
 
 def test_measures_by_hand() -> None:
@@ -30,24 +30,3 @@ def test_constant_prediction_is_chance() -> None:
 def test_spread_uses_the_sample_deviation() -> None:
     assert spread([0.4, 0.6]) == {"mean": 0.5, "std": pytest.approx(0.1414, abs=1e-4)}
     assert spread([0.4])["std"] == 0.0
-
-
-def test_paired_test_finds_a_steady_gain_and_no_gain_in_noise() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.normal(0.5, 0.1, 24)
-    gain = paired_test(base + rng.normal(0.05, 0.02, 24), base)
-    assert gain["mean_difference"] == pytest.approx(0.05, abs=0.02)
-    assert gain["p_t_test"] < 0.001
-    assert "better, significant" in gain["verdict"]
-    noise = paired_test(base + rng.normal(0, 0.05, 24), base)
-    assert noise["verdict"].startswith("no significant difference")
-
-
-@pytest.mark.parametrize(
-    ("difference", "verdict"),
-    [([0.1] * 5, "too few pairs"), ([0.0] * 8, "no difference"), ([0.1] * 8, "constantly better")],
-)
-def test_paired_test_says_when_it_cannot_tell(difference: list[float], verdict: str) -> None:
-    result = paired_test(np.array(difference), np.zeros(len(difference)))
-    assert result["verdict"].startswith(verdict)
-    assert result["p_t_test"] is None  # undefined without variation, never NaN

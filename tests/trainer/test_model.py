@@ -31,7 +31,7 @@ def _network(chunk_encoder: str, aggregator: str) -> Network:
     params = EncoderParams(
         chunk_encoder=chunk_encoder, aggregator=aggregator, widths=(6, 6), kernel=3, hidden=7, dropout=0.0
     )
-    return Network(3, params, classes={"one": 2, "two": 4}, head_hidden=5)
+    return Network(3, params, outputs={"one": 2, "two": 4}, head_hidden=5)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -134,4 +134,4 @@ def test_effective_rank_sees_a_collapse() -> None:
 
 def test_unknown_names_are_refused_by_name() -> None:
     with pytest.raises(InputError, match="unknown aggregator 'median'; known: gated, mean"):
-        Network(3, EncoderParams(aggregator="median"), classes={"one": 2}, head_hidden=0)
+        Network(3, EncoderParams(aggregator="median"), outputs={"one": 2}, head_hidden=0)

@@ -23,6 +23,12 @@ from trainer.params import SECTIONS, Params, load_params, parse_params
         ({"finetune": {"modes": ["scratch", "scratch"]}}, "without repeats"),
         ({"finetune": {"modes": ["probe"]}}, r"finetune\.modes"),
         ({"finetune": {"folds": 1}}, "at least 2"),
+        ({"finetune": {"objective": "soft"}}, "soft and multilabel go with target 'votes'"),
+        ({"finetune": {"target": "votes"}}, "soft and multilabel go with target 'votes'"),
+        ({"finetune": {"vote_threshold": 1.0}}, "vote_threshold must be a share"),
+        ({"finetune": {"objective": "attribute", "target": "arousal", "label_smoothing": 0.1}}, "belongs to objective"),
+        ({"finetune": {"normalisation": "target"}}, r"finetune\.normalisation"),
+        ({"report": {"measure": "f1"}}, r"report\.measure"),
         ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
     ],
 )

@@ -38,6 +38,33 @@ def test_a_number_of_folds_overrides_what_is_given() -> None:
     assert [len(fold.test) for fold in folds(rows, how="loso")] == [2, 2, 2, 2]
 
 
+def test_what_kind_of_split_it_is_has_a_name() -> None:
+    rows = _rows(list("aabbccdd"), fold=list("11112233"), split=["train"] * 6 + ["test"] * 2)
+    for how, protocol, names in (
+        ("auto", "given folds", ["fold 1", "fold 2", "fold 3"]),
+        ("fold", "given folds", ["fold 1", "fold 2", "fold 3"]),
+        ("split", "given split", ["split"]),
+        ("loso", "leave one speaker out", ["speaker a", "speaker b", "speaker c", "speaker d"]),
+        (2, "2 folds by speaker", ["fold 1", "fold 2"]),
+    ):
+        result = folds(rows, how=how)
+        assert {fold.protocol for fold in result} == {protocol}
+        assert [fold.name for fold in result] == names
+
+
+def test_the_fold_before_can_do_the_early_stopping() -> None:
+    """EMO-SUPERB's parts of CREMA-D: train 123 dev 4 test 5, train 234 dev 5 test 1, ..."""
+    rows = _rows(list("abcde"), fold=[f"S{number}" for number in range(1, 6)])
+    parts = {
+        fold.name[-1]: ("".join(str(row + 1) for row in fold.train), [] if fold.dev is None else fold.dev.tolist())
+        for fold in folds(rows, how="fold", dev="fold")
+    }
+    assert parts == {"1": ("234", [4]), "2": ("345", [0]), "3": ("145", [1]), "4": ("125", [2]), "5": ("123", [3])}
+    assert folds(rows, how="fold", dev="fold")[0].protocol == "given folds, dev: the fold before"
+    with pytest.raises(InputError, match="at least three folds, not 2"):
+        folds(_rows(list("ab"), fold=["1", "2"]), how="fold", dev="fold")
+
+
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=60).filter(lambda names: len(set(names)) >= 3))
 def test_folds_by_speaker_test_everyone_once_and_never_share_a_speaker(speakers: list[str]) -> None:
     rows = _rows(list(speakers))
@@ -63,6 +90,8 @@ def test_a_leaking_manifest_is_refused_by_the_speakers_name(columns: dict[str, l
         (_rows(["a", "b"], fold=["1", "1"]), "auto", "no training rows"),
         (_rows(["a", "a"]), "auto", "1 speaker"),
         (_rows(["a", "b"]), 3, "cannot make 3 folds"),
+        (_rows(["a", "b"]), "fold", "the fold column is empty"),
+        (_rows(["a", "b"]), "split", "needs train and test rows"),
         (_rows(["a", None]), "auto", "'s1' has no speaker"),
     ],
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer import page
+from trainer import cli, page
 from trainer.cli import app
 from trainer.errors import InputError
 from trainer.params import Params, ReportParams
 from trainer.report import read_report, report, synthetic_banner
-from trainer.results import mean_history, paired_line, paired_table, result_table
+from trainer.results import class_table, mean_history, paired_table, pool, result_table
+from trainer.words import paired_line, records, rules_line
+
+PARAMS = ReportParams(extra=(), resamples=200)
 
 
 def _runs(corpus: str = "emodb") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -39,18 +45,21 @@ def _runs(corpus: str = "emodb") -> tuple[pd.DataFrame, pd.DataFrame]:
                     **dict.fromkeys(("macro_precision", "uar", "macro_f1", "accuracy"), value),
                     "chance": 0.5,
                     "target": "emotion",
+                    "objective": "hard",
                     "n_classes": 2,
-                    "label_source": "acted",
+                    "label_source": "voice",
+                    "label_rule": "majority",
+                    "protocol": "2 folds by speaker",
                     "label_fraction": 1.0,
                     "pretrain_tasks": "1+2+3" if gain else None,
                     "transfer": "all" if gain else None,
-                    "normalisation": "target",
+                    "normalisation": "train",
                     "allow_pretrain_speakers": False,
                     "pretrain_speakers_in_test": 0,
                 }
             )
             for target, predicted in (("anger", "anger"), ("sadness", "anger" if fold == "fold 1" else "sadness")):
-                entry = {"segment_id": f"{fold}{target}", "target": target, "predicted": predicted}
+                entry = {"segment_id": f"{fold}{target}", "speaker": fold, "target": target, "predicted": predicted}
                 told.append({"corpus": corpus, "mode": mode, "fold": fold, "seed": 0, **entry})
     return pd.DataFrame(rows), pd.DataFrame(told)
 
@@ -61,29 +70,106 @@ def _write(folder: Path, corpus: str = "emodb") -> None:
     runs.to_parquet(folder / "finetune_runs.parquet")
     told.to_parquet(folder / "predictions.parquet")
     keys = runs[["corpus", "mode", "fold", "seed"]]
-    history = pd.concat([keys.assign(epoch=e, train_loss=1.0, dev_loss=1.0, dev_uar=0.3 + e / 10) for e in (1, 2)])
+    history = pd.concat([keys.assign(epoch=e, train_loss=1.0, dev_loss=1.0, dev_score=0.3 + e / 10) for e in (1, 2)])
     history.to_csv(folder / "finetune_history.csv", index=False)
 
 
 def test_table_and_test_by_hand() -> None:
     runs, told = _runs()
-    table = result_table(runs, told).set_index("mode")
+    pooled = pool(runs, told, params=PARAMS)
+    table = result_table(runs, pooled, params=PARAMS).set_index("mode")
     assert list(table.index) == ["scratch", "pretrained"]
     assert table.loc["scratch", "uar_mean"] == pytest.approx(0.5)
     assert table.loc["scratch", "uar_std"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
     assert table.loc["pretrained", "macro_f1_mean"] == pytest.approx(0.6)
     assert table.loc["scratch", "pooled_uar"] == pytest.approx(0.75)  # anger 2 of 2, sadness 1 of 2
-    (row,) = paired_table(runs, alpha=0.05).query("measure == 'macro_f1'").to_dict("records")
+    (row,) = paired_table(runs, pooled, params=PARAMS).query("measure == 'macro_f1'").to_dict("records")
     assert (row["n"], row["mean_difference"]) == (2, pytest.approx(0.1))
-    assert "pretrained - scratch, macro F1: +0.100 ± 0.000 over 2 pairs" in paired_line(row)
+    assert "pretrained - scratch, macro F1: +0.100 ± 0.000 (+20.0 %) over 2 pairs" in paired_line(row)
     assert "too few pairs (2)" in paired_line(row)
 
 
+def test_pooled_intervals_by_hand() -> None:
+    """Two speakers: one all right, one half right, so that a resample is 1, 3/4 or 1/2."""
+    runs, told = _runs()
+    (row, _) = result_table(runs, pool(runs, told, params=PARAMS), params=PARAMS).to_dict("records")
+    assert (row["pooled_uar_low"], row["pooled_uar"], row["pooled_uar_high"]) == (0.5, 0.75, 1.0)
+    (test,) = (
+        paired_table(runs, pool(runs, told, params=PARAMS), params=PARAMS).query("measure == 'uar'").to_dict("records")
+    )
+    assert (test["difference_low"], test["difference_high"]) == (0.0, 0.0)  # both modes say the same
+    one = told.assign(speaker="ann")
+    (row, _) = result_table(runs, pool(runs, one, params=PARAMS), params=PARAMS).to_dict("records")
+    assert row["pooled_uar_low"] is None  # nobody to resample
+
+
+def test_class_table_by_hand() -> None:
+    runs, told = _runs()
+    table = class_table(pool(runs, told, params=PARAMS)).query("mode == 'scratch'").set_index("class")
+    assert table.loc["sadness", ["n", "recall", "precision"]].tolist() == [2, 0.5, 1.0]
+    assert table.loc["anger", "recall"] == 1.0
+    assert table.loc["anger", "precision"] == pytest.approx(2 / 3)
+
+
+def test_a_mode_of_others_has_its_row_and_its_comparison() -> None:
+    """Baselines may stand in the same tables: they need target, predicted and speaker of each utterance."""
+    runs, told = _runs()
+    svm = runs[runs["mode"] == "scratch"].assign(mode="svm_compare", uar=0.9, pretrain_tasks=None)
+    runs = pd.concat([runs, svm], ignore_index=True)
+    told = pd.concat([told, told[told["mode"] == "scratch"].assign(mode="svm_compare")], ignore_index=True)
+    pooled = pool(runs, told, params=PARAMS)
+    assert result_table(runs, pooled, params=PARAMS)["mode"].tolist() == ["scratch", "pretrained", "svm_compare"]
+    assert set(paired_table(runs, pooled, params=PARAMS)["mode"]) == {"pretrained", "svm_compare"}
+
+
+def test_the_printed_table_fits_a_terminal_of_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.chdir(home)
+    _write(tmp_path / "reports", corpus="a_corpus_with_a_long_name")
+    runs = pd.read_parquet(tmp_path / "reports" / "finetune_runs.parquet")
+    told = pd.read_parquet(tmp_path / "reports" / "predictions.parquet")
+    for table, name in ((runs, "finetune_runs"), (told, "predictions")):
+        more = table[table["mode"] == "scratch"].assign(mode="svm_compare_rbf")
+        pd.concat([table, more], ignore_index=True).to_parquet(tmp_path / "reports" / f"{name}.parquet")
+    screen = StringIO()
+    monkeypatch.setattr(cli, "console", Console(width=80, file=screen, force_terminal=True, no_color=True))
+    assert CliRunner().invoke(app, ["report"]).exit_code == 0
+    lines = re.sub("\x1b\\[[0-9;]*m", "", screen.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = " ".join(" ".join(lines).split())
+    assert "…" not in shown
+    for piece in (
+        "a_corpus_with_a_long_name: emotion, 2 classes; label voice, majority; normalisation train;",
+        "2 folds by speaker, 2 x 1 seeds",
+        "pretraining tasks 1+2+3, transfer all",
+        "mode macro P UAR macro F1 WA pooled interval",
+        "pretrained .600±.141 .600±.141 .600±.141 .600±.141 .750 .50-1.00",
+        "svm_compare_rb .500±.141",
+        ".50-1.00",
+        "(+20.0 %) over 2 pairs",
+    ):
+        assert piece in shown, piece
+
+
+def test_allowed_pretraining_speakers_are_loud_everywhere(tmp_path: Path) -> None:
+    _write(tmp_path / "reports")
+    runs = pd.read_parquet(tmp_path / "reports" / "finetune_runs.parquet")
+    runs["allow_pretrain_speakers"] = True
+    runs.loc[runs["mode"] == "pretrained", "pretrain_speakers_in_test"] = 1
+    runs.to_parquet(tmp_path / "reports" / "finetune_runs.parquet")
+    table, _, _ = report(tmp_path / "reports", tmp_path / "none", PARAMS)
+    words = "pretraining speakers allowed in test folds; 2 there"
+    assert words.upper() in rules_line(records(table))
+    for name in ("index.html", "results.md"):
+        assert words in (tmp_path / "reports" / name).read_text()
+
+
 def test_a_run_that_stopped_early_stays_where_it_stopped() -> None:
-    long = pd.DataFrame({"fold": "1", "seed": 0, "epoch": [1, 2, 3], "dev_uar": [0.2, 0.4, 0.6]})
-    short = pd.DataFrame({"fold": "2", "seed": 0, "epoch": [1, 2], "dev_uar": [0.4, 0.8]})
+    long = pd.DataFrame({"fold": "1", "seed": 0, "epoch": [1, 2, 3], "dev_score": [0.2, 0.4, 0.6]})
+    short = pd.DataFrame({"fold": "2", "seed": 0, "epoch": [1, 2], "dev_score": [0.4, 0.8]})
     mean = mean_history(pd.concat([long, short]).assign(train_loss=1.0, dev_loss=1.0))
-    assert mean["dev_uar"].tolist() == pytest.approx([0.3, 0.6, 0.7])
+    assert mean["dev_score"].tolist() == pytest.approx([0.3, 0.6, 0.7])
     assert mean["running"].tolist() == [2, 2, 1]
 
 
@@ -111,7 +197,7 @@ def test_all_files_are_written_and_loud_where_the_data_is_synthetic(tmp_path: Pa
         assert list(confusion.columns) == ["actual", "predicted"]
         history = pd.read_csv(folder / "plots" / "history" / f"finetune_{corpus}_scratch.csv")
         assert history["epoch"].tolist() == [1, 2]
-        assert history["dev_uar"].tolist() == pytest.approx([0.4, 0.5])
+        assert history["dev_score"].tolist() == pytest.approx([0.4, 0.5])
 
 
 def test_banner_names_what_is_synthetic() -> None:
@@ -125,6 +211,11 @@ def test_no_runs_is_a_named_error(tmp_path: Path) -> None:
         report(tmp_path, tmp_path, ReportParams())
     with pytest.raises(InputError, match="python -m trainer report"):
         read_report(tmp_path, tmp_path)
+    _write(tmp_path / "old")
+    path = tmp_path / "old" / "finetune_runs.parquet"
+    pd.read_parquet(path).drop(columns="objective").to_parquet(path)
+    with pytest.raises(InputError, match="of an older version"):
+        report(tmp_path / "old", tmp_path, ReportParams())
 
 
 def test_any_nested_value_becomes_tables() -> None:
