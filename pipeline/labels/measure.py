@@ -14,7 +14,7 @@ from pipeline.labels.config import LabelsConfig
 from pipeline.labels.statistics import energy_variation, facial_activation
 
 ACOUSTIC_COLUMNS = ["segment_id", "status", "reason", "rms_db", "voiced"]
-FACE_COLUMNS = ["segment_id", "status", "reason", "time", "valid", "landmarks", "aus"]
+FACE_COLUMNS = ["segment_id", "status", "reason", "time", "valid", "shot", "landmarks", "aus"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +104,7 @@ def _of_face(row: Mapping[str, Any], config: LabelsConfig) -> tuple[dict[str, An
         smooth=task.smooth,
         max_step=task.max_step,
         max_jump=task.max_jump,
+        shot=np.asarray(row["shot"]),
     )
     value = getattr(activation, task.region)
     found = {

@@ -50,6 +50,7 @@ def facial_activation(
     smooth: float,
     max_step: float,
     max_jump: float,
+    shot: np.ndarray | None = None,
 ) -> Activation:
     """Return how much the aligned face moves (task T2; path length over time, ours).
 
@@ -64,6 +65,7 @@ def facial_activation(
         smooth: standard deviation of the Gaussian, s; 0 switches clock and smoothing off.
         max_step: longest step that counts, s.
         max_jump: a step whose median landmark moves further is a camera cut or a lost face and does not count.
+        shot: (n_frames,) number of the shot; a step from one to the next does not count. None: one shot.
 
     Returns:
         NaN in all three places when no step counts.
@@ -75,6 +77,8 @@ def facial_activation(
     points = landmarks[:, :, :2].astype(np.float64)
     step = np.diff(time)
     use = valid[1:] & valid[:-1] & (step > 0) & (step <= max_step + 1e-9)
+    if shot is not None:
+        use &= shot[1:] == shot[:-1]
     use &= np.median(np.linalg.norm(np.diff(points, axis=0), axis=2), axis=1) <= max_jump
     moved, duration = [], 0.0
     # Runs of frames joined by usable steps: nothing is smoothed across a cut or a gap.

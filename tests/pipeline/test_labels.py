@@ -42,6 +42,15 @@ def test_activation_ignores_cuts_gaps_and_invalid_frames():
     assert facial_activation(points, time, valid, **OPTIONS).whole == pytest.approx(0.5)
 
 
+def test_activation_does_not_count_a_step_from_one_shot_to_the_next():
+    points, time, valid = face(60, 0.5)
+    points[30:] += 0.1  # another face in the same place: too small a jump to be told by itself
+    shot = (np.arange(60) >= 30).astype(np.int32)
+    blind = facial_activation(points, time, valid, **OPTIONS).whole
+    assert facial_activation(points, time, valid, **OPTIONS, shot=shot).whole == pytest.approx(0.5)
+    assert blind > 0.51
+
+
 def wave(fps, *, seconds=6.0, noise=0.0, seed=1):
     """Frames of a face that sways like one that talks: 1 and 2.5 Hz, every point its own way."""
     rng = np.random.default_rng(seed)
@@ -241,7 +250,7 @@ def film(name, *, n=60, units=None, valid=None, speed=0.05, seed=0):
     for unit in units or []:
         aus[n // 2 :, AUS.index(unit)] += 2.0
     return {"segment_id": name, "status": "ok", "reason": None, "time": time, "valid": ok if valid is None else valid,
-            "landmarks": (points * speed / 0.05).ravel(), "aus": aus.ravel()}  # fmt: skip
+            "shot": np.zeros(n, np.int32), "landmarks": (points * speed / 0.05).ravel(), "aus": aus.ravel()}  # fmt: skip
 
 
 def sound(name, *, voiced=80):
