@@ -163,6 +163,21 @@ def talkers(
     print(f"left out, for cuts or another number of faces: {sum(not film.whole for film in films)} of {len(films)}")
 
 
+@app.command(name="time-faces")
+def time_faces(
+    folder: Annotated[Path, typer.Argument(help="folder of clips with faces")],
+    limit: Annotated[int | None, typer.Option(min=1, help="most clips, evenly chosen")] = None,
+) -> None:
+    """Measure what the faces stage costs a frame on one core, and which part of it costs what."""
+    from pipeline.faces.speed import measure
+    from pipeline.faces.talkers import find_clips, spaced
+    from pipeline.params import load_params
+
+    cost = measure(spaced(find_clips(folder), limit), load_params().faces)
+    print(f"{cost.frames} frames, {cost.faces} with a face; CPU time of one process")
+    print(cost.table().to_string(float_format="%.3f"))
+
+
 @app.command()
 def manifest(
     corpus: Annotated[str, typer.Argument(help="name of a corpus reader; `list` prints them")],

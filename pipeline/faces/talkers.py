@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from pipeline.faces.extractor import BACKENDS
 from pipeline.faces.talking import sound_of
 from pipeline.media import ffmpeg_exe, frames, probe
 from pipeline.media.files import PROTOCOLS, url
+
+T = TypeVar("T")
 
 _HEIGHT = 360  # px of the films
 _FPS = 25
@@ -59,6 +62,18 @@ def find_clips(folder: Path) -> list[Path]:
     if len(clips) < 2:
         raise InputError(f"{folder} has fewer than two clips with sound and film")
     return clips
+
+
+def spaced(things: list[T], limit: int | None) -> list[T]:
+    """Return at most ``limit`` of the things, evenly chosen.
+
+    >>> spaced(list("abcde"), 3)
+    ['a', 'c', 'e']
+
+    """
+    if limit is None or limit >= len(things):
+        return things
+    return [things[index] for index in np.linspace(0, len(things) - 1, limit).round().astype(int)]
 
 
 def put_beside(left: Path, right: Path, voice: Path, output: Path, *, seconds: float) -> None:
@@ -140,9 +155,7 @@ def watch_all(folder: Path, config: FacesConfig, *, seconds: float, rounds: int,
     from pipeline.progress import progress
 
     clips = find_clips(folder)
-    planned = list(pairs(len(clips), rounds=rounds))
-    if limit is not None and limit < len(planned):
-        planned = [planned[index] for index in np.linspace(0, len(planned) - 1, limit).round().astype(int)]
+    planned = spaced(list(pairs(len(clips), rounds=rounds)), limit)
     films = []
     with progress(f"films of {folder.name}", len(planned)) as ticker:
         for number, (talker, other) in enumerate(planned):

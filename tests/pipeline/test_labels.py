@@ -249,8 +249,16 @@ def film(name, *, n=60, units=None, valid=None, speed=0.05, seed=0):
     aus = 0.05 * np.random.default_rng(seed).normal(size=(n, len(AUS)))
     for unit in units or []:
         aus[n // 2 :, AUS.index(unit)] += 2.0
-    return {"segment_id": name, "status": "ok", "reason": None, "time": time, "valid": ok if valid is None else valid,
-            "shot": np.zeros(n, np.int32), "landmarks": (points * speed / 0.05).ravel(), "aus": aus.ravel()}  # fmt: skip
+    return {
+        "segment_id": name,
+        "status": "ok",
+        "reason": None,
+        "time": time,
+        "valid": ok if valid is None else valid,
+        "shot": np.zeros(n, np.int32),
+        "landmarks": (points * speed / 0.05).ravel(),
+        "aus": aus.ravel(),
+    }
 
 
 def sound(name, *, voiced=80):
