@@ -63,7 +63,7 @@ _READERS: dict[str, Callable[[Floats], Floats]] = {
     "corner_parting": _distance(185, 146),
     "jaw_drop": _distance(55, 83),
     "lower_lip_height": _coordinate(1, 17, 84),
-    "corner_height": lambda face: _coordinate(1, 61, 78)(face) - _coordinate(1, 0, 17)(face),
+    "corner_to_lower_lip": lambda face: _coordinate(1, 61)(face) - _coordinate(1, 84)(face),
     "mouth_width": _distance(61, 291),
     "lip_thickness": lambda face: _distance(0, 13)(face) + _distance(14, 17)(face),
 }

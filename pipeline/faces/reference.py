@@ -92,7 +92,11 @@ def compare_with_reference(
 
 
 def summarise(comparison: pd.DataFrame, *, same_face: float = 0.4) -> pd.DataFrame:
-    """Return the table people read: per action unit the mean r over active clips, and the mean over units.
+    """Return the table people read: per action unit the mean r over active clips, and the means over units.
+
+    Columns: ``grade``; ``r`` and ``clips`` over all clips in which the unit is active; ``r_same`` and ``clips_same``
+    over those in which both follow the same face. Rows: the units, then one a grade and ``mean`` for all units, which
+    weigh every unit alike; their clips are those with any of the units.
 
     Args:
         comparison: what ``compare_with_reference`` returns.
@@ -111,9 +115,13 @@ def summarise(comparison: pd.DataFrame, *, same_face: float = 0.4) -> pd.DataFra
         }
     ).fillna({"clips_same": 0})
     result = result.astype({"clips": int, "clips_same": int})
-    means = result[["r", "r_same"]].mean()
-    result.loc["mean"] = ["", means["r"], comparison["clip"].nunique(), means["r_same"], same["clip"].nunique()]
-    return result
+    lines = {}
+    for name in (*(name for name in GRADES if name in set(result["grade"])), "mean"):
+        units = result.index if name == "mean" else result.index[result["grade"] == name]
+        means = result.loc[units, ["r", "r_same"]].mean()
+        clips = [table.loc[table["au"].isin(units), "clip"].nunique() for table in (comparison, same)]
+        lines[name] = ["", means["r"], clips[0], means["r_same"], clips[1]]
+    return pd.concat([result, pd.DataFrame.from_dict(lines, orient="index", columns=list(result.columns))])
 
 
 def compare_tables(faces: Path, reference: Path, segments: Path | None = None) -> pd.DataFrame:

@@ -80,11 +80,11 @@ def test_refining_moves_the_named_units_and_leaves_gaps_alone():
     line = timeline(np.arange(n) / 30, np.ones(n, bool), np.zeros(n, bool), max_gap=0.2)
     shapes = np.zeros((n, len(BLENDSHAPES)))
     raised = shapes.copy()
-    raised[20:40, BLENDSHAPES.index("browInnerUp")] = 0.8
+    raised[20:40, BLENDSHAPES.index("browOuterUpLeft")] = 0.8
     raised[:10] = np.nan
     flat = np.zeros((n, 20), np.float32)
     low, high = (refine(flat, s, line, sigma=0.0) for s in (shapes, raised))
-    brow, other = AU_NAMES.index("AU01"), AU_NAMES.index("AU12")
+    brow, other = AU_NAMES.index("AU02"), AU_NAMES.index("AU12")
     assert (high[20:40, brow] > low[20:40, brow] + 0.5).all()
     assert (high[:10] == 0).all()
     assert (high[:, other] == 0).all()

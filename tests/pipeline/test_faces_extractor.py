@@ -222,6 +222,19 @@ def test_comparison_finds_agreement_by_time_and_leaves_idle_units_out(row):
     table = summarise(result)
     assert table.loc["AU45", "grade"] == "good"
     assert table.loc["mean", "r"] == pytest.approx(result.groupby("au")["r"].mean().mean())
+    assert list(table.index) == ["AU12", "AU25", "AU45", "good", "fair", "mean"]
+    assert table.loc["good", "r"] == pytest.approx(table.loc[["AU12", "AU45"], "r"].mean())
+    assert table.loc["fair", ["clips", "clips_same"]].tolist() == [1, 1]
+
+
+def test_a_clip_in_which_another_face_is_followed_counts_in_the_first_columns_only(row):
+    other = planted_reference(row, clip="b")
+    other["pose_Ry"] *= -1
+    rows = [{**row, "segment_id": f"{clip}#000"} for clip in "ab"]
+    table = summarise(compare_with_reference(rows, pd.concat([planted_reference(row, noise=1), other])))
+    assert (table["clips"] == 2).all()
+    assert (table["clips_same"] == 1).all()
+    assert (table["r_same"] < table["r"]).all()
 
 
 def test_comparison_joins_segments_of_a_clip_and_reads_tables(row, tmp_path):
@@ -257,10 +270,12 @@ def test_comparison_names_what_is_wrong_with_the_reference(row):
 
 @pytest.mark.slow
 def test_real_clips_agree_with_an_independent_reference(shared_data, extract):
-    """Four of the trial clips; the figures for all of them are in the documentation of ``pipeline.faces.aus``."""
+    """Four of the trial clips; the figures for all of them are in the documentation of ``au_formulas``."""
     reference = pd.read_parquet(shared_data / "trial_openface.parquet")
     names = ["trial_lie_012", "trial_lie_047", "trial_truth_003", "trial_truth_015"]
     rows = [extract(item(shared_data / "trial" / f"{name}.mp4")) for name in names]
     table = summarise(compare_with_reference(rows, reference))
-    assert table.loc["mean", "r"] > 0.5
-    assert table.loc["AU45", "r"] > 0.75
+    # Measured: .70, .86, .69.
+    assert table.loc["mean", "r"] > 0.62
+    assert table.loc["good", "r"] > 0.8
+    assert table.loc["fair", "r"] > 0.6
