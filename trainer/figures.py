@@ -17,26 +17,41 @@ from trainer.metrics import confusion
 from trainer.results import TITLES, mean_history
 
 COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
+BASELINE = "#c9a66b"
 WARNING = "#b00020"
 
 
 def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measure: str, note: str) -> None:
     """Mean and standard deviation per corpus and mode, one dot a run (fold x seed), chance as a dashed line."""
     corpora = list(dict.fromkeys(table["corpus"]))
+    bars = int(table.groupby("corpus").size().max())
     figure, axes = plt.subplots(
-        1, len(corpora), figsize=(1.6 + 3.2 * len(corpora), 4.2), squeeze=False, sharey=True, layout="constrained"
+        1,
+        len(corpora),
+        figsize=(1.6 + max(3.2, 0.7 * bars) * len(corpora), 4.4),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
     )
     for axis, corpus in zip(axes[0], corpora, strict=True):
         rows = table[table["corpus"] == corpus]
         for position, row in enumerate(rows.to_dict("records")):
             mean, deviation = row[f"{measure}_mean"], row[f"{measure}_std"]
-            axis.bar(position, mean, yerr=deviation, capsize=5, width=0.65, color=COLOURS[row["mode"]], alpha=0.85)
+            axis.bar(
+                position,
+                mean,
+                yerr=deviation,
+                capsize=5,
+                width=0.65,
+                color=COLOURS.get(row["mode"], BASELINE),
+                alpha=0.85,
+            )
             values = runs[(runs["corpus"] == corpus) & (runs["mode"] == row["mode"])][measure].to_numpy()
             offsets = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
             axis.scatter(position + offsets, values, s=12, color="black", alpha=0.55, zorder=3)
             axis.annotate(f"{mean:.3f}", (position, 0.02), ha="center", color="white", fontweight="bold")
         axis.axhline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance (UAR)")
-        axis.set_xticks(range(len(rows)), list(rows["mode"]))
+        axis.set_xticks(range(len(rows)), list(rows["mode"]), rotation=30, ha="right", fontsize=8)
         axis.set_title(f"{corpus}\n{rows['folds'].iloc[0]} folds x {rows['seeds'].iloc[0]} seeds", fontsize=10)
         axis.set_ylim(0, 1)
     axes[0][0].set_ylabel(f"{TITLES[measure]} on held-out speakers")

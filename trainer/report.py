@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from trainer import figures, page
+from trainer.baselines import with_baselines
 from trainer.errors import InputError
 from trainer.folder import replace_file, replace_folder, write_json
 from trainer.metrics import MEASURES
@@ -34,6 +35,7 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
         history = pd.read_csv(reports / "finetune_history.csv")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename or reports} is missing: run `python -m trainer finetune` first") from None
+    runs, predictions = with_baselines(reports, runs, predictions)
     pretrain = _json(pretrained / "metrics.json")
     has_parent = pretrain is not None and (pretrained / "history.csv").is_file()
     pretrain_history = pd.read_csv(pretrained / "history.csv") if has_parent else None

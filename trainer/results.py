@@ -25,7 +25,13 @@ RULES = (
     "transfer",
     "normalisation",
     "allow_pretrain_speakers",
+    "train_rows",  # of baselines
 )
+
+
+def mode_order(mode: str) -> tuple[int, str]:
+    """Sort key of a mode: the networks in their order, then the baselines by name."""
+    return MODE_ORDER.get(mode, len(MODE_ORDER)), mode
 
 
 def result_table(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +42,7 @@ def result_table(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for corpus, mode in sorted(
-        set(zip(runs["corpus"], runs["mode"], strict=True)), key=lambda pair: (pair[0], MODE_ORDER[pair[1]])
+        set(zip(runs["corpus"], runs["mode"], strict=True)), key=lambda pair: (pair[0], *mode_order(pair[1]))
     ):
         group = runs[(runs["corpus"] == corpus) & (runs["mode"] == mode)]
         row: dict[str, Any] = {
@@ -52,7 +58,7 @@ def result_table(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         for measure in ("uar", "macro_f1"):
             row[f"pooled_{measure}"] = float(np.mean([value[measure] for value in pooled]))
         row["chance"] = float(group["chance"].mean())
-        row |= {name: group[name].iloc[0] for name in RULES}
+        row |= {name: group[name].iloc[0] for name in RULES if name in group}
         row["pretrain_speakers_in_test"] = int(group["pretrain_speakers_in_test"].sum())
         rows.append(row)
     return pd.DataFrame(rows)
@@ -62,7 +68,7 @@ def paired_table(runs: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
     """Every other mode against scratch on the same folds and seeds: one row per corpus, mode and measure."""
     rows = []
     for corpus, group in runs.groupby("corpus", sort=True):
-        modes = [mode for mode in MODE_ORDER if mode in set(group["mode"])]
+        modes = sorted(set(group["mode"]), key=mode_order)
         for mode in modes if "scratch" in modes else []:
             if mode == "scratch":
                 continue
