@@ -60,6 +60,15 @@ def acoustics(name: SetName) -> None:
 
 
 @app.command()
+def functionals(name: SetName) -> None:
+    """Compute functionals, one vector a segment, for the baselines."""
+    from pipeline.params import load_params
+    from pipeline.stages import run_functionals
+
+    run_functionals(load_params(), name)
+
+
+@app.command()
 def faces(name: SetName) -> None:
     """Find faces: landmarks, head pose, action units."""
     from pipeline.params import load_params

@@ -56,6 +56,16 @@ ACOUSTICS = pa.schema(
     ]
 )
 
+FUNCTIONALS = pa.schema(
+    [
+        ("segment_id", pa.string()),
+        *STATUS,
+        ("egemaps", pa.list_(pa.float32())),
+        ("compare", pa.list_(pa.float32())),
+    ]
+)
+"""One vector a segment and set; a set that params.yaml does not ask for is null."""
+
 FACES = pa.schema(
     [
         ("segment_id", pa.string()),

@@ -14,13 +14,14 @@ from pipeline.config import Config
 from pipeline.engine import RunConfig
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
+from pipeline.functionals import FunctionalsConfig
 from pipeline.labels.config import LabelsConfig
 from pipeline.segments import SegmentsConfig
 from pipeline.synthetic.corpus import SyntheticConfig
 
 SetName = Literal["unlabelled", "labelled"]
 # Sections that the trainer owns and checks; known here only so that a misspelt section is still refused.
-TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "report")
+TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "baselines", "report")
 
 
 class SetConfig(Config):
@@ -59,6 +60,7 @@ class Params(Config):
     split: SplitConfig = SplitConfig()
     audio: AudioConfig = AudioConfig()
     acoustics: AcousticsConfig = AcousticsConfig()
+    functionals: FunctionalsConfig = FunctionalsConfig()
     faces: FacesConfig = FacesConfig()
     labels: LabelsConfig = LabelsConfig()
     shards: ShardsConfig = ShardsConfig()

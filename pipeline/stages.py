@@ -1,4 +1,4 @@
-"""The extraction stages in the order of the flow: segments, audio, acoustics, faces.
+"""The extraction stages in the order of the flow: segments, audio, acoustics, functionals, faces.
 
 Each reads the table of the stage before it, asks the engine for what is missing, and packs a table folder
 ``data/<stage>/<set>``.
@@ -167,7 +167,17 @@ def run_acoustics(params: Params, name: str) -> None:
     """Compute low-level descriptors, energy and voicing from the audio table."""
     from pipeline.acoustics import AcousticsExtractor
 
-    extractor = AcousticsExtractor(params.acoustics)
+    _run_on_audio(params, name, "acoustics", AcousticsExtractor(params.acoustics), contracts.ACOUSTICS)
+
+
+def run_functionals(params: Params, name: str) -> None:
+    """Sum up every segment in one vector a feature set, from the audio table."""
+    from pipeline.functionals import FunctionalsExtractor
+
+    _run_on_audio(params, name, "functionals", FunctionalsExtractor(params.functionals), contracts.FUNCTIONALS)
+
+
+def _run_on_audio(params: Params, name: str, stage: str, extractor: Any, schema: pa.Schema) -> None:
     source = table("audio", name)
     upstream = read_metadata(source)["identity"]
     segments = {row["segment_id"]: row for row in usable_segments(name)}
@@ -176,9 +186,9 @@ def run_acoustics(params: Params, name: str) -> None:
         row = segments[segment_id]
         facts = {"audio": upstream, "content": row["content_hash"], "start": row["start"], "end": row["end"]}
         items.append(Item(segment_id, facts, partial(_audio_payload, segment_id, load)))
-    results = compute("acoustics", extractor, items, schema=contracts.ACOUSTICS, run=params.run)
-    results.write(table("acoustics", name), metadata=describe("acoustics", extractor))
-    check_failures(f"acoustics {name}", results, params.run)
+    results = compute(stage, extractor, items, schema=schema, run=params.run)
+    results.write(table(stage, name), metadata=describe(stage, extractor))
+    check_failures(f"{stage} {name}", results, params.run)
 
 
 def _audio_payload(segment_id: str, load: Callable[[], pa.Table]) -> dict[str, Any]:

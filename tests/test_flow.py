@@ -71,6 +71,8 @@ def test_the_flow_ends_with_labels_models_and_a_report(finished):
     for name in ("reports/index.html", "reports/results.png", "models/pretrain/model.safetensors"):
         assert (finished / name).stat().st_size > 1000
     assert "SYNTHETIC" in (finished / "reports/index.html").read_text()
+    shown = set(pd.read_csv(finished / "reports/results.csv")["mode"])
+    assert {"scratch", "pretrained", "majority", "svm-rbf compare"} <= shown
 
 
 @pytest.mark.parametrize(("task", "floor"), [("t1", 0.65), ("t2", 0.65), ("t3", 0.4)])

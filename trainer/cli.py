@@ -1,4 +1,4 @@
-"""Command line: ``python -m trainer pretrain | finetune | report | predict``.
+"""Command line: ``python -m trainer pretrain | finetune | baselines | report | predict``.
 
 torch, pandas and matplotlib are imported inside the commands: ``--help`` should not cost seconds.
 """
@@ -122,6 +122,39 @@ def finetune(
 
 @app.command()
 @_named_errors
+def baselines(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    functionals: Annotated[Path, typer.Option(help="Functionals of the same set.")] = Path("data/functionals/labelled"),
+    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Threads; 0 = one per CPU. Changes no result.")] = 0,
+) -> None:
+    """Test majority class and SVMs on functionals, on the folds of finetune."""
+    options = load_params(params)
+    from trainer.baselines import baselines as run
+
+    if workers <= 0:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with _progress() as progress:
+        task = progress.add_task("baselines", total=None)
+        run(
+            shards,
+            functionals,
+            reports,
+            options,
+            cache=cache,
+            workers=workers,
+            on_start=lambda total, done: progress.update(task, total=total, completed=done),
+            on_trial=lambda name: progress.update(task, advance=1, description=f"baselines: {escape(name)}"),
+        )
+    if options.finetune.objective != "hard":
+        console.print(f"no baselines: they answer with one class, not finetune.objective {options.finetune.objective}")
+    console.print(f"baselines: {reports / 'baselines_runs.csv'}")
+
+
+@app.command()
+@_named_errors
 def report(
     reports: Annotated[Path, typer.Option(help="Folder of the result tables; the report is written there.")] = Path(
         "reports"
@@ -142,6 +175,8 @@ def report(
         console.print(f"[bold white on red] {escape(banner)} [/]")
     measure = options.report.measure
     console.print("speech only, held-out speakers: mean±standard deviation over folds x seeds")
+    if set(results["objective"]) != {"hard"}:
+        console.print("baselines answer with one class and are left out here")
     for corpus, group in results.groupby("corpus", sort=True):
         rows = records(group)
         own = chosen_measure(rows[0], measure)

@@ -27,8 +27,14 @@ WARNING = "#b00020"
 def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measure: str, note: str) -> None:
     """Mean and standard deviation per corpus and mode, one dot a run (fold x seed), chance as a dashed line."""
     corpora = list(dict.fromkeys(table["corpus"]))
+    bars = int(table.groupby("corpus").size().max())
     figure, axes = plt.subplots(
-        1, len(corpora), figsize=(1.6 + 3.2 * len(corpora), 4.2), squeeze=False, sharey=True, layout="constrained"
+        1,
+        len(corpora),
+        figsize=(1.6 + max(3.2, 0.7 * bars) * len(corpora), 4.4),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
     )
     lowest = 0.0
     measure = chosen_measure(records(table)[0], measure)
@@ -37,7 +43,13 @@ def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measu
         for position, row in enumerate(rows.to_dict("records")):
             mean, deviation = row[f"{measure}_mean"], row[f"{measure}_std"]
             axis.bar(
-                position, mean, yerr=deviation, capsize=5, width=0.65, color=COLOURS.get(row["mode"], OTHER), alpha=0.85
+                position,
+                mean,
+                yerr=deviation,
+                capsize=5,
+                width=0.65,
+                color=COLOURS.get(row["mode"], OTHER),
+                alpha=0.85,
             )
             values = runs[(runs["corpus"] == corpus) & (runs["mode"] == row["mode"])][measure].to_numpy()
             lowest = min(lowest, float(np.min(values)) - 0.05) if np.min(values) < 0 else lowest
@@ -45,7 +57,7 @@ def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measu
             axis.scatter(position + offsets, values, s=12, color="black", alpha=0.55, zorder=3)
             axis.annotate(f"{mean:.3f}", (position, 0.02), ha="center", color="white", fontweight="bold")
         axis.axhline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance")
-        axis.set_xticks(range(len(rows)), list(rows["mode"]))
+        axis.set_xticks(range(len(rows)), list(rows["mode"]), rotation=30, ha="right", fontsize=8)
         axis.set_title(f"{corpus}\n{rows['folds'].iloc[0]} folds x {rows['seeds'].iloc[0]} seeds", fontsize=10)
     axes[0][0].set_ylim(lowest, 1)  # the axes share it
     axes[0][0].set_ylabel(f"{title(measure)} on held-out speakers")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from trainer.errors import InputError
 
 PIPELINE_SECTIONS = frozenset(
-    {"sets", "run", "synthetic", "segments", "split", "audio", "acoustics", "faces", "labels", "shards"}
+    {"sets", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels", "shards"}
 )
 
 
@@ -140,6 +140,28 @@ class FinetuneParams(ScheduleParams):
         return self
 
 
+Baseline = Literal["majority", "svm-linear", "svm-rbf"]
+FunctionalSet = Literal["egemaps", "compare"]
+
+
+class BaselinesParams(Section):
+    """Section ``baselines``: simple recognisers on the folds, seeds, target and label fraction of ``finetune``."""
+
+    models: tuple[Baseline, ...] = ("majority", "svm-linear", "svm-rbf")
+    features: tuple[FunctionalSet, ...] = ("egemaps", "compare")  # openSMILE functionals that each SVM hears
+    rows: Literal["all", "network"] = "all"  # all training rows, or without the network's early-stopping speakers
+    c: float = Field(default=1.0, gt=0)  # of both SVMs; the linear one's is divided by the number of features [ours]
+    normalisation: Literal["train", "speaker"] = "train"  # training statistics; speaker: everyone's own, test too
+
+    @model_validator(mode="after")
+    def _distinct(self) -> BaselinesParams:
+        for name in ("models", "features"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be non-empty and without repeats")
+        return self
+
+
 class ReportParams(Section):
     """Section ``report``."""
 
@@ -163,6 +185,7 @@ class Params(BaseModel):
     encoder: EncoderParams = EncoderParams()
     pretrain: PretrainParams = PretrainParams()
     finetune: FinetuneParams = FinetuneParams()
+    baselines: BaselinesParams = BaselinesParams()
     report: ReportParams = ReportParams()
 
 

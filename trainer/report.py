@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from trainer import figures, page
+from trainer.baselines import with_baselines
 from trainer.errors import InputError
 from trainer.folder import replace_file, replace_folder, write_json
 from trainer.metrics import MEASURES
@@ -46,6 +47,7 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
         raise InputError(
             f"{reports}: finetune_runs.parquet is of an older version: run `python -m trainer finetune` again"
         )
+    runs, predictions = with_baselines(reports, runs, predictions)
     pretrain = _json(pretrained / "metrics.json")
     has_parent = pretrain is not None and (pretrained / "history.csv").is_file()
     pretrain_history = pd.read_csv(pretrained / "history.csv") if has_parent else None

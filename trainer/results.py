@@ -57,7 +57,7 @@ def result_table(runs: pd.DataFrame, pooled: dict[str, Pooled], *, params: Repor
         for mode in modes_in_order(runs[runs["corpus"] == corpus]["mode"]):
             group = runs[(runs["corpus"] == corpus) & (runs["mode"] == mode)]
             row: dict[str, Any] = {"corpus": corpus, "mode": mode}
-            row |= {name: group[name].iloc[0] for name in RULES}
+            row |= {name: group[name].iloc[0] for name in (*RULES, "train_rows") if name in group}  # rows: of baselines
             row |= {"folds": group["fold"].nunique(), "seeds": group["seed"].nunique()}
             values, bounds = everything.measures(mode), everything.intervals(mode, params=params)
             for measure in everything.objective.shown:

@@ -30,9 +30,11 @@ from trainer.shards import Shards
 _OUTSIDE_KEY = frozenset(
     {
         "__main__.py",
+        "baselines.py",
         "cli.py",
         "collect.py",
         "figures.py",
+        "functionals.py",
         "page.py",
         "predict.py",
         "report.py",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from trainer.objective import title
 
-MODE_WIDTH = 14
+MODE_WIDTH = 18  # svm-linear compare
 _BRIEF = {"accuracy": "WA", "ece": "ECE"}
 _IN_TERMINAL = 4  # measures that fit beside mode and interval
 
@@ -37,7 +37,7 @@ def readable(table: pd.DataFrame, *, measure: str) -> list[dict[str, str]]:
         cells |= {
             "target": target(row),
             "label": label(row),
-            "normalisation": row["normalisation"],
+            "normalisation": "none" if pd.isna(row["normalisation"]) else row["normalisation"],
             "folds": f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds",
             "labels used": f"{100 * row['label_fraction']:g} %",
             "pretraining": "none" if pd.isna(row["pretrain_tasks"]) else pretraining(row),
@@ -73,10 +73,11 @@ def brief(rows: Sequence[Row], *, measure: str) -> list[dict[str, str]]:
 def rules_line(rows: Sequence[Row]) -> str:
     """Say in one sentence under which rules the rows of a corpus were won."""
     row = rows[0]
+    normalised = dict.fromkeys(each["normalisation"] for each in rows if pd.notna(each["normalisation"]))
     pieces = [
         f"{row['corpus']}: {target(row)}",
         f"label {label(row)}",
-        f"normalisation {' / '.join(dict.fromkeys(str(each['normalisation']) for each in rows))}",
+        f"normalisation {' / '.join(normalised)}",
         f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds",
         f"{100 * row['label_fraction']:g} % of the training labels",
         f"chance {row['chance']:.3f}",

@@ -88,6 +88,7 @@ def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_p
         stages.run_segments(params, name)
         stages.run_audio(params, name)
         stages.run_acoustics(params, name)
+    stages.run_functionals(params, "labelled")
     stages.run_faces(params, "unlabelled")
     run_pseudo_labels(params)
     for name in ("unlabelled", "labelled"):
@@ -132,6 +133,12 @@ def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_p
     assert pseudo.loc["audio_only#000", ["t2_label", "t3_label"]].isna().all()
     assert "video" in pseudo.loc["audio_only#000", "t2_reason"]
     assert not any(isinstance(value, list) for value in pseudo.iloc[0])
+
+    functionals = pd.read_parquet("data/functionals/labelled")
+    assert functionals["segment_id"].tolist() == ["audio_only#000"]
+    described = read_metadata(Path("data/functionals/labelled"))["sets"]
+    for name, size in (("egemaps", 88), ("compare", 6373)):
+        assert len(functionals.loc[0, name]) == len(described[name]["feature_names"]) == size
 
     shards = pd.read_parquet("data/shards/labelled")
     width = len(read_metadata(Path("data/shards/labelled"))["feature_names"])

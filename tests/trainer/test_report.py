@@ -130,7 +130,7 @@ def test_the_printed_table_fits_a_terminal_of_80_columns(
     runs = pd.read_parquet(tmp_path / "reports" / "finetune_runs.parquet")
     told = pd.read_parquet(tmp_path / "reports" / "predictions.parquet")
     for table, name in ((runs, "finetune_runs"), (told, "predictions")):
-        more = table[table["mode"] == "scratch"].assign(mode="svm_compare_rbf")
+        more = table[table["mode"] == "scratch"].assign(mode="svm-linear compare")
         pd.concat([table, more], ignore_index=True).to_parquet(tmp_path / "reports" / f"{name}.parquet")
     screen = StringIO()
     monkeypatch.setattr(cli, "console", Console(width=80, file=screen, force_terminal=True, no_color=True))
@@ -145,7 +145,7 @@ def test_the_printed_table_fits_a_terminal_of_80_columns(
         "pretraining tasks 1+2+3, transfer all",
         "mode macro P UAR macro F1 WA pooled interval",
         "pretrained .600±.141 .600±.141 .600±.141 .600±.141 .750 .50-1.00",
-        "svm_compare_rb .500±.141",
+        "svm-linear .500±.141",  # the rest of its name below
         ".50-1.00",
         "(+20.0 %) over 2 pairs",
     ):

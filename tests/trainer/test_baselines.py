@@ -1,0 +1,228 @@
+"""The baselines: same folds and rows as the networks, honest scores, nothing computed twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from tests.trainer.conftest import N_FEATURES, labelled_rows
+from trainer.baselines import baselines, build, per_speaker, with_baselines
+from trainer.errors import InputError
+from trainer.finetune import finetune
+from trainer.functionals import open_functionals
+from trainer.params import BaselinesParams, Params, ReportParams
+from trainer.report import report
+
+Rows = list[dict[str, Any]]
+MODES = ["majority", "svm-linear egemaps", "svm-linear compare", "svm-rbf egemaps", "svm-rbf compare"]
+
+
+def write_functionals(folder: Path, rows: Rows, *, missing: tuple[str, ...] = (), **metadata: Any) -> Path:
+    """Mean (egemaps) and mean with deviation (compare) of the frames, under the functionals contract."""
+    mean = [f"mean{number}" for number in range(N_FEATURES)]
+    names = {"egemaps": mean, "compare": mean + [name.replace("mean", "std") for name in mean]}
+    content = {"contract": 1, "sets": {name: {"feature_names": columns} for name, columns in names.items()}} | metadata
+    told = []
+    for row in reversed(rows):  # its order is not the shards'
+        frames = np.array(row["features"]).reshape(-1, N_FEATURES)
+        both = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+        bad = row["segment_id"] in missing
+        told.append(
+            {
+                "segment_id": row["segment_id"],
+                "status": "quarantined" if bad else "ok",
+                "reason": "too short" if bad else None,
+                "egemaps": None if bad else both[:N_FEATURES].tolist(),
+                "compare": None if bad else both.tolist(),
+            }
+        )
+    vector = pa.list_(pa.float32())
+    text = [(name, pa.string()) for name in ("segment_id", "status", "reason")]
+    table = pa.Table.from_pylist(told, schema=pa.schema([*text, ("egemaps", vector), ("compare", vector)]))
+    folder.mkdir(parents=True, exist_ok=True)
+    table = table.replace_schema_metadata({b"avser": json.dumps(content).encode()})
+    pq.write_table(table.slice(0, 20), folder / "part-000.parquet")
+    pq.write_table(table.slice(20), folder / "part-001.parquet")
+    return folder
+
+
+@pytest.fixture
+def run(make_shards: Callable[..., Path], tiny: Callable[..., Params], tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """Write shards and functionals of the rows and run the baselines into tmp_path/<where>."""
+
+    def go(where: str = "a", *, data: Rows | None = None, missing: tuple[str, ...] = (), workers: int = 1,
+           finetuning: dict[str, Any] | None = None, **options: Any) -> pd.DataFrame:  # fmt: skip
+        rows = labelled_rows() if data is None else data
+        shards = make_shards("labelled", rows)
+        functionals = write_functionals(tmp_path / "functionals", rows, missing=missing)
+        params = tiny(finetune=finetuning or {}, baselines=options)
+        return baselines(shards, functionals, tmp_path / where, params, cache=tmp_path / "cache", workers=workers)
+
+    return go
+
+
+def test_svms_hear_what_the_majority_class_cannot(run: Callable[..., pd.DataFrame]) -> None:
+    table = run().groupby("mode")["uar"].mean()
+    assert sorted(table.index) == sorted(MODES)
+    assert table["majority"] == pytest.approx(1 / 3)
+    assert table.drop("majority").min() > 0.8
+
+
+def test_labels_without_signal_give_chance(run: Callable[..., pd.DataFrame]) -> None:
+    """No way from the test labels into the training: shuffled labels end near chance."""
+    rows = labelled_rows(per_class=12, signal=0.0)
+    table = run(data=rows).groupby("mode")["uar"].mean()
+    assert table.max() < 0.45  # chance 1/3; 216 test rows have a standard error of .03
+
+
+def test_the_very_rows_and_folds_of_finetuning(
+    run: Callable[..., pd.DataFrame], tiny: Callable[..., Params], tmp_path: Path
+) -> None:
+    table = run()
+    networks = finetune(
+        tmp_path / "shards" / "labelled", "none", tmp_path / "m", tmp_path / "a",
+        tiny(finetune={"modes": ["scratch"], "epochs": 1}), cache=tmp_path / "cache",
+    )  # fmt: skip
+    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
+    theirs = pd.read_parquet(tmp_path / "a" / "predictions.parquet")
+    assert list(told.columns) == list(theirs.columns)
+    keys = ["corpus", "fold", "segment_id", "speaker", "target"]
+    wanted = theirs[keys].sort_values(keys, ignore_index=True)
+    for _, group in told.groupby("mode"):
+        pd.testing.assert_frame_equal(group[keys].sort_values(keys, ignore_index=True), wanted)
+    assert set(networks) - set(table) == {"dev_score", "best_epoch", "epochs"}
+    assert set(table["train_rows"]) == {"all"}
+    both = networks.groupby("fold")[["n_train", "n_dev"]].first().sum(axis=1)
+    assert (table.groupby("fold")["n_train"].unique().str[0] == both).all()
+    assert table[table["mode"] == "majority"]["n_features"].eq(0).all()
+
+    shown, paired, _ = report(tmp_path / "a", tmp_path / "no_model", ReportParams(extra=()))
+    assert shown["mode"].tolist() == ["scratch", *sorted(MODES)]
+    assert set(paired["mode"]) == set(MODES)
+    assert "svm-rbf compare" in (tmp_path / "a" / "results.md").read_text()
+    assert "svm-rbf compare" in json.loads((tmp_path / "a" / "metrics.json").read_text())["finetune"]["toy"]
+
+    run(finetuning={"folds": 2})
+    with pytest.raises(InputError, match="python -m trainer baselines"):
+        report(tmp_path / "a", tmp_path / "no_model", ReportParams(extra=()))
+
+
+def test_nothing_is_computed_twice_and_threads_change_nothing(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    first = run("a", finetuning={"seeds": [0, 1]})
+    assert set(first["seed"]) == {0}  # another seed would draw nothing: a copy of a row is no second result
+    stored = sorted((tmp_path / "cache" / "baselines").iterdir())
+    assert len(stored) == len(first)
+    stamps = [path.stat().st_mtime_ns for path in stored]
+    stored[0].unlink()  # as if killed
+    again = run("b", workers=3, finetuning={"seeds": [0, 1]})
+    assert [path.stat().st_mtime_ns for path in stored[1:]] == stamps[1:]
+    pd.testing.assert_frame_equal(first, again)
+    for name in ("baselines_runs.csv", "baselines_predictions.parquet"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    run("c", c=0.5, models=["svm-rbf"], features=["egemaps"])
+    assert len(list((tmp_path / "cache" / "baselines").iterdir())) == len(first) + 3
+
+
+def test_fewer_labels_are_fewer_labels(run: Callable[..., pd.DataFrame]) -> None:
+    options: dict[str, Any] = {"models": ["svm-rbf"], "features": ["egemaps"]}
+    whole = run(**options)
+    half = run(finetuning={"label_fraction": 0.5, "seeds": [0, 1]}, **options)
+    assert (half["label_fraction"] == 0.5).all()
+    assert (half["n_train"] == whole["n_train"].iloc[0] / 2).all()
+    assert len(half) == 2 * len(whole)  # each seed draws its own labels
+    network = run(rows="network", **options)
+    assert (network["n_train"] < whole["n_train"].iloc[0]).all()
+
+
+def test_a_given_dev_split_is_no_training_material(run: Callable[..., pd.DataFrame]) -> None:
+    rows = labelled_rows()
+    for row in rows:
+        row["split"] = {"e": "dev", "f": "test"}.get(row["speaker"], "train")
+    table = run(data=rows, finetuning={"folds": "auto"})
+    assert (table["n_train"] == 4 * 12).all()
+    assert (table["n_test"] == 12).all()
+
+
+def test_a_test_row_without_features_counts_against_the_svm(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    lost = ("toy_a_01#000", "toy_a_02#000", "toy_b_00#000")
+    table = run(missing=lost)
+    assert table.groupby("mode")["n_test_without_features"].sum().to_dict() == {
+        mode: 0 if mode == "majority" else 3 for mode in MODES
+    }
+    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
+    assert told[told["segment_id"].isin(lost)].groupby("mode").size().eq(3).all()
+
+
+def test_the_svm_is_the_plain_one() -> None:
+    """Against scikit-learn by hand, so that a number can be compared with others'."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(5, 3, (60, 9)), rng.integers(0, 3, 60)
+    scaler = StandardScaler().fit(X)
+    wanted = SVC(C=2, gamma=1 / 9, class_weight="balanced").fit(scaler.transform(X), y)
+    ours = build("svm-rbf", BaselinesParams(c=2.0), n_features=9).fit(X, y)
+    new = rng.normal(5, 3, (40, 9))
+    assert (ours.predict(new) == wanted.predict(scaler.transform(new))).all()
+    linear = build("svm-linear", BaselinesParams(c=2.0), n_features=9)[-1]
+    assert (linear.kernel, linear.C) == ("linear", pytest.approx(2 / 9))
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(2, 8))
+def test_per_speaker_statistics_are_each_speakers_own(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    speakers = np.repeat(["a", "b"], n)
+    values = rng.normal(0, 1, (2 * n, 3)) * 10
+    values[:, 2] = 7.0  # says nothing
+    values[0] = np.nan
+    out = per_speaker(values, speakers)
+    assert np.isnan(out[0]).all()
+    assert np.allclose(out[1:, 2], 0)
+    for rows in (slice(1, n), slice(n, 2 * n)):
+        assert np.allclose(out[rows].mean(axis=0), 0, atol=1e-9)
+    moved = values + np.where(speakers == "a", 100.0, 0.0)[:, None]
+    assert np.allclose(per_speaker(moved, speakers), out, equal_nan=True)
+
+
+def test_per_speaker_is_named(run: Callable[..., pd.DataFrame]) -> None:
+    table = run(normalisation="speaker", models=["svm-rbf", "majority"], features=["egemaps"])
+    assert set(table["mode"]) == {"svm-rbf egemaps per speaker", "majority"}
+    assert set(table[table["mode"] != "majority"]["normalisation"]) == {"speaker"}
+
+
+def test_what_is_wrong_with_the_table_is_named(tmp_path: Path) -> None:
+    rows = labelled_rows()
+    ids = pd.Series([row["segment_id"] for row in rows])
+    with pytest.raises(InputError, match="dvc repro functionals"):
+        open_functionals(tmp_path / "none", ids, ("egemaps",))
+    folder = write_functionals(tmp_path / "f", rows)
+    with pytest.raises(InputError, match="no segment of the shards"):
+        open_functionals(folder, ids + "x", ("egemaps",))
+    write_functionals(tmp_path / "f", rows, sets={"egemaps": {"feature_names": ["a"]}})
+    with pytest.raises(InputError, match=r"holds no compare: add it to functionals\.sets"):
+        open_functionals(folder, ids, ("egemaps", "compare"))
+    with pytest.raises(InputError, match="6 values, expected 1"):
+        open_functionals(folder, ids, ("egemaps",))
+    write_functionals(tmp_path / "f", rows, contract=2)
+    with pytest.raises(InputError, match="data contract 2"):
+        open_functionals(folder, ids, ("egemaps",))
+    (folder / "part-000.parquet").write_text("nothing")
+    with pytest.raises(InputError, match="not a readable Parquet"):
+        open_functionals(folder, ids, ("egemaps",))
+
+
+def test_there_are_no_baselines_beside_another_objective(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    assert run(finetuning={"objective": "attribute", "target": "arousal"}).empty
+    runs, told = pd.DataFrame({"objective": ["attribute"]}), pd.DataFrame({"p_arousal": [0.5]})
+    for before, got in zip((runs, told), with_baselines(tmp_path / "a", runs, told), strict=True):
+        pd.testing.assert_frame_equal(before, got)
