@@ -67,7 +67,10 @@ def finished(tmp_path_factory):
 def test_the_flow_ends_with_labels_models_and_a_report(finished):
     labels = pd.read_parquet(finished / "data/pseudo_labels")
     assert len(labels) == 30
-    assert labels[["t1_label", "t2_label", "t3_label"]].notna().mean().min() > 0.9
+    assert labels[["t1_label", "t2_label"]].notna().mean().min() > 0.9
+    # T3 abstains where the margin is small (4 of these 30 films), and says so.
+    assert labels["t3_label"].notna().mean() > 0.7
+    assert labels.loc[labels["t3_label"].isna(), "t3_reason"].str.contains("min_confidence").all()
     for name in ("reports/index.html", "reports/results.png", "models/pretrain/model.safetensors"):
         assert (finished / name).stat().st_size > 1000
     assert "SYNTHETIC" in (finished / "reports/index.html").read_text()
@@ -75,11 +78,11 @@ def test_the_flow_ends_with_labels_models_and_a_report(finished):
     assert {"scratch", "pretrained", "majority", "svm-rbf compare"} <= shown
 
 
-@pytest.mark.parametrize(("task", "floor"), [("t1", 0.65), ("t2", 0.65), ("t3", 0.4)])
-def test_pseudo_labels_find_what_was_planted(finished, task, floor):
-    """Chance is .5, .5 and .25; the full corpus gives about .9, .9 and .7 (README)."""
+@pytest.mark.parametrize(("task", "films", "floor"), [("t1", 27, 0.65), ("t2", 27, 0.65), ("t3", 22, 0.55)])
+def test_pseudo_labels_find_what_was_planted(finished, task, films, floor):
+    """Chance is .5, .5 and .25; the full corpus gives about .9 for each (README); T3 abstains on some films."""
     truth = json.loads((finished / "reports/pipeline.json").read_text())["planted_truth"][task]
-    assert truth["n"] >= 27
+    assert truth["n"] >= films
     assert truth["uar"] >= floor
 
 
