@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipeline import stages
@@ -15,7 +16,7 @@ from pipeline.media import ffmpeg_exe
 from pipeline.params import Params
 from pipeline.pseudo_labels import run_pseudo_labels
 from pipeline.shards import run_shards
-from pipeline.store import read_metadata
+from pipeline.store import read_metadata, row_table, write_parts
 from pipeline.summary import run_summary
 
 FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
@@ -161,3 +162,14 @@ def test_split_keeps_speakers_whole_and_the_large_one_in_training():
     assert all(len(found) == 1 for found in split)
     assert split["big"] == {"train"}
     assert sum(row["split"] == "dev" for row in rows) == 10
+
+
+def test_a_table_that_was_written_anew_is_read_anew(tmp_path):
+    # Regression: row groups were remembered by name alone, so a rewritten table came back as it was.
+    schema = pa.schema([("segment_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
+    found = []
+    for reason in ("first", "second"):
+        row = row_table({"segment_id": "a", "status": "ok", "reason": reason}, schema)
+        write_parts(tmp_path / "table", [("a", lambda row=row: row, 1)], schema=schema, metadata={})
+        found += [load()["reason"][0].as_py() for _, load in stages.index_rows(tmp_path / "table", ok_only=True)]
+    assert found == ["first", "second"]
