@@ -185,7 +185,7 @@ def _audio_payload(segment_id: str, load: Callable[[], pa.Table]) -> dict[str, A
     return {"segment_id": segment_id, "flac": load()["flac"][0].as_py()}
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)  # tables of different size are read side by side: one row group of each part in turn
 def _row_group(path: Path, group: int) -> pa.Table:
     with pq.ParquetFile(path) as file:
         return file.read_row_group(group)

@@ -98,9 +98,7 @@ def train_unit(context: Context, unit: Unit) -> None:
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
     if parent is not None:
-        source = parent.network.encoder if options.transfer == "all" else parent.network.encoder.chunk_encoder
-        goal = network.encoder if options.transfer == "all" else network.encoder.chunk_encoder
-        goal.load_state_dict(source.state_dict())
+        network.encoder.carry_over(parent.network.encoder, part=options.transfer)
     balance = balanced_weights(train.targets[options.target], len(unit.classes))
     fitted = fit(
         network,

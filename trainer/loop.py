@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from trainer.data import MISSING, Batch, ChunkDataset
-from trainer.losses import SummedLoss
+from trainer.dense import VECTORS, mean_correlation
 from trainer.metrics import classification
 from trainer.model import Network
 from trainer.params import RuntimeParams, ScheduleParams
@@ -34,9 +35,9 @@ def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Scores and labels of a whole data set, in its row order, on the CPU."""
+    """Scores of a whole data set, in its row order, on the CPU."""
 
-    logits: dict[str, Tensor]
+    logits: dict[str, Tensor]  # all that the network's forward gives
     vectors: Tensor  # (N, H), the encoder's output
 
     def probabilities(self, target: str) -> npt.NDArray[np.float32]:
@@ -50,21 +51,19 @@ class Fitted:
 
     history: pd.DataFrame  # one row an epoch
     best_epoch: int
-    best_score: float  # monitored value on held-out speakers: mean UAR, or minus the loss
+    best_score: float  # monitored value on held-out speakers: mean UAR (and correlation of tracks), or minus the loss
 
 
 def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
     """Evaluate without gradients or dropout."""
     network.eval()
-    logits: dict[str, list[Tensor]] = {name: [] for name in network.heads}
-    vectors: list[Tensor] = []
+    scores: dict[str, list[Tensor]] = defaultdict(list)
     with torch.no_grad():
         for batch in _batches(data, batch_size=batch_size):
-            z = network.encode(batch.to(device))
-            vectors.append(z.cpu())
-            for name, head in network.heads.items():
-                logits[name].append(head(z).cpu())
-    return Outputs({name: torch.cat(parts) for name, parts in logits.items()}, torch.cat(vectors))
+            for name, values in network(batch.to(device)).items():
+                scores[name].append(values.cpu())
+    logits = {name: torch.cat(parts) for name, parts in scores.items()}
+    return Outputs(logits, logits[VECTORS])
 
 
 def measure(outputs: Outputs, data: ChunkDataset) -> dict[str, dict[str, float]]:
@@ -83,7 +82,7 @@ def fit(
     train: ChunkDataset,
     dev: ChunkDataset,
     *,
-    loss: SummedLoss,
+    loss: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor],
     schedule: ScheduleParams,
     seed: int,
     device: str = "cpu",
@@ -103,6 +102,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     records: list[dict[str, float]] = []
     best: tuple[float, float] = (-np.inf, -np.inf)
+    dev_targets = dev.truth()
     best_epoch, best_state = 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
         network.train()
@@ -120,15 +120,19 @@ def fit(
             optimizer.step()
             total += value.item() * len(batch.x)
         outputs = run_network(network, dev, batch_size=256, device=device)
-        dev_targets = {name: torch.from_numpy(target) for name, target in dev.targets.items()}
         dev_loss = float(loss(outputs.logits, dev_targets))
         measures = measure(outputs, dev)
         uar = float(np.mean([value["uar"] for value in measures.values()])) if measures else 0.0
         per_target = {f"dev_{name}_uar": value["uar"] for name, value in measures.items()}
+        correlation = mean_correlation(outputs.logits, dev_targets)
+        if correlation is not None:
+            per_target["dev_dense_r"] = correlation
         records.append(
             {"epoch": epoch, "train_loss": total / len(train), "dev_loss": dev_loss, "dev_uar": uar, **per_target}
         )
-        score = (uar, -dev_loss) if schedule.monitor == "uar" else (-dev_loss, uar)
+        heard = [value["uar"] for value in measures.values()] + ([] if correlation is None else [correlation])
+        good = float(np.mean(heard)) if heard else 0.0
+        score = (good, -dev_loss) if schedule.monitor == "uar" else (-dev_loss, good)
         if score > best:
             best, best_epoch, best_state = score, epoch, copy.deepcopy(network.state_dict())
         if on_epoch is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ class CrossEntropy:
 class SummedLoss:
     """L = sum over targets of weight * loss (multi-task pretraining; one target in fine-tuning)."""
 
-    parts: Mapping[str, CrossEntropy]
+    parts: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
     weights: Mapping[str, float]
 
     def __call__(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:

@@ -77,20 +77,41 @@ class ScheduleParams(Section):
     head_hidden: int = Field(default=64, ge=0)  # units of the head's hidden layer; 0 = a linear head [ours]
 
 
-class PretrainParams(ScheduleParams):
-    """Section ``pretrain``: tasks 1 energy variation, 2 facial activation, 3 emotion from action units."""
+DenseGroup = Literal["energy", "motion", "aus"]
 
-    tasks: tuple[int, ...] = (1, 2, 3)  # any non-empty subset [paper]
+
+class PretrainParams(ScheduleParams):
+    """Section ``pretrain``: tasks 1 energy variation, 2 facial activation, 3 emotion from action units.
+
+    The rest is ours: what the teachers say on every frame (``dense``), an audio-only task (``reconstruct``) and a guard
+    against collapse (``variance``), each a weight in the summed loss.
+    """
+
+    tasks: tuple[int, ...] = (1, 2, 3)  # any subset [paper]; empty only beside dense or reconstruct
     task_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of tasks 1, 2, 3 in the summed loss [ours]
+    dense: tuple[DenseGroup, ...] = ()  # energy, motion, aus: tracks followed on every frame [ours]
+    dense_weight: float = Field(default=1.0, gt=0)  # of their summed loss [ours]
+    dense_loss: Literal["smooth_l1", "ccc"] = "smooth_l1"  # smooth L1 in standard deviations, or 1 - CCC a track [ours]
+    dense_centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean is subtracted from the tracks [ours]
+    reconstruct: float = Field(default=0.0, ge=0)  # weight of giving back hidden spans of the features; 0 = off [ours]
+    variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
     seed: int = Field(default=0, ge=0)
     dev_share: float = Field(default=0.15, gt=0, lt=1)  # of segments, whole speakers; only without a dev split [ours]
 
     @field_validator("tasks")
     @classmethod
     def _subset(cls, tasks: tuple[int, ...]) -> tuple[int, ...]:
-        if not tasks or not set(tasks) <= {1, 2, 3} or len(set(tasks)) != len(tasks):
-            raise ValueError("must be a non-empty subset of [1, 2, 3] without repeats")
+        if not set(tasks) <= {1, 2, 3} or len(set(tasks)) != len(tasks):
+            raise ValueError("must be a subset of [1, 2, 3] without repeats")
         return tuple(sorted(tasks))
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> PretrainParams:
+        if not (self.tasks or self.dense or self.reconstruct):
+            raise ValueError("tasks must be a non-empty subset of [1, 2, 3] unless dense or reconstruct is on")
+        if len(set(self.dense)) != len(self.dense):
+            raise ValueError("dense must be without repeats")
+        return self
 
     @field_validator("task_weights")
     @classmethod
@@ -112,7 +133,7 @@ class FinetuneParams(ScheduleParams):
     target: str = "emotion"  # label column of the shards
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
     label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
-    transfer: Literal["all", "conv"] = "all"  # conv: only the chunk encoder is carried over [ours]
+    transfer: Literal["all", "chunk", "conv"] = "all"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
     normalisation: Literal["target", "parent"] = "target"  # whose training statistics a pretrained net gets
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers

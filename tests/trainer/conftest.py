@@ -32,7 +32,8 @@ def write_part(path: Path, rows: list[dict[str, Any]], *, metadata: dict[str, An
         "frame_period": FRAME_PERIOD,
         "config": {"note": "generated"},
     } | (metadata or {})
-    types = {"n_frames": pa.int32(), "features": pa.list_(pa.float32()), "t3_confidence": pa.float64()}
+    lists = dict.fromkeys(("features", "dense"), pa.list_(pa.float32()))
+    types = {"n_frames": pa.int32(), "t3_confidence": pa.float64(), **lists}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in rows[0]])
     table = pa.Table.from_pylist(rows, schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
