@@ -7,7 +7,7 @@ can learn from that besides (``pretrain.dense``). Tracks, regions and alignment 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from pipeline.labels.regions import MOUTH, REST
 Floats = NDArray[np.floating]
 Group = Literal["energy", "motion", "aus"]
 
+LIPS = (13, 14)  # mesh points: middle of the inner upper and lower lip
 _BROWS = 0.15  # inter-ocular distances above the line of the eyes, where brows and forehead begin
 
 
@@ -45,6 +46,9 @@ class DenseConfig(Config):
     max_gap: float = Field(0.2, gt=0, description="s between two valid frames; across longer gaps there is no target")
     max_jump: float = Field(
         0.25, gt=0, description="inter-ocular distances a step; more is a camera cut or a lost face, not a face"
+    )
+    min_sync: float = Field(
+        -1.0, ge=-1, le=1, description="correspondence of level and mouth below which the face says nothing; -1: off"
     )
 
     @field_validator("groups")
@@ -75,6 +79,13 @@ def track_units(names: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {name: unit[group] for group, members in names.items() for name in members}
 
 
+class Dense(NamedTuple):
+    """Targets of a segment, and how well its voice and mouth go together."""
+
+    targets: NDArray[np.float32]  # (n_frames, K)
+    sync: float  # `correspondence`, NaN where it cannot be said
+
+
 def dense_targets(
     names: Mapping[str, Sequence[str]],
     config: DenseConfig,
@@ -84,8 +95,11 @@ def dense_targets(
     rms_at: Floats,
     face: Mapping[str, Any] | None,
     aus: Sequence[str] = (),
-) -> NDArray[np.float32]:
+) -> Dense:
     """Return (n_frames, K) targets, K tracks in the order of ``names``; NaN where there is no valid face.
+
+    In a segment whose correspondence is below ``config.min_sync`` the face tracks are NaN throughout: another person
+    speaks than is seen, or sound and picture do not run together.
 
     Args:
         names: group -> tracks (`track_names`).
@@ -98,10 +112,17 @@ def dense_targets(
 
     """
     columns: list[Floats] = []
+    level = np.interp(at, rms_at, rms_db)
     line, points = (None, None) if face is None else _line(face, config)
+    sync = float("nan")
+    if line is not None and points is not None:
+        mouth = np.linalg.norm(points[:, LIPS[0]] - points[:, LIPS[1]], axis=1)
+        sync = correspondence(level, on_frames(mouth, line, at))
+        if sync < config.min_sync:
+            face = None
     for group, members in names.items():
         if group == "energy":
-            columns.append(np.interp(at, rms_at, rms_db))
+            columns.append(level)
         elif face is None or line is None or points is None:
             columns += [np.full(len(at), np.nan)] * len(members)
         elif group == "motion":
@@ -110,7 +131,22 @@ def dense_targets(
         else:
             readings = np.asarray(face["aus"], np.float64).reshape(len(line.time), -1)
             columns += [on_frames(readings[:, list(aus).index(name)], line, at) for name in members]
-    return np.stack(columns, axis=1).astype(np.float32)
+    return Dense(np.stack(columns, axis=1).astype(np.float32), sync)
+
+
+def correspondence(level: Floats, mouth: Floats) -> float:
+    """Return Pearson r between speech level (dB) and mouth opening over the frames that have both; NaN without any.
+
+    A mouth that opens when its voice is loud is the plainest sign that the one who is seen is the one who is heard.
+
+    >>> correspondence(np.array([0.0, 1.0, 2.0, 9.0]), np.array([0.0, 0.5, 1.0, np.nan]))
+    1.0
+
+    """
+    both = np.isfinite(mouth)
+    if both.sum() < 3 or level[both].std() < 1e-9 or mouth[both].std() < 1e-9:
+        return float("nan")
+    return round(float(np.corrcoef(level[both], mouth[both])[0, 1]), 6)
 
 
 def _line(face: Mapping[str, Any], config: DenseConfig) -> tuple[Timeline, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipeline import contracts
-from pipeline.dense import DenseConfig, dense_targets, track_names, track_units
+from pipeline.dense import Dense, DenseConfig, dense_targets, track_names, track_units
 from pipeline.errors import InputError
 from pipeline.params import Params
 from pipeline.pseudo_labels import FOLDER, read_labels
@@ -49,7 +49,8 @@ def run_shards(params: Params, name: str) -> None:
             row |= {str(k): None if pd.isna(v) else v for k, v in labels.loc[segment_id].items()}
         row["n_frames"] = len(features.flatten()) // len(feature_names)
         if teacher is not None:
-            row["dense"] = teacher.targets(segment_id, acoustics, row["n_frames"]).ravel()
+            dense = teacher.targets(segment_id, acoustics, row["n_frames"])
+            row |= {"dense": dense.targets.ravel(), "av_sync": None if math.isnan(dense.sync) else dense.sync}
         joined = row_table(row, schema)
         where = schema.get_field_index("features")
         return joined.set_column(where, schema.field(where), features)
@@ -103,8 +104,8 @@ class _Teacher:
             rms_centre=source["frame_size"] / 2,
         )
 
-    def targets(self, segment_id: str, acoustics: pa.Table, n_frames: int) -> NDArray[np.float32]:
-        """Return (n_frames, K)."""
+    def targets(self, segment_id: str, acoustics: pa.Table, n_frames: int) -> Dense:
+        """Return (n_frames, K) targets and the correspondence of voice and mouth."""
         rms = acoustics["rms_db"].combine_chunks().flatten().to_numpy()
         face: dict[str, Any] | None = None
         if segment_id in self.faces:

@@ -51,7 +51,7 @@ class Fitted:
 
     history: pd.DataFrame  # one row an epoch
     best_epoch: int
-    best_score: float  # monitored value on held-out speakers: mean UAR (and correlation of tracks), or minus the loss
+    best_score: float  # on held-out speakers: mean UAR (and correlation of tracks), or minus the loss
 
 
 def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
@@ -91,6 +91,8 @@ def fit(
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
+    With ``monitor: last`` train all epochs and leave the last one's.
+
     ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze_encoder``: only the
     heads learn, and the encoder's batch statistics stay as they were. Same seed, same network, same data: bit for bit
     the same result.
@@ -103,7 +105,7 @@ def fit(
     records: list[dict[str, float]] = []
     best: tuple[float, float] = (-np.inf, -np.inf)
     dev_targets = dev.truth()
-    best_epoch, best_state = 0, copy.deepcopy(network.state_dict())
+    best_value, best_epoch, best_state = 0.0, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
         network.train()
         if freeze_encoder:
@@ -132,15 +134,16 @@ def fit(
         )
         heard = [value["uar"] for value in measures.values()] + ([] if correlation is None else [correlation])
         good = float(np.mean(heard)) if heard else 0.0
-        score = (good, -dev_loss) if schedule.monitor == "uar" else (-dev_loss, good)
+        score = {"uar": (good, -dev_loss), "loss": (-dev_loss, good), "last": (float(epoch), good)}[schedule.monitor]
         if score > best:
+            best_value = -dev_loss if schedule.monitor == "loss" else good
             best, best_epoch, best_state = score, epoch, copy.deepcopy(network.state_dict())
         if on_epoch is not None:
             on_epoch(epoch)
         if epoch - best_epoch >= schedule.patience:
             break
     network.load_state_dict(best_state)
-    return Fitted(pd.DataFrame(records), best_epoch, best[0])
+    return Fitted(pd.DataFrame(records), best_epoch, best_value)
 
 
 def _batches(data: ChunkDataset, *, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:

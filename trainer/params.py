@@ -68,7 +68,7 @@ class ScheduleParams(Section):
 
     epochs: int = Field(default=40, ge=1)  # at most
     patience: int = Field(default=10, ge=1)  # epochs without a better value on held-out speakers [ours]
-    monitor: Literal["loss", "uar"] = "uar"  # what "better" means; a tie in uar is broken by the loss [ours]
+    monitor: Literal["loss", "uar", "last"] = "uar"  # what "better" means; last: all epochs, no choice [ours]
     batch_size: int = Field(default=32, ge=1)  # utterances [ours; code 128 on 100 times the data]
     lr: float = Field(default=1e-3, gt=0)  # AdamW [ours; code 1e-4 on 100 times the data]
     weight_decay: float = Field(default=1e-3, ge=0)  # AdamW [ours]

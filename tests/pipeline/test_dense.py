@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline import contracts, stages
-from pipeline.dense import REGIONS, DenseConfig, dense_targets, track_names
+from pipeline.dense import LIPS, REGIONS, DenseConfig, dense_targets, track_names
 from pipeline.params import Params
 from pipeline.shards import run_shards
 from pipeline.store import read_metadata, row_table, write_parts
@@ -37,7 +37,7 @@ def targets(face, *, n_frames=180, rms=None, **options):
     names = track_names(config, ABOUT)
     at = np.arange(n_frames) * PERIOD + SIZE / 2
     rms = np.zeros(n_frames, np.float32) if rms is None else rms
-    values = dense_targets(names, config, at=at, rms_db=rms, rms_at=at, face=face, aus=ABOUT["aus"])
+    values, _ = dense_targets(names, config, at=at, rms_db=rms, rms_at=at, face=face, aus=ABOUT["aus"])
     order = [name for members in names.values() for name in members]
     return at, {name: values[:, order.index(name)] for name in order}
 
@@ -105,6 +105,24 @@ def test_a_camera_cut_is_no_movement():
     assert np.nanmax(track["motion_lower"]) < 1e-4
 
 
+@pytest.mark.parametrize(("lag", "spoken"), [(0.0, True), (0.7, False)])
+def test_a_face_that_does_not_speak_can_be_left_out(lag, spoken):
+    """A mouth that opens with the syllables of its own voice, or .7 s later with those of somebody else."""
+    time, at = np.arange(75) / 25, np.arange(180) * PERIOD + SIZE / 2
+    syllables = np.convolve(np.random.default_rng(2).normal(size=400), np.hanning(25), mode="same")
+    sound = np.interp(at, np.arange(400) * 0.016, syllables)
+    face = still_face(time)
+    points = face["landmarks"].reshape(75, 478, 3)
+    points[:, LIPS[0], :2] = 0.0
+    points[:, LIPS[1], 0] = 0.0
+    points[:, LIPS[1], 1] = -0.1 - 0.01 * np.interp(time + lag, np.arange(400) * 0.016, syllables)
+    names, config = track_names(DenseConfig(), ABOUT), DenseConfig(min_sync=0.5)
+    made = dense_targets(names, config, at=at, rms_db=-30 + sound, rms_at=at, face=face, aus=ABOUT["aus"])
+    assert (made.sync > 0.9) == spoken
+    assert np.isfinite(made.targets[:150, 1:]).all() == spoken
+    assert np.isfinite(made.targets[:, 0]).all()  # the voice is there all the same
+
+
 def test_regions_share_no_point():
     together = np.concatenate(list(REGIONS.values()))
     assert len(set(together)) == len(together)
@@ -151,6 +169,7 @@ def test_shards_carry_the_tracks_of_the_unlabelled_set_alone(tmp_path, monkeypat
     np.testing.assert_allclose(dense["b#000"][shown, 5], at[shown], atol=1e-3)
     assert (dense["b#000"][:, 0] == -31).all()
     assert np.isnan(dense["c#000"][:, 1:]).all()
+    assert table["av_sync"].isna().all()  # these mouths do not move
     assert "dense" not in pd.read_parquet("data/shards/labelled").columns
 
     off = params.model_copy(update={"shards": params.shards.model_copy(update={"dense": DenseConfig(groups=())})})
