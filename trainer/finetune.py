@@ -108,7 +108,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         schedule=options,
         seed=unit.seed,
         device=runtime.device,
-        freeze_encoder=unit.mode == "frozen",
+        freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
     metrics = {

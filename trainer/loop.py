@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.utils.deterministic
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trainer.data import MISSING, Batch, ChunkDataset
@@ -86,19 +86,21 @@ def fit(
     schedule: ScheduleParams,
     seed: int,
     device: str = "cpu",
-    freeze_encoder: bool = False,
+    freeze: Sequence[nn.Module] = (),
     on_epoch: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
     With ``monitor: last`` train all epochs and leave the last one's.
 
-    ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze_encoder``: only the
-    heads learn, and the encoder's batch statistics stay as they were. Same seed, same network, same data: bit for bit
+    ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze``: modules that do
+    not learn and whose batch statistics stay as they were. Same seed, same network, same data: bit for bit
     the same result.
     """
     network.to(device)
-    network.encoder.requires_grad_(not freeze_encoder)
+    network.requires_grad_(True)
+    for module in freeze:
+        module.requires_grad_(False)
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=schedule.lr, weight_decay=schedule.weight_decay)
     generator = torch.Generator().manual_seed(seed)
@@ -108,8 +110,8 @@ def fit(
     best_value, best_epoch, best_state = 0.0, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
         network.train()
-        if freeze_encoder:
-            network.encoder.eval()
+        for module in freeze:
+            module.eval()
         total = 0.0
         for batch in _batches(train, batch_size=schedule.batch_size, generator=generator):
             moved = batch.to(device)

@@ -30,17 +30,18 @@ class SpeechEncoder(nn.Module):
         vectors, frames = self.chunk_encoder(x[chunk_mask], frame_mask[chunk_mask])
         return self.aggregator(_scatter(vectors, chunk_mask), chunk_mask), _scatter(frames, chunk_mask)
 
-    def carry_over(self, source: SpeechEncoder, *, part: str) -> None:
-        """Take weights over: ``all``; ``chunk``, the chunk encoder; ``conv``, only the layers that see frames."""
+    def carried(self, part: str) -> list[nn.Module]:
+        """Modules that transfer hands on: ``all``; ``chunk``, the chunk encoder; ``conv``, layers that see frames."""
         if part == "all":
-            self.load_state_dict(source.state_dict())
-        elif part == "chunk":
-            self.chunk_encoder.load_state_dict(source.chunk_encoder.state_dict())
-        else:
-            for name in self.chunk_encoder.frame_layers:  # type: ignore[union-attr]
-                self.get_submodule(f"chunk_encoder.{name}").load_state_dict(
-                    source.get_submodule(f"chunk_encoder.{name}").state_dict()
-                )
+            return [self]
+        if part == "chunk":
+            return [self.chunk_encoder]
+        return [getattr(self.chunk_encoder, name) for name in self.chunk_encoder.frame_layers]  # type: ignore[union-attr]
+
+    def carry_over(self, source: SpeechEncoder, *, part: str) -> None:
+        """Take the weights and batch statistics of ``part`` over from another encoder of the same shape."""
+        for own, other in zip(self.carried(part), source.carried(part), strict=True):
+            own.load_state_dict(other.state_dict())
 
 
 def _scatter(real: Tensor, chunk_mask: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ Mode = Literal["scratch", "pretrained", "frozen"]
 class FinetuneParams(ScheduleParams):
     """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode."""
 
-    modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen = probe: only the head learns [paper]
+    modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen: what was carried over does not learn [paper]
     seeds: tuple[int, ...] = (0, 1)
     folds: int | Literal["auto", "loso"] = "auto"  # auto: fold column, else split column, else 5 by speaker
     target: str = "emotion"  # label column of the shards

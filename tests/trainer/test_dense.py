@@ -257,7 +257,7 @@ def test_only_the_named_part_is_carried_over(make_shards: Make, tiny: Tiny, tmp_
     home = tmp_path / "home"
     params = tiny(
         pretrain={"dense": ["aus"], "epochs": 1},
-        finetune={"modes": ["frozen"], "folds": 2, "transfer": part, "epochs": 1},
+        finetune={"modes": ["frozen"], "folds": 2, "transfer": part, "epochs": 2},
     )
     pretrain(make_shards("u", dense_rows(), dense=TRACKS), home / "pretrain", params, cache=home / "cache")
     places = (home / "pretrain", home / "models", home / "reports")
@@ -269,6 +269,7 @@ def test_only_the_named_part_is_carried_over(make_shards: Make, tiny: Tiny, tmp_
     assert "chunk_encoder.convs.0.weight" in same
     assert ("chunk_encoder.out.weight" in same) == (part != "conv")
     assert ("aggregator.gate.weight" in same) == (part == "all")
+    assert "chunk_encoder.norms.0.running_mean" in same  # frozen: what was carried over stays to the last bit
 
 
 def test_shards_without_the_column_still_train_and_say_what_they_lack(
