@@ -77,7 +77,18 @@ def pretrain(
         counts = ", ".join(f"{label} {count}" for label, count in values["held_out_labels"].items())
         numbers = (f"{values[key]:.3f}" if key in values else "-" for key in ("uar", "chance"))
         table.add_row(name, *numbers, counts)
-    console.print(table)
+    if metrics["tasks"]:
+        console.print(table)
+    if "dense" in metrics:
+        tracks = Table(title="dense tracks, correlation over held-out frames")
+        for name in ("track", "r"):
+            tracks.add_column(name)
+        for name, value in metrics["dense"].items():
+            tracks.add_row(name, "-" if value is None else f"{value:.3f}")
+        console.print(tracks)
+    for kind, prefix in (("utterance", ""), ("frame", "frame_")):
+        before, after = (metrics["encoder"][f"{prefix}effective_rank{when}"] for when in ("_before", ""))
+        console.print(f"effective rank of {kind} vectors: {before:.1f} before, {after:.1f} after")
     console.print(f"model: {out}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainer.dense import taught
 from trainer.folder import Loaded, replace_file, replace_folder, write_json
 from trainer.params import FinetuneParams
 from trainer.protocol import speaker_keys, text
@@ -49,7 +50,7 @@ def collect(
                 "n_classes": len(classes),
                 "label_source": "+".join(sorted(set(sources[unit.test]) - {""})) or None,
                 "label_fraction": options.label_fraction,
-                "pretrain_tasks": "+".join(map(str, parent.config["tasks"])) if uses_parent and parent else None,
+                "pretrain_tasks": taught(parent.config) if uses_parent and parent else None,
                 "transfer": options.transfer if uses_parent else None,
                 "normalisation": options.normalisation if uses_parent else "target",
                 "allow_pretrain_speakers": options.allow_pretrain_speakers,

@@ -131,6 +131,16 @@ class FrameTargets:
         return cls(int(raw["step"]), scale, bool(raw["reconstruct"]))
 
 
+def taught(config: Mapping[str, Any]) -> str:
+    """Return what a pretrained model's ``config.json`` says it learnt from.
+
+    >>> taught({"tasks": [1, 3], "dense": ["energy"], "frame_targets": {"reconstruct": True}})
+    '1+3+energy+masked'
+    """
+    masked = config.get("frame_targets", {}).get("reconstruct", False)
+    return "+".join([*map(str, config["tasks"]), *config.get("dense", []), *(["masked"] if masked else [])])
+
+
 def pool_frames(values: FloatArray, step: int) -> FloatArray:
     """(..., m, K) on frames to (..., ceil(m / step), K): the mean of the targets around every ``step``-th frame.
 

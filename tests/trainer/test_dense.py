@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,9 +36,10 @@ from trainer.errors import InputError
 from trainer.finetune import finetune
 from trainer.folder import load_model
 from trainer.model import Network
-from trainer.params import EncoderParams, Params
+from trainer.params import EncoderParams, Params, parse_params
 from trainer.pretrain import pretrain
 from trainer.protocol import speaker_keys
+from trainer.report import report
 from trainer.shards import open_shards
 
 Make = Callable[..., Path]
@@ -303,3 +306,39 @@ def test_bad_targets_are_named(make_shards: Make, tmp_path: Path, spoil: Callabl
 def test_nothing_to_learn_is_refused(tiny: Tiny) -> None:
     with pytest.raises(InputError, match="unless dense or reconstruct"):
         tiny(pretrain={"tasks": []})
+
+
+def test_the_report_names_what_was_taught(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+    params = tiny(
+        pretrain={"tasks": [], "dense": ["energy", "aus"], "reconstruct": 0.5, "monitor": "last", "epochs": 3},
+        finetune={"modes": ["scratch", "pretrained"], "folds": 2, "transfer": "conv", "epochs": 2},
+    )
+    places = (tmp_path / "pretrain", tmp_path / "models", tmp_path / "reports")
+    pretrain(make_shards("u", dense_rows(), dense=TRACKS), places[0], params, cache=tmp_path / "cache")
+    assert json.loads((places[0] / "metrics.json").read_text())["best_epoch"] == 3
+    runs = finetune(make_shards("l", labelled_rows()), *places, params, cache=tmp_path / "cache")
+    assert set(runs["pretrain_tasks"].dropna()) == {"energy+aus+masked"}
+    report(places[2], places[0], params.report)
+    summary = json.loads((places[2] / "metrics.json").read_text())["pretrain"]
+    assert set(summary["dense_r"]) == {"energy", "AU12"}
+    assert "AU12" in (places[2] / "index.html").read_text()
+
+
+def test_recipes_on_the_page_are_valid_parameters() -> None:
+    """Every ``dvc exp run`` of docs/recipes.md, with its -S changes laid over params.yaml."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "recipes.md").read_text().replace("\\\n", " ")
+    found = {}
+    for name, changes in re.findall(r"dvc exp run -n (\w+)(.*)", page):
+        raw = yaml.safe_load((root / "params.yaml").read_text())
+        for quoted, plain in re.findall(r"-S (?:'([^']+)'|(\S+))", changes):
+            keys, value = (quoted or plain).split("=", 1)
+            section, key = keys.split(".")
+            assert key in raw[section]
+            raw[section][key] = yaml.safe_load(value)
+        found[name] = parse_params(raw).pretrain
+    assert set(found) == {"paper", "dense", "masked"}
+    assert found["paper"].tasks == (1, 2, 3)
+    assert not found["paper"].dense
+    assert found["dense"].dense == ("energy", "motion", "aus")
+    assert found["masked"].reconstruct
