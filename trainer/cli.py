@@ -175,3 +175,35 @@ def predict(
 
     table = run(shards, model, out, runtime=runtime, cache=cache)
     console.print(f"{len(table)} predictions: {out}")
+
+
+@app.command()
+@_named_errors
+def probe(
+    parents: Annotated[list[Path], typer.Argument(help="Pretrained model folders.")],
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table: .csv or .parquet.")] = Path("reports/probe.csv"),
+    draws: Annotated[int, typer.Option(help="Label draws a fold, where finetune.label_fraction is below 1.")] = 8,
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Compare frozen pretrained layers with random ones by a linear classifier: minutes, no training."""
+    options = load_params(params)
+    from trainer.probe import compare
+    from trainer.probe import probe as run
+
+    rows = compare(run(shards, parents, out, options, draws=draws, cache=cache))
+    table = Table(title=f"linear probe, macro F1, {options.finetune.label_fraction:.0%} of the labels")
+    for name in ("corpus", "network", "macro F1", "minus random", "± pairs (n)", "± folds (n)"):
+        table.add_column(name)
+    for row in rows.to_dict("records"):
+        table.add_row(
+            escape(str(row["corpus"])),
+            escape(str(row["network"])),
+            f"{row['macro_f1']:.3f}",
+            f"{row['difference']:+.3f}",
+            f"{row['se_pairs']:.3f} ({row['pairs']})",
+            f"{row['se_folds']:.3f} ({row['folds']})",
+        )
+    console.print(table)
+    console.print(f"tests: {out}")

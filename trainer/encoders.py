@@ -29,6 +29,10 @@ class ChunkEncoder(Protocol):
         """(N, m, F) frames and (N, m) mask to chunk vectors (N, H) and frame vectors (N, ceil(m / step), width)."""
         ...
 
+    def describe(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(N, m, F) and (N, m) to what the frame layers say of each of N stretches of any length, (N, D)."""
+        ...
+
 
 CHUNK_ENCODERS: Registry[Callable[[int, EncoderParams], nn.Module]] = Registry("chunk encoder")
 
@@ -90,6 +94,14 @@ class ConvChunkEncoder(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(N, m, F) and (N, m) to (N, H) and the last layer's (N, L, C); every chunk needs a real first frame."""
+        pooled, frames = self._layers(x, mask)
+        return self.out(self.dropout(pooled)), frames
+
+    def describe(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(N, m, F) and (N, m) to the statistics of input and layers, (N, 2 (F + C1 + C2 + ...))."""
+        return self._layers(x, mask)[0]
+
+    def _layers(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = zero_padding(x, mask)  # a convolution looks past the last real frame
         pooled = [statistics(x, mask)]
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -97,7 +109,7 @@ class ConvChunkEncoder(nn.Module):
             mask = mask[:, :: self.stride]
             x = functional.gelu(norm(x, mask))  # padding stays 0: gelu(0) = 0
             pooled.append(statistics(x, mask))
-        return self.out(self.dropout(torch.cat(pooled, dim=1))), x
+        return torch.cat(pooled, dim=1), x
 
 
 @CHUNK_ENCODERS.register("lstm")
@@ -119,3 +131,8 @@ class LstmChunkEncoder(nn.Module):
         states, _ = self.lstm(x)
         last = mask.sum(dim=1) - 1
         return self.dropout(self.norm(states[torch.arange(len(x), device=x.device), last])), states
+
+    def describe(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(N, m, F) and (N, m) to the statistics of input and states, (N, 2 (F + H))."""
+        states = zero_padding(self.lstm(x)[0], mask)
+        return torch.cat([statistics(zero_padding(x, mask), mask), statistics(states, mask)], dim=1)
