@@ -26,7 +26,17 @@ from trainer.shards import Shards
 
 # modules that show or start results but change no number
 _OUTSIDE_KEY = frozenset(
-    {"__main__.py", "cli.py", "collect.py", "figures.py", "page.py", "predict.py", "report.py", "results.py"}
+    {
+        "__main__.py",
+        "cli.py",
+        "collect.py",
+        "figures.py",
+        "page.py",
+        "predict.py",
+        "probe.py",
+        "report.py",
+        "results.py",
+    }
 )
 
 
