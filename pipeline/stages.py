@@ -186,13 +186,14 @@ def _audio_payload(segment_id: str, load: Callable[[], pa.Table]) -> dict[str, A
 
 
 @lru_cache(maxsize=16)  # tables of different size are read side by side: one row group of each part in turn
-def _row_group(path: Path, group: int) -> pa.Table:
+def _row_group(path: Path, group: int, written: int) -> pa.Table:
     with pq.ParquetFile(path) as file:
         return file.read_row_group(group)
 
 
 def _one_row(path: Path, group: int, index: int) -> pa.Table:
-    return _row_group(path, group).slice(index, 1)
+    # a table of the same name may be another one: written anew, or in another working folder
+    return _row_group(path.resolve(), group, path.stat().st_mtime_ns).slice(index, 1)
 
 
 def index_rows(folder: Path, *, ok_only: bool) -> Iterator[tuple[str, Callable[[], pa.Table]]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipeline import stages
@@ -15,7 +17,7 @@ from pipeline.media import ffmpeg_exe
 from pipeline.params import Params
 from pipeline.pseudo_labels import run_pseudo_labels
 from pipeline.shards import run_shards
-from pipeline.store import read_metadata
+from pipeline.store import read_metadata, row_table, write_parts
 from pipeline.summary import run_summary
 
 FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
@@ -142,6 +144,18 @@ def test_a_wrong_column_is_an_error_that_names_it(media, tmp_path, monkeypatch):
     write_manifest(tmp_path / "m.csv", ["good.mp4"], speeker="x")
     with pytest.raises(InputError, match="speeker"):
         stages.run_segments(make_params(media, tmp_path / "m.csv"), "unlabelled")
+
+
+def test_a_table_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
+    """In one process: the same relative name in the same folder, then in another one."""
+    schema, found = pa.schema([("segment_id", pa.string()), ("status", pa.string()), ("x", pa.int64())]), []
+    for number, folder in enumerate(("one", "one", "two")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        row = {"segment_id": "a#000", "status": "ok", "x": number}
+        write_parts(Path("data/t"), [("a#000", partial(row_table, row, schema), 8)], schema=schema, metadata={})
+        found += [load()["x"][0].as_py() for _, load in stages.index_rows(Path("data/t"), ok_only=True)]
+    assert found == [0, 1, 2]
 
 
 def test_split_keeps_speakers_whole_and_the_large_one_in_training():
