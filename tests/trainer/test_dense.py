@@ -337,7 +337,7 @@ def test_recipes_on_the_page_are_valid_parameters() -> None:
             assert key in raw[section]
             raw[section][key] = yaml.safe_load(value)
         found[name] = parse_params(raw).pretrain
-    assert set(found) == {"paper", "dense", "masked"}
+    assert set(found) == {"paper", "dense", "face", "energy", "masked"}
     assert found["paper"].tasks == (1, 2, 3)
     assert not found["paper"].dense
     assert found["dense"].dense == ("energy", "motion", "aus")
