@@ -44,6 +44,11 @@ def _named_errors(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -100,8 +105,7 @@ def finetune(
     from trainer.finetune import finetune as run
 
     if workers <= 0:
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(8, max(1, cpus // options.trainer.threads))  # about 1 GB of memory each
+        workers = min(8, max(1, _cpus() // options.trainer.threads))  # about 1 GB of memory each
     if options.trainer.device == "cuda":
         workers = 1  # one accelerator: processes would only queue for it
     with _progress() as progress:
@@ -135,7 +139,7 @@ def baselines(
     from trainer.baselines import baselines as run
 
     if workers <= 0:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = _cpus()
     with _progress() as progress:
         task = progress.add_task("baselines", total=None)
         run(
