@@ -166,6 +166,7 @@ def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]
     # spawn: forking a process that already runs torch threads can hang
     spawn = multiprocessing.get_context("spawn")
     count = min(workers, len(units))
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(count, mp_context=spawn, initializer=_join_pool, initargs=(context,)) as pool:
         try:
             # Submitting too can meet a worker that has died already.
@@ -174,6 +175,9 @@ def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]
                 future.result()
                 yield futures[future]
         except BrokenProcessPool:
+            # A worker that was starting while another died is not ended by the pool, which then waits for it forever.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
             raise InputError(
                 "a worker process died (out of memory?): run again with fewer --workers; finished runs are kept"
             ) from None
