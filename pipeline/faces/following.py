@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ _SAME_PLACE = 0.5  # sizes of a face between the middles of two that are one
 _RETURN = 1.0  # sizes of a face from where it was lost within which one that comes back is the same
 _WINDOW = 4.0  # edge of the window in which a detected or lost face is looked for again, in its sizes
 _RECENT = 1.0  # s after a loss in which the near-range detector looks round the place, else at the whole picture
+_BLOCK = 16  # frames for which each step is done before the next step; taken in turns they drive each other out of the
+# processor's cache: 14 % slower on one core
 _BOX = 1.5  # edge of a detected box, in distances between the outer eye corners, at least
 
 Reader = Callable[["Face", NDArray[np.uint8], NDArray[np.float32], float], dict[str, NDArray[np.float32]]]
@@ -102,16 +105,23 @@ class FaceFollower:
         self._faces: list[Face] = []
         self._shot = 0
         self._begin_shot()
-        times, shots, size = [], [], (0, 0)
-        for index, frame in enumerate(frames):
-            if cut(frame.image):
-                self._shot += 1
-                self._begin_shot()
-            times.append(frame.time)
-            shots.append(self._shot)
-            size = frame.image.shape[1], frame.image.shape[0]
-            for face in self._look(index, frame):
-                face.readings.append(read(face, frame.image, face.points[-1], frame.time))
+        times: list[float] = []
+        shots: list[int] = []
+        size = (0, 0)
+        coming = iter(frames)
+        while block := list(islice(coming, _BLOCK)):
+            begins = [cut(frame.image) for frame in block]
+            seen = []
+            for frame, begin in zip(block, begins, strict=True):
+                if begin:
+                    self._shot += 1
+                    self._begin_shot()
+                seen += [(face, frame, face.points[-1]) for face in self._look(len(times), frame)]
+                times.append(frame.time)
+                shots.append(self._shot)
+            for face, frame, points in seen:
+                face.readings.append(read(face, frame.image, points, frame.time))
+            size = block[-1].image.shape[1], block[-1].image.shape[0]
         return Scene(np.array(times, np.float64), np.array(shots, np.intp), size, self._faces)
 
     def _begin_shot(self) -> None:

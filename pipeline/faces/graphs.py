@@ -28,7 +28,15 @@ from pipeline.faces.config import FacesConfig
 from pipeline.faces.meshmodel import N_POINTS
 
 # Protocol-buffer layout of one NormalizedLandmark in its list: tag, length 15, then three tagged float32.
-_RECORD = 17
+_RECORD = np.dtype(
+    {
+        "names": ["tags", "x", "y", "z"],
+        "formats": ["S3", "<f4", "<f4", "<f4"],
+        "offsets": [0, 3, 8, 13],
+        "itemsize": 17,
+    }
+)
+_TAGS = b"\x0a\x0f\x0d"
 _START = 0.1  # s; a graph's models still load, and log, when its first picture is done
 _STEP = 33333  # us between pictures on the graph's clock, which no node looks at
 _REACH = 1.5  # edge of the square that the points are looked for in, in sizes of the face's box; FaceMesh's own
@@ -83,14 +91,15 @@ def quiet() -> Iterator[None]:
         os.close(sink)
 
 
-def landmark_array(landmarks: Any) -> NDArray[np.float32]:
-    """Return a NormalizedLandmarkList as (n, 3) float32."""
-    raw = landmarks.SerializeToString()
-    count = len(landmarks.landmark)
-    if len(raw) == count * _RECORD:
-        table = np.frombuffer(raw, np.uint8).reshape(count, _RECORD)
-        return np.stack([table[:, 3:7], table[:, 8:12], table[:, 13:17]], axis=1).copy().view("<f4")[..., 0]
-    return np.array([(p.x, p.y, p.z) for p in landmarks.landmark], np.float32)
+def landmark_array(raw: bytes) -> NDArray[np.float32]:
+    """Return a serialised NormalizedLandmarkList as (n, 3) float32."""
+    if len(raw) % _RECORD.itemsize == 0:
+        table = np.frombuffer(raw, _RECORD)
+        if (table["tags"] == _TAGS).all():
+            return np.array([table["x"], table["y"], table["z"]]).T
+    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+
+    return np.array([(p.x, p.y, p.z) for p in NormalizedLandmarkList.FromString(raw).landmark], np.float32)
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,8 @@ class Points:
 @cache
 def _points_graph() -> Any:
     import cv2
-    from mediapipe.python import packet_creator, packet_getter
+    from mediapipe.python import packet_creator
+    from mediapipe.python._framework_bindings._packet_getter import _get_serialized_proto as serialised
     from mediapipe.python._framework_bindings.image_frame import ImageFormat
     from mediapipe.python.solution_base import SolutionBase
 
@@ -179,7 +189,8 @@ def _points_graph() -> Any:
             points = self._graph_outputs.get("points")
             if points is None or points.is_empty():
                 return None
-            return packet_getter.get_proto(points), self._graph_outputs["next_place"]
+            # The bytes themselves: packet_getter.get_proto makes 478 objects of them, to be made bytes again.
+            return serialised(points), self._graph_outputs["next_place"]
 
     return PointsGraph
 

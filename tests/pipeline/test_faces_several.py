@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.faces import talking
+from pipeline.faces import following, talking
 from pipeline.faces.backends import BACKENDS
 from pipeline.faces.choosing import ONLY, PROMINENT, TALKS, choose
 from pipeline.faces.config import FacesConfig
@@ -68,6 +68,22 @@ def test_two_faces_are_two_tracks_with_the_points_that_each_has_alone(follow, sh
     eyes = np.linalg.norm(alone.points[0][33] - alone.points[0][263])
     assert np.abs(np.stack(left.points)[10:, :, :2] - np.stack(alone.points)[10:, :, :2]).mean() < 0.02 * eyes
     assert np.stack(right.points)[:, :, 0].min() > width
+
+
+def test_frames_are_worked_on_in_blocks_and_it_shows_nowhere(follow, shown, monkeypatch):
+    other = [Frame(10 + frame.time, np.ascontiguousarray(255 - frame.image[::-1])) for frame in shown[:20]]
+    film = [*shown[:20], *other, *(replace(frame, time=20 + frame.time) for frame in shown[:9])]
+    scenes = []
+    for size in (1, 7, 16, 100):
+        monkeypatch.setattr(following, "_BLOCK", size)
+        scenes.append(follow(iter(film), lambda face, image, points, time: {"time": np.float32([time])}))
+    assert spans(scenes[0])[0] == (0, 0, 19) and spans(scenes[0])[-1] == (2, 40, 48)
+    for scene in scenes:
+        assert spans(scene) == spans(scenes[0])
+        np.testing.assert_array_equal(scene.shot, scenes[0].shot)
+        for face, first in zip(scene.faces, scenes[0].faces, strict=True):
+            np.testing.assert_array_equal(np.stack(face.points), np.stack(first.points))
+            assert [reading["time"] for reading in face.readings] == [np.float32(film[i].time) for i in face.frames]
 
 
 def test_no_more_faces_than_wanted_and_the_largest_first(shown):
