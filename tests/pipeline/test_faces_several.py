@@ -77,7 +77,8 @@ def test_frames_are_worked_on_in_blocks_and_it_shows_nowhere(follow, shown, monk
     for size in (1, 7, 16, 100):
         monkeypatch.setattr(following, "_BLOCK", size)
         scenes.append(follow(iter(film), lambda face, image, points, time: {"time": np.float32([time])}))
-    assert spans(scenes[0])[0] == (0, 0, 19) and spans(scenes[0])[-1] == (2, 40, 48)
+    assert spans(scenes[0])[0] == (0, 0, 19)
+    assert spans(scenes[0])[-1] == (2, 40, 48)
     for scene in scenes:
         assert spans(scene) == spans(scenes[0])
         np.testing.assert_array_equal(scene.shot, scenes[0].shot)
