@@ -51,6 +51,7 @@ ACOUSTICS = pa.schema(
         ("n_frames", pa.int32()),
         ("lld", pa.list_(pa.float32())),
         ("logmel", pa.list_(pa.float32())),
+        ("speech_model", pa.list_(pa.float32())),
         ("rms_db", pa.list_(pa.float32())),
         ("voiced", pa.list_(pa.bool_())),
     ]

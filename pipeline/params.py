@@ -47,7 +47,9 @@ class SplitConfig(Config):
 class ShardsConfig(Config):
     """Section ``shards``: what the trainer gets to see."""
 
-    features: Literal["lld", "logmel"] = Field("lld", description="which acoustic column becomes the features")
+    features: Literal["lld", "logmel", "speech_model"] = Field(
+        "lld", description="which acoustic column becomes the features"
+    )
 
 
 class Params(Config):

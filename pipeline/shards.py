@@ -69,7 +69,11 @@ def _grid(source: dict[str, Any], column: str, params: Params) -> tuple[list[str
     """Return the names of the chosen features and the seconds between their frames."""
     if column == "lld":
         return source["feature_names"], source["frame_period"]
-    if "logmel" not in source:
-        raise InputError("shards.features is 'logmel', which the acoustics table lacks: set acoustics.logmel to true")
-    mel = source["logmel"]
-    return [f"mel_{band:03d}" for band in range(mel["bands"])], mel["frame_period_samples"] / params.audio.sample_rate
+    if column not in source:
+        how = "acoustics.logmel to true" if column == "logmel" else "acoustics.speech_model.path"
+        raise InputError(f"shards.features is {column!r}, which the acoustics table lacks: set {how}")
+    described = source[column]
+    period = described["frame_period_samples"] / params.audio.sample_rate
+    if column == "logmel":
+        return [f"mel_{band:03d}" for band in range(described["bands"])], period
+    return [f"{column}_{value:04d}" for value in range(described["n_features"])], period

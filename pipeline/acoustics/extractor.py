@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.acoustics.descriptors import FRAME_SIZE, FRAME_STEP, PITCH_SIZE, Descriptors
+from pipeline.acoustics.speech_model import SpeechModel, SpeechModelConfig
 from pipeline.audio import decode_flac
 from pipeline.config import Config
 
@@ -33,6 +34,7 @@ class AcousticsConfig(Config):
     frame_step: float = Field(FRAME_STEP, gt=0, le=PITCH_SIZE, description="s")
     logmel: bool = Field(False, description="also compute a mel spectrogram")
     mel: MelConfig = MelConfig()
+    speech_model: SpeechModelConfig = SpeechModelConfig()
 
 
 class AcousticsExtractor:
@@ -43,6 +45,9 @@ class AcousticsExtractor:
 
     def __init__(self, config: AcousticsConfig) -> None:
         self.config = config
+        self._speech_model = SpeechModel(config.speech_model) if config.speech_model.path else None
+        if self._speech_model is not None:
+            self.packages = (*AcousticsExtractor.packages, *SpeechModel.packages)  # type: ignore[misc]
 
     @cached_property
     def _descriptors(self) -> Descriptors:
@@ -62,8 +67,10 @@ class AcousticsExtractor:
         }
         if config.logmel:
             mel = config.mel
-            described["logmel"] = {**mel.model_dump(), "frame_period": mel.hop / 16000, "centred": True}
+            described["logmel"] = {**mel.model_dump(), "frame_period_samples": mel.hop, "centred": True}
             described["units"]["logmel"] = "dB re full-scale power" if mel.scale == "log" else "power"
+        if self._speech_model is not None:
+            described["speech_model"] = self._speech_model.metadata()
         return described
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -71,8 +78,8 @@ class AcousticsExtractor:
 
         Returns:
             ``n_frames``; ``lld`` float32 flat (n_frames x n_features); ``rms_db`` float32 (n_frames,), of the same
-            frames; ``voiced`` bool (n_frames,); with ``logmel`` also that, float32 flat (frames x bands), on its own
-            time grid.
+            frames; ``voiced`` bool (n_frames,); with ``logmel`` and ``speech_model`` also those, float32 flat
+            (frames x bands, frames x values), on their own time grids.
 
         Raises:
             Quarantined: the sound is too short or gives values that are no numbers.
@@ -90,6 +97,8 @@ class AcousticsExtractor:
         }
         if self.config.logmel:
             row["logmel"] = mel_spectrogram(samples, rate, self.config.mel).ravel()
+        if self._speech_model is not None:
+            row["speech_model"] = self._speech_model(samples, rate).ravel()
         return row
 
 
