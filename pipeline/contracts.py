@@ -134,8 +134,12 @@ def pseudo_labels(emotions: list[str]) -> pa.Schema:
     )
 
 
-def shards(vote_columns: list[str], *, pseudo: bool) -> pa.Schema:
-    """Return the schema of the shards; the unlabelled set's carry the pseudo-labels besides."""
+def shards(vote_columns: list[str], *, pseudo: bool, dense: bool = False) -> pa.Schema:
+    """Return the schema of the shards; the unlabelled set's carry the pseudo-labels besides.
+
+    ``dense``: also a column of targets on every frame, flat, n_frames x tracks, NaN where there is none; names, groups
+    and units are in the metadata under ``dense``; and ``av_sync``, the correlation of speech level and mouth opening.
+    """
     labels = [
         ("t1_label", pa.string()),
         ("t2_label", pa.string()),
@@ -148,6 +152,7 @@ def shards(vote_columns: list[str], *, pseudo: bool) -> pa.Schema:
             *ORIGIN_COLUMNS,
             ("n_frames", pa.int32()),
             ("features", pa.list_(pa.float32())),
+            *([("dense", pa.list_(pa.float32())), ("av_sync", pa.float64())] if dense else []),
             *(labels if pseudo else []),
             *LABEL_COLUMNS,
             *((name, pa.float64()) for name in vote_columns),

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from pipeline.acoustics import AcousticsConfig
 from pipeline.audio import AudioConfig
 from pipeline.config import Config
+from pipeline.dense import DenseConfig
 from pipeline.engine import RunConfig
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
@@ -50,6 +51,7 @@ class ShardsConfig(Config):
     features: Literal["lld", "logmel", "speech_model"] = Field(
         "lld", description="which acoustic column becomes the features"
     )
+    dense: DenseConfig = DenseConfig()
 
 
 class Params(Config):

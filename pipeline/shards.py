@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from pipeline import contracts
+from pipeline.dense import Dense, DenseConfig, dense_targets, track_names, track_units
 from pipeline.errors import InputError
 from pipeline.params import Params
 from pipeline.pseudo_labels import FOLDER, read_labels
 from pipeline.stages import index_rows, table, usable_segments
 from pipeline.store import read_metadata, row_table, write_parts
 
-ROW_BYTES = 200_000  # a segment of a few seconds of low-level descriptors, compressed: sizes the parts
+ROW_BYTES = 220_000  # a segment of a few seconds of low-level descriptors, compressed: sizes the parts
 TASK_COLUMNS = ["t1_label", "t2_label", "t3_label", "t3_confidence"]
 
 
@@ -34,7 +38,8 @@ def run_shards(params: Params, name: str) -> None:
     labels = read_labels().set_index("segment_id")[TASK_COLUMNS] if pseudo else None
     feature_names, period = _grid(source, column, params)
     votes = sorted({key for row in segments.values() for key in row if key.startswith("votes_")})
-    schema = contracts.shards(votes, pseudo=pseudo)
+    teacher = _Teacher.open(params, source) if pseudo and params.shards.dense.groups else None
+    schema = contracts.shards(votes, pseudo=pseudo, dense=teacher is not None)
 
     def join(segment_id: str, load: Callable[[], pa.Table]) -> pa.Table:
         acoustics = load()
@@ -43,6 +48,9 @@ def run_shards(params: Params, name: str) -> None:
         if labels is not None:
             row |= {str(k): None if pd.isna(v) else v for k, v in labels.loc[segment_id].items()}
         row["n_frames"] = len(features.flatten()) // len(feature_names)
+        if teacher is not None:
+            dense = teacher.targets(segment_id, acoustics, row["n_frames"])
+            row |= {"dense": dense.targets.ravel(), "av_sync": None if math.isnan(dense.sync) else dense.sync}
         joined = row_table(row, schema)
         where = schema.get_field_index("features")
         return joined.set_column(where, schema.field(where), features)
@@ -60,9 +68,75 @@ def run_shards(params: Params, name: str) -> None:
             "acoustics": source["identity"]["config"],
         },
         "labels": str(FOLDER) if pseudo else None,
+        **({"dense": teacher.metadata()} if teacher is not None else {}),
     }
     write_parts(table("shards", name), rows, schema=schema, metadata=metadata)
     print(f"shards {name}: {len(rows)} segments")
+
+
+@dataclass(frozen=True)
+class _Teacher:
+    """Opened faces table and time grid: what the dense targets of a segment are made from."""
+
+    config: DenseConfig
+    names: dict[str, list[str]]
+    aus: list[str]
+    faces: dict[str, Callable[[], pa.Table]]  # ok rows only
+    period: float  # s between feature frames
+    centre: float  # s from a feature frame's begin to its middle
+    rms_period: float
+    rms_centre: float
+
+    @classmethod
+    def open(cls, params: Params, source: dict[str, Any]) -> _Teacher:
+        """Read what acoustics and faces tables say of themselves; a set without faces keeps the energy track."""
+        config = params.shards.dense
+        folder = table("faces", "unlabelled")
+        about = read_metadata(folder) if folder.is_dir() else None
+        return cls(
+            config=config,
+            names=track_names(config, about),
+            aus=about["aus"] if about else [],
+            faces=dict(index_rows(folder, ok_only=True)) if about else {},
+            period=_grid(source, params.shards.features, params)[1],
+            centre=_centre(source, params.shards.features, params),
+            rms_period=source["frame_period"],
+            rms_centre=source["frame_size"] / 2,
+        )
+
+    def targets(self, segment_id: str, acoustics: pa.Table, n_frames: int) -> Dense:
+        """Return (n_frames, K) targets and the correspondence of voice and mouth."""
+        rms = acoustics["rms_db"].combine_chunks().flatten().to_numpy()
+        face: dict[str, Any] | None = None
+        if segment_id in self.faces:
+            row = self.faces[segment_id]()
+            face = {
+                name: row[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+                for name in ("time", "valid", "shot", "landmarks", "aus")
+            }
+        return dense_targets(
+            self.names,
+            self.config,
+            at=np.arange(n_frames) * self.period + self.centre,
+            rms_db=rms,
+            rms_at=np.arange(len(rms)) * self.rms_period + self.rms_centre,
+            face=face,
+            aus=self.aus,
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the shards say of the column."""
+        names = [name for members in self.names.values() for name in members]
+        return {"names": names, "groups": self.names, "units": track_units(self.names)}
+
+
+def _centre(source: dict[str, Any], column: str, params: Params) -> float:
+    """Return the seconds from a frame's place on the grid to the middle of what it looks at."""
+    if column == "lld":
+        return float(source["frame_size"]) / 2
+    if column == "logmel":
+        return 0.0  # mel frames are centred on k * hop
+    return float(source[column]["frame_size_samples"]) / 2 / params.audio.sample_rate
 
 
 def _grid(source: dict[str, Any], column: str, params: Params) -> tuple[list[str], float]:

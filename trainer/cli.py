@@ -1,4 +1,4 @@
-"""Command line: ``python -m trainer pretrain | finetune | baselines | report | predict``.
+"""Command line: ``python -m trainer pretrain | finetune | baselines | report | predict | probe``.
 
 torch, pandas and matplotlib are imported inside the commands: ``--help`` should not cost seconds.
 """
@@ -85,7 +85,18 @@ def pretrain(
         counts = ", ".join(f"{label} {count}" for label, count in values["held_out_labels"].items())
         numbers = (f"{values[key]:.3f}" if key in values else "-" for key in ("uar", "chance"))
         table.add_row(name, *numbers, counts)
-    console.print(table)
+    if metrics["tasks"]:
+        console.print(table)
+    if "dense" in metrics:
+        tracks = Table(title="dense tracks, correlation over held-out frames")
+        for name in ("track", "r"):
+            tracks.add_column(name)
+        for name, value in metrics["dense"].items():
+            tracks.add_row(name, "-" if value is None else f"{value:.3f}")
+        console.print(tracks)
+    for kind, prefix in (("utterance", ""), ("frame", "frame_")):
+        before, after = (metrics["encoder"][f"{prefix}effective_rank{when}"] for when in ("_before", ""))
+        console.print(f"effective rank of {kind} vectors: {before:.1f} before, {after:.1f} after")
     console.print(f"model: {out}")
 
 
@@ -217,3 +228,35 @@ def predict(
 
     table = run(shards, model, out, runtime=runtime, cache=cache)
     console.print(f"{len(table)} predictions: {out}")
+
+
+@app.command()
+@_named_errors
+def probe(
+    parents: Annotated[list[Path], typer.Argument(help="Pretrained model folders.")],
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table: .csv or .parquet.")] = Path("reports/probe.csv"),
+    draws: Annotated[int, typer.Option(help="Label draws a fold, where finetune.label_fraction is below 1.")] = 8,
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Compare frozen pretrained layers with random ones by a linear classifier: minutes, no training."""
+    options = load_params(params)
+    from trainer.probe import compare
+    from trainer.probe import probe as run
+
+    rows = compare(run(shards, parents, out, options, draws=draws, cache=cache))
+    table = Table(title=f"linear probe, macro F1, {options.finetune.label_fraction:.0%} of the labels")
+    for name in ("corpus", "network", "macro F1", "minus random", "± pairs (n)", "± folds (n)"):
+        table.add_column(name)
+    for row in rows.to_dict("records"):
+        table.add_row(
+            escape(str(row["corpus"])),
+            escape(str(row["network"])),
+            f"{row['macro_f1']:.3f}",
+            f"{row['difference']:+.3f}",
+            f"{row['se_pairs']:.3f} ({row['pairs']})",
+            f"{row['se_folds']:.3f} ({row['folds']})",
+        )
+    console.print(table)
+    console.print(f"tests: {out}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainer.dense import taught
 from trainer.folder import Loaded, replace_file, replace_folder, write_json
 from trainer.params import FinetuneParams
 from trainer.protocol import speaker_keys, text
@@ -53,7 +54,7 @@ def collect(
                 "normalisation": normalisation_of(unit.mode, options),
                 "protocol": unit.protocol,
                 "label_fraction": options.label_fraction,
-                "pretrain_tasks": "+".join(map(str, parent.config["tasks"])) if uses_parent and parent else None,
+                "pretrain_tasks": taught(parent.config) if uses_parent and parent else None,
                 "transfer": options.transfer if uses_parent else None,
                 "allow_pretrain_speakers": options.allow_pretrain_speakers,
                 "pretrain_speakers_in_test": len(heard & set(keys[unit.test])) if uses_parent else 0,

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainer.chunking import Chunking, IntArray
+from trainer.dense import DENSE, RECONSTRUCTION, FrameTargets, pool_frames
 from trainer.errors import InputError
 from trainer.protocol import speaker_keys
 from trainer.shards import FloatArray, Shards
@@ -87,7 +88,10 @@ def _statistics(shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray
 
 @dataclass(frozen=True)
 class Batch:
-    """B utterances: ``x`` (B, nC, m, F) float32, zero where padded; masks True = real; targets see `Target`."""
+    """B utterances: ``x`` (B, nC, m, F) float32, zero where padded; masks True = real; targets see `Target`.
+
+    Targets of frame heads are (B, nC, L, K) float32, NaN where there is none.
+    """
 
     x: Tensor
     frame_mask: Tensor  # (B, nC, m) bool
@@ -117,6 +121,7 @@ class ChunkDataset(Dataset[Batch]):
         chunking: Chunking,
         normalisation: Normalisation,
         targets: Mapping[str, Target] | None = None,
+        frames: FrameTargets | None = None,
         keep_bytes: int = 1 << 29,
     ) -> None:
         self.shards = shards
@@ -128,12 +133,18 @@ class ChunkDataset(Dataset[Batch]):
         for name, value in self.targets.items():
             if len(value) != len(self.rows):
                 raise ValueError(f"{name}: {value.shape} labels for {self.rows.shape} rows")
+        self.frames = frames
         size = 4 * len(self.rows) * chunking.count * chunking.frames * len(shards.feature_names)
         everything = list(range(len(self.rows)))
         self._kept = self._gather(everything) if 0 < size <= keep_bytes else None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def truth(self) -> dict[str, Tensor]:
+        """Targets of all rows, in row order."""
+        kept = self._kept if self._kept is not None else self._gather(list(range(len(self.rows))))
+        return kept.targets
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
@@ -158,6 +169,13 @@ class ChunkDataset(Dataset[Batch]):
         x = self.normalisation.apply(np.asarray(self.shards.features[frames]), mean=mean, std=std)
         x[~frame_mask] = 0.0
         targets = {name: torch.from_numpy(value[np.asarray(indices)]) for name, value in self.targets.items()}
+        if self.frames is not None and self.frames.scale is not None:
+            tracks = self.frames.scale.apply(np.asarray(self.shards.dense[frames]), rows)
+            tracks[~frame_mask] = np.nan
+            targets[DENSE] = torch.from_numpy(pool_frames(tracks, self.frames.step))
+        if self.frames is not None and self.frames.reconstruct:
+            pooled = pool_frames(np.where(frame_mask[..., None], x, np.float32(np.nan)), self.frames.step)
+            targets[RECONSTRUCTION] = torch.from_numpy(pooled)
         return Batch(torch.from_numpy(x), torch.from_numpy(frame_mask), torch.from_numpy(chunk_mask), targets)
 
 

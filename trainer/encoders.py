@@ -1,12 +1,14 @@
 """Chunk encoders: the frames of one chunk to one vector.
 
-To add one: write a module with ``forward(x, mask)``, register it, name it in ``encoder.chunk_encoder``.
+To add one: write a module with ``forward(x, mask)``, ``step``, ``width`` and ``frame_layers``, register it, name it in
+``encoder.chunk_encoder``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,23 @@ from torch.nn import functional
 
 from trainer.params import EncoderParams
 from trainer.registry import Registry
+
+
+class ChunkEncoder(Protocol):
+    """What a chunk encoder offers beside being a module."""
+
+    step: int  # input frames between two of its frame vectors; vector j stands for input frame j * step
+    width: int  # size of a frame vector
+    frame_layers: ClassVar[tuple[str, ...]]  # submodules that make the frame vectors
+
+    def __call__(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, m, F) frames and (N, m) mask to chunk vectors (N, H) and frame vectors (N, ceil(m / step), width)."""
+        ...
+
+    def describe(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(N, m, F) and (N, m) to what the frame layers say of each of N stretches of any length, (N, D)."""
+        ...
+
 
 CHUNK_ENCODERS: Registry[Callable[[int, EncoderParams], nn.Module]] = Registry("chunk encoder")
 
@@ -58,6 +77,8 @@ class ConvChunkEncoder(nn.Module):
     beat, and this way the network starts from them. The output is linear: a ReLU there kills units in pretraining.
     """
 
+    frame_layers = ("convs", "norms")
+
     def __init__(self, n_features: int, params: EncoderParams) -> None:
         super().__init__()
         sizes = (n_features, *params.widths)
@@ -69,9 +90,18 @@ class ConvChunkEncoder(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
         self.out = nn.Linear(2 * sum(sizes), params.hidden)
         self.stride = params.stride
+        self.step, self.width = params.stride ** len(params.widths), params.widths[-1]
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(N, m, F) frames and (N, m) mask to (N, H); every chunk needs a real first frame."""
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, m, F) and (N, m) to (N, H) and the last layer's (N, L, C); every chunk needs a real first frame."""
+        pooled, frames = self._layers(x, mask)
+        return self.out(self.dropout(pooled)), frames
+
+    def describe(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(N, m, F) and (N, m) to the statistics of input and layers, (N, 2 (F + C1 + C2 + ...))."""
+        return self._layers(x, mask)[0]
+
+    def _layers(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = zero_padding(x, mask)  # a convolution looks past the last real frame
         pooled = [statistics(x, mask)]
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -79,13 +109,14 @@ class ConvChunkEncoder(nn.Module):
             mask = mask[:, :: self.stride]
             x = functional.gelu(norm(x, mask))  # padding stays 0: gelu(0) = 0
             pooled.append(statistics(x, mask))
-        out: Tensor = self.out(self.dropout(torch.cat(pooled, dim=1)))
-        return out
+        return torch.cat(pooled, dim=1), x
 
 
 @CHUNK_ENCODERS.register("lstm")
 class LstmChunkEncoder(nn.Module):
     """LSTM over the chunk's frames, last valid state, batch norm [code: 2 x LSTM(130), dropout .5]."""
+
+    frame_layers = ("lstm",)
 
     def __init__(self, n_features: int, params: EncoderParams) -> None:
         super().__init__()
@@ -93,10 +124,15 @@ class LstmChunkEncoder(nn.Module):
         self.lstm = nn.LSTM(n_features, params.hidden, num_layers=params.lstm_layers, dropout=between, batch_first=True)
         self.norm = MaskedBatchNorm(params.hidden)
         self.dropout = nn.Dropout(params.dropout)
+        self.step, self.width = 1, params.hidden
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(N, m, F) frames and (N, m) mask to (N, H); padding sits at a chunk's end and is never reached."""
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, m, F) and (N, m) to (N, H) and states (N, m, H); padding sits at a chunk's end and is never reached."""
         states, _ = self.lstm(x)
         last = mask.sum(dim=1) - 1
-        out: Tensor = self.dropout(self.norm(states[torch.arange(len(x), device=x.device), last]))
-        return out
+        return self.dropout(self.norm(states[torch.arange(len(x), device=x.device), last])), states
+
+    def describe(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(N, m, F) and (N, m) to the statistics of input and states, (N, 2 (F + H))."""
+        states = zero_padding(self.lstm(x)[0], mask)
+        return torch.cat([statistics(zero_padding(x, mask), mask), statistics(states, mask)], dim=1)

@@ -132,6 +132,8 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
         for column in pretrain.columns:
             if column.endswith("_uar"):
                 axis.plot(pretrain["epoch"], pretrain[column], label=column[4:-4].replace("_", " "))
+        if "dev_dense_r" in pretrain:
+            axis.plot(pretrain["epoch"], pretrain["dev_dense_r"], label="dense tracks (r)")
         axis.set_title("pretraining", fontsize=10)
     for axis, corpus in zip(remaining, corpora, strict=True):
         for mode in modes_in_order(history[history["corpus"] == corpus]["mode"]):

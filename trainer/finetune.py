@@ -106,9 +106,7 @@ def train_unit(context: Context, unit: Unit) -> None:
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
     if parent is not None:
-        source = parent.network.encoder if options.transfer == "all" else parent.network.encoder.chunk_encoder
-        goal = network.encoder if options.transfer == "all" else network.encoder.chunk_encoder
-        goal.load_state_dict(source.state_dict())
+        network.encoder.carry_over(parent.network.encoder, part=options.transfer)
     loss = objective.loss(labels[unit.train], label_smoothing=options.label_smoothing)
     fitted = fit(
         network,
@@ -119,7 +117,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         schedule=options,
         seed=unit.seed,
         device=runtime.device,
-        freeze_encoder=unit.mode == "frozen",
+        freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
     metrics = {

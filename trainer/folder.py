@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from trainer.chunking import Chunking
 from trainer.data import ChunkDataset, Normalisation
+from trainer.dense import FrameTargets
 from trainer.errors import InputError
 from trainer.model import Network
 from trainer.objectives import Objective
@@ -40,16 +41,28 @@ class ModelSpec:
     frame_period: float  # s
     chunking: Chunking
     normalisation: Normalisation
+    frames: FrameTargets | None = None  # what the frame heads of a pretrained network follow
 
     def build(self) -> Network:
         """Make a network with fresh weights, drawn from torch's global generator."""
         sizes = {target: len(objective.names) for target, objective in self.heads.items()}
-        return Network(len(self.feature_names), self.encoder, outputs=sizes, head_hidden=self.head_hidden)
+        return Network(
+            len(self.feature_names),
+            self.encoder,
+            outputs=sizes,
+            head_hidden=self.head_hidden,
+            n_tracks=self.frames.n_tracks if self.frames is not None else 0,
+            reconstruct=self.frames is not None and self.frames.reconstruct,
+        )
 
-    def dataset(self, shards: Shards, rows: Any, targets: Any = None) -> ChunkDataset:
+    def dataset(
+        self, shards: Shards, rows: Any, targets: Any = None, *, frames: FrameTargets | None = None
+    ) -> ChunkDataset:
         """Rows of ``shards`` as this network's input; raises InputError if the features are not the ones it knows."""
         self.check(shards)
-        return ChunkDataset(shards, rows, chunking=self.chunking, normalisation=self.normalisation, targets=targets)
+        return ChunkDataset(
+            shards, rows, chunking=self.chunking, normalisation=self.normalisation, targets=targets, frames=frames
+        )
 
     def check(self, shards: Shards) -> None:
         """Raise InputError unless the shards hold the features and the frame period of training."""
@@ -73,6 +86,7 @@ class ModelSpec:
             "frame_period": self.frame_period,
             "chunking": {"frames": self.chunking.frames, "count": self.chunking.count},
             "normalisation": self.normalisation.to_json(),
+            **({} if self.frames is None else {"frame_targets": self.frames.to_json()}),
         }
 
     @classmethod
@@ -91,6 +105,7 @@ class ModelSpec:
             frame_period=raw["frame_period"],
             chunking=Chunking(**raw["chunking"]),
             normalisation=Normalisation.from_json(raw["normalisation"]),
+            frames=FrameTargets.from_json(raw["frame_targets"]) if "frame_targets" in raw else None,
         )
 
 

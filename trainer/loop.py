@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.utils.deterministic
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trainer.data import Batch, ChunkDataset
-from trainer.losses import SummedLoss
+from trainer.dense import VECTORS, mean_correlation
+from trainer.losses import TotalLoss
 from trainer.model import Network
 from trainer.objectives import Objective
 from trainer.params import RuntimeParams, ScheduleParams
@@ -35,7 +37,7 @@ def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:
 class Outputs:
     """What a network says of a whole data set, in its row order, on the CPU."""
 
-    logits: dict[str, Tensor]  # (N, outputs) per target
+    logits: dict[str, Tensor]  # all that the network's forward gives: (N, outputs) per target, and what frame heads say
     vectors: Tensor  # (N, H), the encoder's output
 
 
@@ -45,21 +47,19 @@ class Fitted:
 
     history: pd.DataFrame  # one row an epoch
     best_epoch: int
-    best_score: float  # monitored value on held-out speakers: mean score of the targets, or minus the loss
+    best_score: float  # on held-out speakers: mean score of the targets (and correlation of tracks), or minus the loss
 
 
 def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
     """Evaluate without gradients or dropout."""
     network.eval()
-    logits: dict[str, list[Tensor]] = {name: [] for name in network.heads}
-    vectors: list[Tensor] = []
+    scores: dict[str, list[Tensor]] = defaultdict(list)
     with torch.no_grad():
         for batch in _batches(data, batch_size=batch_size):
-            z = network.encode(batch.to(device))
-            vectors.append(z.cpu())
-            for name, head in network.heads.items():
-                logits[name].append(head(z).cpu())
-    return Outputs({name: torch.cat(parts) for name, parts in logits.items()}, torch.cat(vectors))
+            for name, values in network(batch.to(device)).items():
+                scores[name].append(values.cpu())
+    logits = {name: torch.cat(parts) for name, parts in scores.items()}
+    return Outputs(logits, logits[VECTORS])
 
 
 def measure(outputs: Outputs, data: ChunkDataset, heads: Mapping[str, Objective]) -> dict[str, dict[str, float]]:
@@ -77,31 +77,36 @@ def fit(
     dev: ChunkDataset,
     *,
     heads: Mapping[str, Objective],
-    loss: SummedLoss,
+    loss: TotalLoss,
     schedule: ScheduleParams,
     seed: int,
     device: str = "cpu",
-    freeze_encoder: bool = False,
+    freeze: Sequence[nn.Module] = (),
     on_epoch: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
-    ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze_encoder``: only the
-    heads learn, and the encoder's batch statistics stay as they were. Same seed, same network, same data: bit for bit
+    With ``monitor: last`` train all epochs and leave the last one's.
+
+    ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze``: modules that do
+    not learn and whose batch statistics stay as they were. Same seed, same network, same data: bit for bit
     the same result.
     """
     network.to(device)
-    network.encoder.requires_grad_(not freeze_encoder)
+    network.requires_grad_(True)
+    for module in freeze:
+        module.requires_grad_(False)
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=schedule.lr, weight_decay=schedule.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     records: list[dict[str, float]] = []
     best: tuple[float, float] = (-np.inf, -np.inf)
-    best_epoch, best_state = 0, copy.deepcopy(network.state_dict())
+    dev_targets = dev.truth()
+    best_value, best_epoch, best_state = 0.0, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
         network.train()
-        if freeze_encoder:
-            network.encoder.eval()
+        for module in freeze:
+            module.eval()
         total = 0.0
         for batch in _batches(train, batch_size=schedule.batch_size, generator=generator):
             moved = batch.to(device)
@@ -114,24 +119,28 @@ def fit(
             optimizer.step()
             total += value.item() * len(batch.x)
         outputs = run_network(network, dev, batch_size=256, device=device)
-        dev_targets = {name: torch.from_numpy(target) for name, target in dev.targets.items()}
         dev_loss = float(loss(outputs.logits, dev_targets))
         measures = measure(outputs, dev, heads)
         scores = {name: values.get(heads[name].score, 0.0) for name, values in measures.items()}
-        mean = float(np.mean(list(scores.values()))) if scores else 0.0
         per_target = {f"dev_{name}_{heads[name].score}": value for name, value in scores.items()}
+        correlation = mean_correlation(outputs.logits, dev_targets)
+        if correlation is not None:
+            per_target["dev_dense_r"] = correlation
+        told = [*scores.values(), *([] if correlation is None else [correlation])]
+        mean = float(np.mean(told)) if told else 0.0
         records.append(
             {"epoch": epoch, "train_loss": total / len(train), "dev_loss": dev_loss, "dev_score": mean, **per_target}
         )
-        score = (mean, -dev_loss) if schedule.monitor == "score" else (-dev_loss, mean)
+        score = {"score": (mean, -dev_loss), "loss": (-dev_loss, mean), "last": (float(epoch), mean)}[schedule.monitor]
         if score > best:
+            best_value = -dev_loss if schedule.monitor == "loss" else mean
             best, best_epoch, best_state = score, epoch, copy.deepcopy(network.state_dict())
         if on_epoch is not None:
             on_epoch(epoch)
         if epoch - best_epoch >= schedule.patience:
             break
     network.load_state_dict(best_state)
-    return Fitted(pd.DataFrame(records), best_epoch, best[0])
+    return Fitted(pd.DataFrame(records), best_epoch, best_value)
 
 
 def _batches(data: ChunkDataset, *, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:

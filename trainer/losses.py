@@ -14,6 +14,7 @@ from trainer.chunking import IntArray
 from trainer.data import MISSING
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets of a batch to a scalar
+TotalLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]  # the same of all heads, by name
 
 
 def balanced_weights(labels: IntArray, n_classes: int) -> Tensor:

@@ -68,8 +68,9 @@ class ScheduleParams(Section):
 
     epochs: int = Field(default=40, ge=1)  # at most
     patience: int = Field(default=10, ge=1)  # epochs without a better value on held-out speakers [ours]
-    # what "better" means: the objective's own score (UAR for classes, macro F1, CCC), ties broken by the loss [ours]
-    monitor: Literal["loss", "score"] = "score"
+    # what "better" means. score: the objective's own (UAR for classes, macro F1, CCC) and the correlation of dense
+    # tracks, ties broken by the loss; last: all epochs, no choice [ours]
+    monitor: Literal["loss", "score", "last"] = "score"
     batch_size: int = Field(default=32, ge=1)  # utterances [ours; code 128 on 100 times the data]
     lr: float = Field(default=1e-3, gt=0)  # AdamW [ours; code 1e-4 on 100 times the data]
     weight_decay: float = Field(default=1e-3, ge=0)  # AdamW [ours]
@@ -78,20 +79,41 @@ class ScheduleParams(Section):
     head_hidden: int = Field(default=64, ge=0)  # units of the head's hidden layer; 0 = a linear head [ours]
 
 
-class PretrainParams(ScheduleParams):
-    """Section ``pretrain``: tasks 1 energy variation, 2 facial activation, 3 emotion from action units."""
+DenseGroup = Literal["energy", "motion", "aus"]
 
-    tasks: tuple[int, ...] = (1, 2, 3)  # any non-empty subset [paper]
+
+class PretrainParams(ScheduleParams):
+    """Section ``pretrain``: tasks 1 energy variation, 2 facial activation, 3 emotion from action units.
+
+    The rest is ours: what the teachers say on every frame (``dense``), an audio-only task (``reconstruct``) and a guard
+    against collapse (``variance``), each a weight in the summed loss.
+    """
+
+    tasks: tuple[int, ...] = (1, 2, 3)  # any subset [paper]; empty only beside dense or reconstruct
     task_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of tasks 1, 2, 3 in the summed loss [ours]
+    dense: tuple[DenseGroup, ...] = ()  # energy, motion, aus: tracks followed on every frame [ours]
+    dense_weight: float = Field(default=1.0, gt=0)  # of their summed loss [ours]
+    dense_loss: Literal["smooth_l1", "ccc"] = "smooth_l1"  # smooth L1 in standard deviations, or 1 - CCC a track [ours]
+    dense_centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean is subtracted from the tracks [ours]
+    reconstruct: float = Field(default=0.0, ge=0)  # weight of giving back hidden spans of the features; 0 = off [ours]
+    variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
     seed: int = Field(default=0, ge=0)
     dev_share: float = Field(default=0.15, gt=0, lt=1)  # of segments, whole speakers; only without a dev split [ours]
 
     @field_validator("tasks")
     @classmethod
     def _subset(cls, tasks: tuple[int, ...]) -> tuple[int, ...]:
-        if not tasks or not set(tasks) <= {1, 2, 3} or len(set(tasks)) != len(tasks):
-            raise ValueError("must be a non-empty subset of [1, 2, 3] without repeats")
+        if not set(tasks) <= {1, 2, 3} or len(set(tasks)) != len(tasks):
+            raise ValueError("must be a subset of [1, 2, 3] without repeats")
         return tuple(sorted(tasks))
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> PretrainParams:
+        if not (self.tasks or self.dense or self.reconstruct):
+            raise ValueError("tasks must be a non-empty subset of [1, 2, 3] unless dense or reconstruct is on")
+        if len(set(self.dense)) != len(self.dense):
+            raise ValueError("dense must be without repeats")
+        return self
 
     @field_validator("task_weights")
     @classmethod
@@ -107,7 +129,7 @@ Mode = Literal["scratch", "pretrained", "frozen"]
 class FinetuneParams(ScheduleParams):
     """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode."""
 
-    modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen = probe: only the head learns [paper]
+    modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen: what was carried over does not learn [paper]
     seeds: tuple[int, ...] = (0, 1)
     # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
     folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
@@ -117,7 +139,7 @@ class FinetuneParams(ScheduleParams):
     vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
     label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
-    transfer: Literal["all", "conv"] = "all"  # conv: only the chunk encoder is carried over [ours]
+    transfer: Literal["all", "chunk", "conv"] = "all"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
     # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
     normalisation: Literal["train", "parent", "speaker"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result

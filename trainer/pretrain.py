@@ -2,7 +2,8 @@
 
 Goncalves & Busso, Interspeech 2022: speech in, three pretext labels out (energy variation, facial activation,
 emotion from action units), any non-empty subset of them; the losses are added. The head of a task is a small
-projection that fine-tuning throws away [ours].
+projection that fine-tuning throws away [ours]. Beside the tasks or instead of them the encoder can follow what the
+teachers say on every frame, or give back hidden spans of the voice (``trainer.dense``) [ours].
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from trainer.chunking import Chunking, IntArray
-from trainer.data import MISSING, Normalisation, class_indices, label_names, longest_seconds
+from trainer.data import MISSING, ChunkDataset, Normalisation, class_indices, label_names, longest_seconds
+from trainer.dense import DENSE, RECONSTRUCTION, FrameTargets, GuardedLoss, TrackLoss, TrackScale, correlations
+from trainer.encoders import CHUNK_ENCODERS
 from trainer.errors import InputError
 from trainer.folder import ModelSpec, save_model
-from trainer.loop import fit, make_deterministic, measure, run_network
-from trainer.losses import SummedLoss
-from trainer.model import dead_units, effective_rank
+from trainer.loop import Outputs, fit, make_deterministic, measure, run_network
+from trainer.losses import Loss, SummedLoss
+from trainer.model import Network, dead_units, effective_rank
 from trainer.objectives import Hard
 from trainer.params import EncoderParams, Params
 from trainer.protocol import assert_disjoint, hold_out_speakers, speaker_keys, text
@@ -71,8 +77,12 @@ def pretrain(
                 f"two are needed; see the reasons in the pseudo-label table, or leave {number} out of pretrain.tasks"
             )
         targets[name] = class_indices(labels, classes[name])
-    labelled = np.flatnonzero(np.any([target != MISSING for target in targets.values()], axis=0))
-    train, dev, held_out, side, speakers = _split(shards, labelled, params)
+    # every row has frames to learn from; without frame targets only those with a label have
+    labelled = [target != MISSING for target in targets.values()]
+    every = bool(options.dense or options.reconstruct)
+    usable = np.arange(len(shards.rows)) if every else np.flatnonzero(np.any(labelled, axis=0))
+    train, dev, held_out, side, speakers = _split(shards, usable, params)
+    frames = _frame_targets(shards, train, params, speakers)
 
     heads = {name: Hard(tuple(labels)) for name, labels in classes.items()}
     spec = ModelSpec(
@@ -84,29 +94,38 @@ def pretrain(
         frame_period=shards.frame_period,
         chunking=chunking_for(shards, train, params.encoder),
         normalisation=Normalisation.fit(shards, train, clip=params.encoder.clip),
+        frames=frames,
     )
-    parts, weights = {}, {}
+    parts: dict[str, Loss] = {}
+    weights: dict[str, float] = {}
     for number in options.tasks:
         name = TASKS[number][0]
         parts[name] = heads[name].loss(targets[name][train], label_smoothing=options.label_smoothing)
         weights[name] = options.task_weights[number - 1]
 
+    if options.dense:
+        parts[DENSE], weights[DENSE] = TrackLoss(options.dense_loss), options.dense_weight
+    if options.reconstruct:
+        parts[RECONSTRUCTION], weights[RECONSTRUCTION] = TrackLoss(), options.reconstruct
+
     make_deterministic(params.trainer, seed=options.seed)
     network = spec.build().to(params.trainer.device)
-    test_data = spec.dataset(shards, held_out, _take(targets, held_out))
+    test_data = spec.dataset(shards, held_out, _take(targets, held_out), frames=frames)
     before = run_network(network, test_data, batch_size=256, device=params.trainer.device)
+    frames_before = _frame_vectors(network, test_data, params.trainer.device)
     fitted = fit(
         network,
-        spec.dataset(shards, train, _take(targets, train)),
-        spec.dataset(shards, dev, _take(targets, dev)),
+        spec.dataset(shards, train, _take(targets, train), frames=frames),
+        spec.dataset(shards, dev, _take(targets, dev), frames=frames),
         heads=heads,
-        loss=SummedLoss(parts, weights),
+        loss=GuardedLoss(SummedLoss(parts, weights), options.variance),
         schedule=options,
         seed=options.seed,
         device=params.trainer.device,
         on_epoch=on_epoch,
     )
     after = run_network(network, test_data, batch_size=256, device=params.trainer.device)
+    frames_after = _frame_vectors(network, test_data, params.trainer.device)
     measures = measure(after, test_data, heads)
     metrics = {
         "tasks": {
@@ -117,6 +136,7 @@ def pretrain(
             }
             for name, target in targets.items()
         },
+        **_frame_metrics(spec, after, test_data),
         "held_out": {"part": side, "rows": len(held_out), "speakers": len(set(speakers[held_out]))},
         "train": {"rows": len(train), "speakers": len(set(speakers[train]))},
         "best_epoch": fitted.best_epoch,
@@ -124,11 +144,15 @@ def pretrain(
             "effective_rank_before": effective_rank(before.vectors),
             "effective_rank": effective_rank(after.vectors),
             "dead_units": dead_units(after.vectors),
+            "frame_effective_rank_before": effective_rank(frames_before),
+            "frame_effective_rank": effective_rank(frames_after),
+            "frame_dead_units": dead_units(frames_after),
             "units": params.encoder.hidden,
         },
     }
     provenance = {
         "tasks": list(options.tasks),
+        "dense": list(options.dense),
         "corpora": sorted(set(text(shards.rows, "corpus"))),
         "speakers": sorted(set(speakers[np.concatenate([train, dev])])),
         "data": {"shards": shards.fingerprint},
@@ -162,6 +186,52 @@ def _split(shards: Shards, labelled: IntArray, params: Params) -> tuple[IntArray
     assert_disjoint({"train": speakers[train], "dev": speakers[dev], "test": speakers[test]})
     held_out, side = (test, "test") if len(test) else (dev, "dev")
     return train, dev, held_out, side, speakers
+
+
+def _frame_targets(
+    shards: Shards, train: IntArray, params: Params, speakers: npt.NDArray[np.object_]
+) -> FrameTargets | None:
+    """Return what the frame heads follow, scaled by training rows; None without frame heads."""
+    options = params.pretrain
+    if not (options.dense or options.reconstruct):
+        return None
+    probe = CHUNK_ENCODERS[params.encoder.chunk_encoder](len(shards.feature_names), params.encoder)
+    scale = None
+    if options.dense:
+        groups = shards.metadata.get("dense", {}).get("groups", {})
+        missing = [group for group in options.dense if not groups.get(group)]
+        if missing:
+            raise InputError(
+                f"{shards.folder} has no dense targets of group(s) {', '.join(missing)} (pretrain.dense): name them in "
+                "shards.dense.groups and run the shards stage again, or leave them out"
+            )
+        names = [name for group in options.dense for name in groups[group]]
+        scale = TrackScale.fit(
+            shards, train, names, centre=options.dense_centre, clip=params.encoder.clip, speakers=speakers
+        )
+    return FrameTargets(step=int(probe.step), scale=scale, reconstruct=options.reconstruct > 0)  # type: ignore[arg-type]
+
+
+def _frame_vectors(network: Network, data: ChunkDataset, device: str) -> Tensor:
+    """Frame vectors of up to 100 utterances, real chunks only, (frames, C): what ``transfer: conv`` hands on."""
+    network.eval()
+    with torch.no_grad():
+        batch = data.__getitems__(list(range(min(len(data), 100)))).to(device)
+        _, frames = network.encoder(batch.x, batch.frame_mask, batch.chunk_mask)
+    return frames[batch.chunk_mask].flatten(0, 1).cpu()
+
+
+def _frame_metrics(spec: ModelSpec, outputs: Outputs, data: ChunkDataset) -> dict[str, Any]:
+    """Held-out correlation of every dense track, and of the hidden features on average."""
+    truth = data.truth()
+    result: dict[str, Any] = {}
+    if DENSE in truth and spec.frames is not None and spec.frames.scale is not None:
+        found = correlations(outputs.logits[DENSE], truth[DENSE])
+        result["dense"] = dict(zip(spec.frames.scale.names, found, strict=True))
+    if RECONSTRUCTION in truth:
+        found = correlations(outputs.logits[RECONSTRUCTION], truth[RECONSTRUCTION])
+        result["reconstruction"] = float(np.mean([value or 0.0 for value in found]))
+    return result
 
 
 def _take(targets: dict[str, IntArray], rows: IntArray) -> dict[str, IntArray]:

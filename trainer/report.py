@@ -163,6 +163,8 @@ def _page(
             )
         )
         parts.append(page.table([_task_row(name, values) for name, values in pretrain["tasks"].items()]))
+        if "dense" in pretrain:
+            parts.append(page.nested({"correlation with each dense track": pretrain["dense"]}))
         parts.append(page.nested({"encoder output": pretrain["encoder"]}))
     parts.append(page.picture(reports / "training.png", "training curves"))
     for name in params.extra:

@@ -126,7 +126,8 @@ def metrics_json(table: pd.DataFrame, paired: pd.DataFrame, pretrain: dict[str, 
             for name, values in pretrain["tasks"].items()
         }
         encoder = {key: pretrain["encoder"][key] for key in ("effective_rank", "dead_units")}
-        summary["pretrain"] = _rounded({**tasks, "encoder": encoder})
+        tracks = {"dense_r": pretrain["dense"]} if "dense" in pretrain else {}
+        summary["pretrain"] = _rounded({**tasks, **tracks, "encoder": encoder})
     finetuned: dict[str, Any] = {}
     for row in table.to_dict("records"):
         names = [str(name)[: -len("_mean")] for name in row if str(name).endswith("_mean") and pd.notna(row[name])]

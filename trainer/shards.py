@@ -36,7 +36,8 @@ class Shards:
 
     ``rows``: scalar columns, index 0..N-1. ``features``: (total frames, F) float32, memory-mapped; row i holds frames
     ``offsets[i]:offsets[i + 1]``. ``mean`` and ``m2``: (N, F) float64, per row the mean and the sum of squared
-    deviations, from which the statistics of any subset follow without touching the features again.
+    deviations, from which the statistics of any subset follow without touching the features again. ``dense``: (total
+    frames, K) float32 targets on the same frames, NaN where there is none, K = 0 in shards without that column.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Shards:
     frame_period: float
     fingerprint: str
     metadata: dict[str, Any] = field(repr=False)
+    dense_names: tuple[str, ...] = ()
 
     @cached_property
     def features(self) -> FloatArray:
@@ -56,9 +58,17 @@ class Shards:
         shape = (int(self.offsets[-1]), len(self.feature_names))
         return np.memmap(self.place / "features.f32", dtype=np.float32, mode="r", shape=shape)
 
+    @cached_property
+    def dense(self) -> FloatArray:
+        """Targets on every frame, opened on first use."""
+        shape = (int(self.offsets[-1]), len(self.dense_names))
+        if not self.dense_names:
+            return np.zeros(shape, dtype=np.float32)
+        return np.memmap(self.place / "dense.f32", dtype=np.float32, mode="r", shape=shape)
+
     def __getstate__(self) -> dict[str, Any]:
         # a worker process opens the map anew: pickling it would copy the whole corpus
-        return {name: value for name, value in self.__dict__.items() if name != "features"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("features", "dense")}
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -79,6 +89,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
         raise InputError(f"no shards (part-*.parquet) in {folder}: run the pipeline first (`dvc repro shards`)")
     metadata = _common_metadata(parts)
     names = tuple(metadata["feature_names"])
+    tracks = tuple(metadata.get("dense", {}).get("names", ()))
     rows = pd.concat([_scalar_columns(part) for part in parts], ignore_index=True)
     if rows.empty:
         raise InputError(f"the shards in {folder} hold no rows: every segment was quarantined or the manifest is empty")
@@ -88,7 +99,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     fingerprint = _fingerprint(parts)
     place = Path(cache) / "frames" / f"{folder.name}-{fingerprint[:16]}"
     if not place.is_dir():
-        _build(parts, n_rows=len(rows), n_features=len(names), place=place)
+        _build(parts, n_rows=len(rows), n_features=len(names), n_tracks=len(tracks), place=place)
     return Shards(
         folder=folder,
         place=place,
@@ -100,6 +111,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
         frame_period=float(metadata["frame_period"]),
         fingerprint=fingerprint,
         metadata=metadata,
+        dense_names=tracks,
     )
 
 
@@ -124,14 +136,18 @@ def _common_metadata(parts: list[Path]) -> dict[str, Any]:
         if identity["contract"] != CONTRACT:
             raise InputError(f"{part}: data contract {identity['contract']}, this trainer reads {CONTRACT}")
         first = first or metadata
-        if any(identity[key] != first[key] for key in identity):
-            raise InputError(f"{part} differs from {parts[0]} in features or frame period: rebuild the shards")
+        if any(identity[key] != first[key] for key in identity) or metadata.get("dense") != first.get("dense"):
+            raise InputError(
+                f"{part} differs from {parts[0]} in features, dense targets or frame period: rebuild the shards"
+            )
+        if metadata.get("dense") and "dense" not in schema.names:
+            raise InputError(f"{part}: column dense missing, which its metadata describe: rebuild the shards")
     return first
 
 
 def _scalar_columns(part: Path) -> pd.DataFrame:
-    """All columns but the features; text columns as object with None for null."""
-    names = [name for name in pq.read_schema(part).names if name != "features"]
+    """All columns but those with a value a frame; text columns as object with None for null."""
+    names = [name for name in pq.read_schema(part).names if name not in ("features", "dense")]
     table = pq.read_table(part, columns=names)
     columns: dict[str, Any] = {}
     for name in names:
@@ -153,8 +169,8 @@ def _fingerprint(parts: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _build(parts: list[Path], *, n_rows: int, n_features: int, place: Path) -> None:
-    """Stream all features into ``place`` (written beside it, then renamed: a killed run leaves nothing half)."""
+def _build(parts: list[Path], *, n_rows: int, n_features: int, n_tracks: int, place: Path) -> None:
+    """Stream features and dense targets into ``place`` (written beside it and renamed: a kill leaves nothing half)."""
     place.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
     try:
@@ -162,21 +178,24 @@ def _build(parts: list[Path], *, n_rows: int, n_features: int, place: Path) -> N
         mean = np.zeros((n_rows, n_features))
         m2 = np.zeros((n_rows, n_features))
         row = 0
-        with (work / "features.f32").open("wb") as stream:
+        with (work / "features.f32").open("wb") as stream, (work / "dense.f32").open("wb") as dense_stream:
             for part in parts:
-                columns = ["segment_id", "n_frames", "features"]
+                columns = ["segment_id", "n_frames", "features", *(["dense"] if n_tracks else [])]
                 for batch in pq.ParquetFile(part).iter_batches(batch_size=64, columns=columns):
-                    ids, counts, lists = (batch.column(name) for name in columns)
+                    ids, counts, lists, *targets = (batch.column(name) for name in columns)
                     for position in range(len(batch)):
                         where = f"{part}, segment {ids[position].as_py()!r}"
                         frames = _frames(lists[position], counts[position].as_py(), n_features, where)
                         frames.tofile(stream)
+                        for column in targets:
+                            _targets(column[position], len(frames), n_tracks, where).tofile(dense_stream)
                         lengths[row] = len(frames)
                         mean[row] = frames.mean(axis=0, dtype=np.float64)
                         m2[row] = np.square(frames - mean[row]).sum(axis=0)
                         row += 1
-            stream.flush()
-            os.fsync(stream.fileno())
+            for handle in (stream, dense_stream):
+                handle.flush()
+                os.fsync(handle.fileno())
         np.save(work / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
         np.save(work / "mean.npy", mean)
         np.save(work / "m2.npy", m2)
@@ -201,3 +220,15 @@ def _frames(value: Any, n_frames: int | None, n_features: int, where: str) -> Fl
     if not np.isfinite(flat).all():
         raise InputError(f"{where}: features hold NaN or infinity; rebuild the acoustics of this segment")
     return flat.reshape(n_frames, n_features)
+
+
+def _targets(value: Any, n_frames: int, n_tracks: int, where: str) -> FloatArray:
+    """One row's dense targets as (n_frames, K) float32, all NaN where the row has none."""
+    if not value.is_valid:
+        return np.full((n_frames, n_tracks), np.nan, dtype=np.float32)
+    flat = np.asarray(value.values.to_numpy(zero_copy_only=False), dtype=np.float32)  # null becomes NaN
+    if flat.size != n_frames * n_tracks:
+        raise InputError(f"{where}: {flat.size} dense targets, expected n_frames {n_frames} x {n_tracks}")
+    if np.isinf(flat).any():
+        raise InputError(f"{where}: dense targets hold infinity; rebuild the faces and shards of this segment")
+    return flat.reshape(n_frames, n_tracks)

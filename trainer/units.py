@@ -37,6 +37,7 @@ _OUTSIDE_KEY = frozenset(
         "functionals.py",
         "page.py",
         "predict.py",
+        "probe.py",
         "report.py",
         "results.py",
         "significance.py",

@@ -107,6 +107,7 @@ class SpeechModel:
             "layer": self.layer,
             "n_features": self.size,
             "frame_period_samples": self.hop,
+            "frame_size_samples": self.reach,
         }
 
     @cached_property

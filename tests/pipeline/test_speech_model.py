@@ -13,7 +13,7 @@ from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
 from pipeline.audio import encode_flac
 from pipeline.errors import InputError, Quarantined
 from pipeline.params import load_params
-from pipeline.shards import _grid
+from pipeline.shards import _centre, _grid
 from pipeline.store import identity
 from tests.pipeline.conftest import tone
 
@@ -101,15 +101,18 @@ def test_what_cannot_work_says_why(folder: Path, tmp_path: Path) -> None:
         extractor(folder)._speech_model(np.zeros(8000, np.float32), 8000)
 
 
-@pytest.mark.parametrize(("column", "first", "count", "period"), [
-    ("lld", "F0final_sma", 130, 0.01),
-    ("logmel", "mel_000", 128, 0.016),
-    ("speech_model", "speech_model_0000", 12, 0.02),
+@pytest.mark.parametrize(("column", "first", "count", "period", "centre"), [
+    ("lld", "F0final_sma", 130, 0.01, 0.01),
+    ("logmel", "mel_000", 128, 0.016, 0.0),
+    ("speech_model", "speech_model_0000", 12, 0.02, 0.0125),
 ])  # fmt: skip
-def test_every_column_can_become_the_features(folder: Path, column: str, first: str, count: int, period: float) -> None:
-    config = AcousticsConfig(logmel=True, speech_model={"path": folder})
-    names, step = _grid(AcousticsExtractor(config).metadata(), column, load_params())
+def test_every_column_can_become_the_features(
+    folder: Path, column: str, first: str, count: int, period: float, centre: float
+) -> None:
+    source = AcousticsExtractor(AcousticsConfig(logmel=True, speech_model={"path": folder})).metadata()
+    names, step = _grid(source, column, load_params())
     assert (first in names, len(names), step) == (True, count, period)
+    assert _centre(source, column, load_params()) == centre
 
 
 def test_a_column_that_was_not_computed_is_named() -> None:

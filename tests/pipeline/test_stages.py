@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -154,6 +155,19 @@ def test_a_wrong_column_is_an_error_that_names_it(media, tmp_path, monkeypatch):
         stages.run_segments(make_params(media, tmp_path / "m.csv"), "unlabelled")
 
 
+def test_a_table_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
+    # Regression: row groups were remembered by name alone, so a rewritten table came back as it was; and so did one
+    # of the same relative name in another working folder.
+    schema, found = pa.schema([("segment_id", pa.string()), ("status", pa.string()), ("x", pa.int64())]), []
+    for number, folder in enumerate(("one", "one", "two")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        row = {"segment_id": "a#000", "status": "ok", "x": number}
+        write_parts(Path("data/t"), [("a#000", partial(row_table, row, schema), 8)], schema=schema, metadata={})
+        found += [load()["x"][0].as_py() for _, load in stages.index_rows(Path("data/t"), ok_only=True)]
+    assert found == [0, 1, 2]
+
+
 def test_split_keeps_speakers_whole_and_the_large_one_in_training():
     rows = [{"status": "ok", "corpus": "c", "speaker": "big", "split": None} for _ in range(80)]
     rows += [{"status": "ok", "corpus": "c", "speaker": f"s{i}", "split": ""} for i in range(20)]
@@ -162,14 +176,3 @@ def test_split_keeps_speakers_whole_and_the_large_one_in_training():
     assert all(len(found) == 1 for found in split)
     assert split["big"] == {"train"}
     assert sum(row["split"] == "dev" for row in rows) == 10
-
-
-def test_a_table_that_was_written_anew_is_read_anew(tmp_path):
-    # Regression: row groups were remembered by name alone, so a rewritten table came back as it was.
-    schema = pa.schema([("segment_id", pa.string()), ("status", pa.string()), ("reason", pa.string())])
-    found = []
-    for reason in ("first", "second"):
-        row = row_table({"segment_id": "a", "status": "ok", "reason": reason}, schema)
-        write_parts(tmp_path / "table", [("a", lambda row=row: row, 1)], schema=schema, metadata={})
-        found += [load()["reason"][0].as_py() for _, load in stages.index_rows(tmp_path / "table", ok_only=True)]
-    assert found == ["first", "second"]

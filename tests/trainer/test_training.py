@@ -236,7 +236,7 @@ def test_no_test_row_reaches_normalisation(run: Callable[..., pd.DataFrame], tmp
 
 
 def test_transfer_and_normalisation_options(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
-    options = {"modes": ["frozen"], "folds": 2, "normalisation": "parent", "transfer": "conv"}
+    options = {"modes": ["frozen"], "folds": 2, "normalisation": "parent", "transfer": "chunk"}
     runs = run("home", **options)
     assert set(runs["normalisation"]) == {"parent"}
     parent = load_model(tmp_path / "home" / "pretrain")
