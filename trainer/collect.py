@@ -54,6 +54,7 @@ def collect(
                 "normalisation": normalisation_of(unit.mode, options),
                 "protocol": unit.protocol,
                 "label_fraction": options.label_fraction,
+                "penalty": str(options.penalty),
                 "pretrain_tasks": taught(parent.config) if uses_parent and parent else None,
                 "transfer": options.transfer if uses_parent else None,
                 "allow_pretrain_speakers": options.allow_pretrain_speakers,

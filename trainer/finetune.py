@@ -21,6 +21,7 @@ from trainer.folder import ModelSpec, load_model, save_model
 from trainer.loop import fit, make_deterministic, measure, run_network
 from trainer.losses import SummedLoss
 from trainer.params import Params
+from trainer.penalty import penalise
 from trainer.pretrain import chunking_for
 from trainer.shards import Shards, open_shards
 from trainer.units import Unit, check_parent, plan
@@ -107,7 +108,13 @@ def train_unit(context: Context, unit: Unit) -> None:
     network = spec.build()
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
-    loss = objective.loss(labels[unit.train], label_smoothing=options.label_smoothing)
+    loss = penalise(
+        objective.loss(labels[unit.train], label_smoothing=options.label_smoothing),
+        objective,
+        shards.rows.iloc[unit.train],
+        options.penalty,
+        label_smoothing=options.label_smoothing,
+    )
     fitted = fit(
         network,
         train,

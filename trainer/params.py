@@ -126,6 +126,18 @@ class PretrainParams(ScheduleParams):
 Mode = Literal["scratch", "pretrained", "frozen"]
 
 
+class PenaltyParams(Section):
+    """Section ``finetune.penalty``: beta * loss + alpha * penalty by co-occurring emotions; see trainer.penalty."""
+
+    form: Literal["none", "printed", "pairwise"] = "none"  # printed [paper]; pairwise [ours]; both need votes
+    alpha: float = Field(default=1.0, gt=0)  # weight of the penalty; .5 or 1 [paper]
+    beta: float = Field(default=1.0, ge=0)  # weight of the objective's own loss; 0 or 1 [paper]
+
+    def __str__(self) -> str:
+        """As in a row of results."""
+        return "none" if self.form == "none" else f"{self.form}, alpha {self.alpha:g}, beta {self.beta:g}"
+
+
 class FinetuneParams(ScheduleParams):
     """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode."""
 
@@ -143,6 +155,7 @@ class FinetuneParams(ScheduleParams):
     # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
     normalisation: Literal["train", "parent", "speaker"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
+    penalty: PenaltyParams = PenaltyParams()
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
     @model_validator(mode="after")
@@ -159,6 +172,8 @@ class FinetuneParams(ScheduleParams):
             raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
         if self.label_smoothing and self.objective != "hard":
             raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
+        if self.penalty.form != "none" and self.objective == "attribute":
+            raise ValueError("penalty is about classes: it goes with objective hard, soft or multilabel")
         return self
 
 

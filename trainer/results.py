@@ -25,6 +25,7 @@ RULES = (
     "normalisation",
     "protocol",
     "label_fraction",
+    "penalty",
     "pretrain_tasks",
     "transfer",
     "allow_pretrain_speakers",
