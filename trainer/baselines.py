@@ -279,6 +279,7 @@ def _collect(
                 "label_rule": unit.label_rule or None,
                 "protocol": unit.protocol,
                 "label_fraction": params.finetune.label_fraction,
+                "penalty": "none",
                 "pretrain_tasks": None,
                 "transfer": None,
                 "normalisation": options.normalisation if trial.features else None,

@@ -84,7 +84,8 @@ def _keep_models(folder: Path, finished: Path, units: list[Unit], table: pd.Data
     if keep == "all":
         chosen = units
     elif keep == "best":  # by held-out training speakers, never by the test fold
-        best = table.groupby(["corpus", "mode"], sort=True)["dev_score"].idxmax()
+        score = table["dev_score"].astype(float).fillna(-np.inf)  # nobody held out: the first of all
+        best = score.groupby([table["corpus"], table["mode"]], sort=True).idxmax()
         chosen = [units[int(position)] for position in best]
     else:
         chosen = []

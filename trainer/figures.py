@@ -138,7 +138,11 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
     for axis, corpus in zip(remaining, corpora, strict=True):
         for mode in modes_in_order(history[history["corpus"] == corpus]["mode"]):
             mean = mean_history(history[(history["corpus"] == corpus) & (history["mode"] == mode)])
-            axis.plot(mean["epoch"], mean["dev_score"], color=COLOURS.get(mode, OTHER), label=mode)
+            if mean["dev_score"].notna().any():
+                axis.plot(mean["epoch"], mean["dev_score"], color=COLOURS.get(mode, OTHER), label=mode)
+            else:  # nobody was held out
+                label = f"{mode}: loss of training"
+                axis.plot(mean["epoch"], mean["train_loss"], color=COLOURS.get(mode, OTHER), ls="--", label=label)
         axis.set_title(f"fine-tuning on {corpus}", fontsize=10)
     for axis in axes[0]:
         axis.set_xlabel("epoch")

@@ -118,7 +118,7 @@ def train_unit(context: Context, unit: Unit) -> None:
     fitted = fit(
         network,
         train,
-        dev,
+        dev if len(dev) else None,
         heads=heads,
         loss=SummedLoss({target: loss}, {target: 1.0}),
         schedule=options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from trainer.augment import augment
 from trainer.data import Batch, ChunkDataset
 from trainer.dense import VECTORS, mean_correlation
 from trainer.losses import TotalLoss
@@ -47,7 +49,8 @@ class Fitted:
 
     history: pd.DataFrame  # one row an epoch
     best_epoch: int
-    best_score: float  # on held-out speakers: mean score of the targets (and correlation of tracks), or minus the loss
+    # on held-out speakers: mean score of the targets (and correlation of tracks), or minus the loss; None without any
+    best_score: float | None
 
 
 def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
@@ -74,7 +77,7 @@ def measure(outputs: Outputs, data: ChunkDataset, heads: Mapping[str, Objective]
 def fit(
     network: Network,
     train: ChunkDataset,
-    dev: ChunkDataset,
+    dev: ChunkDataset | None,
     *,
     heads: Mapping[str, Objective],
     loss: TotalLoss,
@@ -86,12 +89,14 @@ def fit(
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
-    With ``monitor: last`` train all epochs and leave the last one's.
+    With ``monitor: last`` train all epochs and leave the last one's; only then may ``dev`` be None.
 
     ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze``: modules that do
     not learn and whose batch statistics stay as they were. Same seed, same network, same data: bit for bit
     the same result.
     """
+    if dev is None and schedule.monitor != "last":
+        raise ValueError("without held-out speakers there is only the last epoch to keep: monitor must be last")
     network.to(device)
     network.requires_grad_(True)
     for module in freeze:
@@ -99,38 +104,38 @@ def fit(
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=schedule.lr, weight_decay=schedule.weight_decay)
     generator = torch.Generator().manual_seed(seed)
+    pace = _pace(optimizer, schedule, steps=math.ceil(len(train) / schedule.batch_size))
     records: list[dict[str, float]] = []
     best: tuple[float, float] = (-np.inf, -np.inf)
-    dev_targets = dev.truth()
     best_value, best_epoch, best_state = 0.0, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
         network.train()
         for module in freeze:
             module.eval()
         total = 0.0
-        for batch in _batches(train, batch_size=schedule.batch_size, generator=generator):
+        for plain in _batches(train, batch_size=schedule.batch_size, generator=generator):
+            batch, mix = augment(plain, schedule.augment, generator) if schedule.augment.on else (plain, None)
             moved = batch.to(device)
             optimizer.zero_grad(set_to_none=True)
             # Libraries exist whose import switches gradients off for the whole process (py-feat's does).
             with torch.enable_grad():
-                value = loss(network(moved), moved.targets)
+                outputs = network(moved)
+                value = loss(outputs, moved.targets)
+                if mix is not None:
+                    other = {name: target.to(device) for name, target in mix.targets.items()}
+                    value = mix.share * value + (1.0 - mix.share) * loss(outputs, other)
             value.backward()
             torch.nn.utils.clip_grad_norm_(learning, schedule.gradient_clip)
             optimizer.step()
+            if pace is not None:
+                pace.step()
             total += value.item() * len(batch.x)
-        outputs = run_network(network, dev, batch_size=256, device=device)
-        dev_loss = float(loss(outputs.logits, dev_targets))
-        measures = measure(outputs, dev, heads)
-        scores = {name: values.get(heads[name].score, 0.0) for name, values in measures.items()}
-        per_target = {f"dev_{name}_{heads[name].score}": value for name, value in scores.items()}
-        correlation = mean_correlation(outputs.logits, dev_targets)
-        if correlation is not None:
-            per_target["dev_dense_r"] = correlation
-        told = [*scores.values(), *([] if correlation is None else [correlation])]
-        mean = float(np.mean(told)) if told else 0.0
-        records.append(
-            {"epoch": epoch, "train_loss": total / len(train), "dev_loss": dev_loss, "dev_score": mean, **per_target}
-        )
+        dev_loss, mean = math.nan, math.nan
+        record = {"epoch": float(epoch), "train_loss": total / len(train), "dev_loss": dev_loss, "dev_score": mean}
+        if dev is not None:
+            dev_loss, mean, told = _look(network, dev, heads=heads, loss=loss, device=device)
+            record |= told
+        records.append(record)
         score = {"score": (mean, -dev_loss), "loss": (-dev_loss, mean), "last": (float(epoch), mean)}[schedule.monitor]
         if score > best:
             best_value = -dev_loss if schedule.monitor == "loss" else mean
@@ -140,7 +145,35 @@ def fit(
         if epoch - best_epoch >= schedule.patience:
             break
     network.load_state_dict(best_state)
-    return Fitted(pd.DataFrame(records), best_epoch, best_value)
+    history = pd.DataFrame(records).astype({"epoch": int})
+    return Fitted(history, best_epoch, best_value if dev is not None else None)
+
+
+def _look(
+    network: Network, dev: ChunkDataset, *, heads: Mapping[str, Objective], loss: TotalLoss, device: str
+) -> tuple[float, float, dict[str, float]]:
+    """Return loss and mean score on held-out speakers, and the epoch's columns of the history."""
+    outputs, truth = run_network(network, dev, batch_size=256, device=device), dev.truth()
+    dev_loss = float(loss(outputs.logits, truth))
+    scores = {name: values.get(heads[name].score, 0.0) for name, values in measure(outputs, dev, heads).items()}
+    per_target = {f"dev_{name}_{heads[name].score}": value for name, value in scores.items()}
+    told = list(scores.values())
+    correlation = mean_correlation(outputs.logits, truth)
+    if correlation is not None:
+        per_target["dev_dense_r"] = correlation
+        told.append(correlation)
+    mean = float(np.mean(told)) if told else 0.0
+    return dev_loss, mean, {"dev_loss": dev_loss, "dev_score": mean, **per_target}
+
+
+def _pace(
+    optimizer: torch.optim.Optimizer, schedule: ScheduleParams, *, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """Return what changes the learning rate after each of ``steps`` steps an epoch."""
+    if schedule.lr_schedule == "constant":
+        return None
+    total = steps * schedule.epochs
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=schedule.lr, total_steps=total)
 
 
 def _batches(data: ChunkDataset, *, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:

@@ -63,6 +63,20 @@ class EncoderParams(Section):
         return seconds
 
 
+class AugmentParams(Section):
+    """What is done to every training batch; see trainer.augment. All off: no random number is drawn for it."""
+
+    noise: float = Field(default=0.0, ge=0)  # standard deviation, of normalised features [ours]
+    feature_mask: float = Field(default=0.0, ge=0, lt=1)  # share of neighbouring features hidden, at most [ours]
+    time_mask: float = Field(default=0.0, ge=0, lt=1)  # share of a chunk's frames hidden, at most [ours]
+    mixup: float = Field(default=0.0, ge=0)  # a of Beta(a, a) from which shares are drawn; 0 = off [ours]
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is done."""
+        return any(self.model_dump().values())
+
+
 class ScheduleParams(Section):
     """How long and how fast a network is trained; shared by pretraining and fine-tuning."""
 
@@ -73,10 +87,13 @@ class ScheduleParams(Section):
     monitor: Literal["loss", "score", "last"] = "score"
     batch_size: int = Field(default=32, ge=1)  # utterances [ours; code 128 on 100 times the data]
     lr: float = Field(default=1e-3, gt=0)  # AdamW [ours; code 1e-4 on 100 times the data]
+    # one_cycle: up to lr over the first 30 % of all steps, then down to nothing (Smith 2018); with monitor last [ours]
+    lr_schedule: Literal["constant", "one_cycle"] = "constant"
     weight_decay: float = Field(default=1e-3, ge=0)  # AdamW [ours]
     gradient_clip: float = Field(default=5.0, gt=0)  # norm [ours]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     head_hidden: int = Field(default=64, ge=0)  # units of the head's hidden layer; 0 = a linear head [ours]
+    augment: AugmentParams = AugmentParams()
 
 
 DenseGroup = Literal["energy", "motion", "aus"]
@@ -113,6 +130,8 @@ class PretrainParams(ScheduleParams):
             raise ValueError("tasks must be a non-empty subset of [1, 2, 3] unless dense or reconstruct is on")
         if len(set(self.dense)) != len(self.dense):
             raise ValueError("dense must be without repeats")
+        if self.augment.mixup and (self.dense or self.reconstruct):
+            raise ValueError("augment.mixup mixes utterances, whose tracks cannot be mixed: use it with tasks alone")
         return self
 
     @field_validator("task_weights")
@@ -145,7 +164,8 @@ class FinetuneParams(ScheduleParams):
     seeds: tuple[int, ...] = (0, 1)
     # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
     folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
-    dev: Literal["speakers", "fold"] = "speakers"  # early stopping on training speakers, or on the fold before the test
+    # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
+    dev: Literal["speakers", "fold", "none"] = "speakers"
     objective: Literal["hard", "soft", "multilabel", "attribute"] = "hard"  # see trainer.objectives
     target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
     vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
@@ -170,6 +190,8 @@ class FinetuneParams(ScheduleParams):
             raise ValueError("vote_threshold must be a share from 0 to below 1, or 'auto'")
         if (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
             raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
+        if self.dev == "none" and self.monitor != "last":
+            raise ValueError("dev none leaves nobody to stop early on: it goes with monitor last")
         if self.label_smoothing and self.objective != "hard":
             raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
         if self.penalty.form != "none" and self.objective == "attribute":

@@ -79,7 +79,9 @@ def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
         source = one_value(table, "label_source", corpus=corpus)
         rule = one_value(table, "label_rule", corpus=corpus) if objective.of_emotion else ""
         keys = speaker_keys(table)
-        for number, fold in enumerate(folds(table, how=options.folds, dev=options.dev)):
+        for number, fold in enumerate(
+            folds(table, how=options.folds, dev="fold" if options.dev == "fold" else "speakers")
+        ):
             if not options.allow_pretrain_speakers:
                 heard = sorted(pretrain_speakers & set(keys[fold.test]))
                 if heard:
@@ -90,7 +92,7 @@ def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
                     )
             for seed in options.seeds:
                 rng = np.random.default_rng([seed, number])
-                train, dev = _early_stopping(table, keys, fold, share=options.dev_share, rng=rng)
+                train, dev = _early_stopping(table, keys, fold, options, rng=rng)
                 assert_disjoint({"train": keys[train], "dev": keys[dev], "test": keys[fold.test]})
                 strata = objective.strata(labels[train])
                 train = train[label_subset(strata, fraction=options.label_fraction, rng=rng)]
@@ -182,13 +184,15 @@ def check_parent(parent: Loaded, shards: Shards, params: Params, folder: Path) -
 
 
 def _early_stopping(
-    table: pd.DataFrame, keys: np.ndarray, fold: Fold, *, share: float, rng: np.random.Generator
+    table: pd.DataFrame, keys: np.ndarray, fold: Fold, options: FinetuneParams, *, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
-    """Training and early-stopping rows of a fold: given dev rows, else whole training speakers."""
+    """Training and early-stopping rows of a fold: given dev rows, else whole training speakers, or none."""
+    if options.dev == "none":  # rows that the manifest itself calls dev are nobody's training rows all the same
+        return fold.train, np.zeros(0, dtype=np.int64)
     if fold.dev is not None:
         return fold.train, fold.dev
     try:
-        kept, held = hold_out_speakers(table.iloc[fold.train], keys[fold.train], share=share, rng=rng)
+        kept, held = hold_out_speakers(table.iloc[fold.train], keys[fold.train], share=options.dev_share, rng=rng)
     except InputError as error:
         raise InputError(f"{fold.name}, training part: {error}") from None
     return fold.train[kept], fold.train[held]
