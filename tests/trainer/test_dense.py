@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.conftest import N_FEATURES, labelled_rows, unlabelled_rows
+from tests.trainer.conftest import N_FEATURES, labelled_rows, rated_rows, unlabelled_rows
 from trainer.chunking import Chunking
 from trainer.data import Batch, ChunkDataset, Normalisation
 from trainer.dense import (
@@ -273,6 +273,29 @@ def test_only_the_named_part_is_carried_over(make_shards: Make, tiny: Tiny, tmp_
     assert ("chunk_encoder.out.weight" in same) == (part != "conv")
     assert ("aggregator.gate.weight" in same) == (part == "all")
     assert "chunk_encoder.norms.0.running_mean" in same  # frozen: what was carried over stays to the last bit
+
+
+@pytest.mark.parametrize("aggregator", ["rnn_attention", "self_attention"])
+def test_what_tracks_taught_goes_to_any_objective(
+    make_shards: Make, tiny: Tiny, tmp_path: Path, aggregator: str
+) -> None:
+    params = tiny(
+        encoder={"aggregator": aggregator},
+        pretrain={"dense": ["aus"], "epochs": 3},
+        finetune={"modes": ["pretrained", "frozen"], "folds": 2, "transfer": "conv", "epochs": 2,
+                  "objective": "soft", "target": "votes", "normalisation": "speaker"},
+    )  # fmt: skip
+    home = tmp_path / "home"
+    pretrain(make_shards("u", dense_rows(), dense=TRACKS), home / "pretrain", params, cache=home / "cache")
+    history = pd.read_csv(home / "pretrain" / "history.csv")
+    parts = [name for name in history if name.startswith("dev_") and name not in ("dev_loss", "dev_score")]
+    assert len(parts) == 4  # three tasks and the tracks weigh alike
+    np.testing.assert_allclose(history["dev_score"], history[parts].mean(axis=1))
+    places = (home / "pretrain", home / "models", home / "reports")
+    runs = finetune(make_shards("l", rated_rows()), *places, params, cache=home / "cache")
+    assert set(runs["pretrain_tasks"]) == {"1+2+3+aus"}
+    assert set(runs["transfer"]) == {"conv"}
+    assert runs["macro_f1"].notna().all()
 
 
 def test_shards_without_the_column_still_train_and_say_what_they_lack(
