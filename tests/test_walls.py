@@ -64,7 +64,7 @@ def reached(path: Path, package: str, *, but: set[str]) -> set[Path]:
 
 
 # Code that reads parameters, reports mistakes or gathers finished runs changes no number of a training.
-NO_NUMBERS = {"params.py", "errors.py", "registry.py", "collect.py", "results.py"}
+NO_NUMBERS = {"params.py", "errors.py", "registry.py", "collect.py", "results.py", "processes.py"}
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])

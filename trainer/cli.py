@@ -1,4 +1,4 @@
-"""Command line: ``python -m trainer pretrain | finetune | baselines | report | predict``.
+"""Command line: ``python -m trainer pretrain | finetune | baselines | report | ablation | predict``.
 
 torch, pandas and matplotlib are imported inside the commands: ``--help`` should not cost seconds.
 """
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from trainer.errors import InputError
-from trainer.params import load_params
+from trainer.params import Params, load_params
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
@@ -47,6 +47,13 @@ def _named_errors(command: Callable[..., None]) -> Callable[..., None]:
 def _cpus() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _training_workers(asked: int, options: Params) -> int:
+    """Return the number of training processes: as asked, or one a CPU and at most 8 (about 1 GB of memory each)."""
+    if options.trainer.device == "cuda":
+        return 1  # one accelerator: processes would only queue for it
+    return asked if asked > 0 else min(8, max(1, _cpus() // options.trainer.threads))
 
 
 def _progress() -> Progress:
@@ -104,10 +111,7 @@ def finetune(
     options = load_params(params)
     from trainer.finetune import finetune as run
 
-    if workers <= 0:
-        workers = min(8, max(1, _cpus() // options.trainer.threads))  # about 1 GB of memory each
-    if options.trainer.device == "cuda":
-        workers = 1  # one accelerator: processes would only queue for it
+    workers = _training_workers(workers, options)
     with _progress() as progress:
         task = progress.add_task("finetune: runs", total=None)
         run(
@@ -200,6 +204,54 @@ def report(
             if test["measure"] in {own, "macro_f1", "ccc"}:
                 console.print(escape(paired_line(test)))
     console.print(f"\nreport: {reports / 'index.html'}")
+
+
+@app.command()
+@_named_errors
+def ablation(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
+    reports: Annotated[Path, typer.Option(help="Folder of the table and the picture.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    count: Annotated[bool, typer.Option("--count", help="Only say how many trainings there are and are done.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Only print the table that is there.")] = False,
+) -> None:
+    """Compare recipes, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
+    options = load_params(params)
+    from trainer.ablation import Counts, Study
+    from trainer.ablation import ablation as run
+
+    if count:
+        console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()))
+        return
+    if not show:
+        with _progress() as progress:
+            task = progress.add_task("ablation", total=None)
+
+            def start(counts: Counts) -> None:
+                progress.console.print(escape(str(counts)))
+                progress.update(task, total=counts.total, completed=counts.done)
+
+            run(
+                shards,
+                unlabelled,
+                reports,
+                options,
+                cache=cache,
+                workers=_training_workers(workers, options),
+                on_start=start,
+                on_training=lambda name: progress.update(task, advance=1, description=f"ablation: {escape(name)}"),
+            )
+    path = reports / "ablation.md"
+    if not path.is_file():
+        raise InputError(f"no finished ablation in {reports}: run `python -m trainer ablation` first")
+    from rich.markdown import Markdown
+
+    text = path.read_text(encoding="utf-8")
+    console.print(Markdown(text) if console.is_terminal else escape(text), soft_wrap=not console.is_terminal)
+    console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}")
 
 
 @app.command()

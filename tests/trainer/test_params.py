@@ -56,5 +56,5 @@ def test_params_yaml_names_every_number() -> None:
     path = Path(__file__).parents[2] / "params.yaml"
     raw = yaml.safe_load(path.read_text())
     load_params(path)
-    for section in sorted(SECTIONS):
+    for section in sorted(SECTIONS - {"recipes"}):
         assert set(raw[section]) == set(Params.model_fields[section].annotation.model_fields)  # type: ignore[union-attr]
