@@ -11,11 +11,11 @@ import pandas as pd
 
 from trainer import figures
 from trainer.folder import replace_file
-from trainer.objective import title
+from trainer.objective import LOWER_IS_BETTER, title
 from trainer.params import Params, ReportParams
 from trainer.report import PAIR_NOTE, markdown_table, synthetic_banner
 from trainer.results import paired_table, pool, result_table
-from trainer.significance import holm, mean_interval
+from trainer.significance import ENOUGH_PAIRS, holm, mean_interval
 from trainer.words import chosen_measure, label, measures_of, p_value, records, target
 
 SCRATCH = "scratch"
@@ -60,7 +60,8 @@ def ablation_table(cells: list[CellRuns], params: Params) -> pd.DataFrame:
 
     ``difference``, ``difference_std``, ``pairs_low``, ``pairs_high``: of ``measure`` over the pairs of equal fold and
     seed, with Student's interval; ``speakers_low``, ``speakers_high``: of the pooled difference over resampled
-    speakers. ``p`` is the paired t-test's, ``p_holm`` corrected over all rows of the same part (ablation or verdict).
+    speakers. ``p`` is the paired t-test's, ``p_holm`` corrected over all rows of the same part (ablation or verdict),
+    and ``conclusion`` follows from that.
     """
     served: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
@@ -75,6 +76,7 @@ def ablation_table(cells: list[CellRuns], params: Params) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     if "p" in table:
         table["p_holm"] = table.groupby("part")["p"].transform(lambda p: holm(p.astype(float)))
+        table["conclusion"] = [conclusion(row, alpha=params.report.alpha) for row in records(table)]
     table["_scratch"] = table["mode"] != SCRATCH  # scratch first, else as they come
     order = ["part", "corpus", "_scratch"]
     return table.sort_values(order, kind="stable", ignore_index=True).drop(columns="_scratch")
@@ -112,6 +114,23 @@ def _cell_rows(cell: CellRuns, params: Params, *, scratch_of: str) -> list[dict[
     return rows
 
 
+def conclusion(row: dict[str, Any], *, alpha: float) -> str:
+    """Say what a row shows, after correction for the number of comparisons; scratch shows nothing.
+
+    >>> conclusion({"pairs": 24, "p_holm": 0.01, "difference": -0.02, "measure": "uar"}, alpha=0.05)
+    'worse'
+    >>> conclusion({"pairs": 4, "p_holm": 0.01, "difference": 0.02, "measure": "uar"}, alpha=0.05)
+    'too few pairs'
+    """
+    if pd.isna(row["pairs"]):
+        return ""
+    if row["pairs"] < ENOUGH_PAIRS:
+        return "too few pairs"
+    if pd.isna(row["p_holm"]) or row["p_holm"] >= alpha:
+        return "no difference shown"
+    return "better" if (row["difference"] > 0) != (row["measure"] in LOWER_IS_BETTER) else "worse"
+
+
 def _comparison(tests: list[dict[str, Any]], row: dict[str, Any], params: ReportParams) -> dict[str, Any]:
     """Put the paired tests of one cell and corpus into columns; intervals and p of the chosen measure alone."""
     chosen = next(test for test in tests if test["measure"] == row["measure"])
@@ -131,7 +150,6 @@ def _comparison(tests: list[dict[str, Any]], row: dict[str, Any], params: Report
         "cohens_dz": chosen["cohens_dz"],
         "p": chosen["p_t_test"],
         "p_wilcoxon": chosen["p_wilcoxon"],
-        "verdict": chosen["verdict"],
     }
 
 
@@ -212,6 +230,7 @@ def _readable(row: dict[str, Any]) -> dict[str, str]:
         "pairs": str(int(row["pairs"])),
         "p": p_value(row["p"]).removeprefix("p ").removeprefix("= "),
         "Holm": p_value(row["p_holm"]).removeprefix("p ").removeprefix("= "),
+        "": row["conclusion"],
     }
 
 

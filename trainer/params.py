@@ -172,9 +172,7 @@ Measure = Literal[
 class ReportParams(Section):
     """Section ``report``."""
 
-    measure: Measure = (
-        "uar"  # of the bar chart and the printed intervals; the objective's score where it lacks this one
-    )
+    measure: Measure = "uar"  # of the bar chart and the printed intervals; else the objective's own score
     alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
     confidence: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
     resamples: int = Field(default=2000, ge=100)  # of the bootstrap over speakers [ours]
