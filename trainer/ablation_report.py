@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from trainer import figures
+from trainer.errors import InputError
 from trainer.folder import replace_file
 from trainer.objective import LOWER_IS_BETTER, title
 from trainer.params import Params, ReportParams
@@ -232,6 +233,36 @@ def _readable(row: dict[str, Any]) -> dict[str, str]:
         "Holm": p_value(row["p_holm"]).removeprefix("p ").removeprefix("= "),
         "": row["conclusion"],
     }
+
+
+def read_ablation(reports: Path) -> pd.DataFrame:
+    """Read the table back; raises InputError if there is none."""
+    path = reports / "ablation.parquet"
+    if not path.is_file():
+        raise InputError(f"no finished ablation in {reports}: run `python -m trainer ablation` first")
+    return pd.read_parquet(path)
+
+
+def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Format rows for a terminal of 80 columns."""
+    result = []
+    for row in rows:
+        scratch = row["mode"] == SCRATCH
+        mean, deviation = row[f"{row['measure']}_mean"], row[f"{row['measure']}_std"]
+        difference = "" if scratch else f"{row['difference']:+.3f}{_interval(row, 'pairs')}"
+        result.append(
+            {
+                "recipe": row["recipe"] if scratch else f"{row['recipe']} {row['tasks']}",
+                "mode": row["mode"],
+                "labels": f"{100 * row['label_fraction']:g} %",
+                "speech": "" if scratch else f"{100 * row['unlabelled_fraction']:g} %",
+                title(row["measure"]): f"{mean:.3f}±{deviation:.3f}".replace("0.", "."),
+                "minus scratch": difference.replace("0.", "."),
+                "Holm p": "" if scratch or pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}".replace("0.", "."),
+                "": {"no difference shown": "", "too few pairs": "few pairs"}.get(row["conclusion"], row["conclusion"]),
+            }
+        )
+    return result
 
 
 def _interval(row: dict[str, Any], name: str) -> str:

@@ -56,6 +56,16 @@ def _training_workers(asked: int, options: Params) -> int:
     return asked if asked > 0 else min(8, max(1, _cpus() // options.trainer.threads))
 
 
+def _narrow(rows: list[dict[str, str]]) -> Table:
+    """Lay out rows of equal columns, narrow enough for 80 columns."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row.values()))
+    return table
+
+
 def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -189,13 +199,7 @@ def report(
         rows = records(group)
         own = chosen_measure(rows[0], measure)
         console.print(f"\n[bold]{escape(rules_line(rows))}[/]")
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # narrow enough for 80 columns
-        cells = brief(rows, measure=measure)
-        for name in cells[0]:
-            table.add_column(name, overflow="fold")
-        for row in cells:
-            table.add_row(*(escape(cell) for cell in row.values()))
-        console.print(table)
+        console.print(_narrow(brief(rows, measure=measure)))
         console.print(
             f"pooled: {title(own)} over all folds' utterances; its {100 * options.report.confidence:g} % interval is "
             "over resampled speakers"
@@ -222,16 +226,18 @@ def ablation(
     options = load_params(params)
     from trainer.ablation import Counts, Study
     from trainer.ablation import ablation as run
+    from trainer.ablation_report import brief, read_ablation
+    from trainer.words import records
 
     if count:
-        console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()))
+        console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()), soft_wrap=True)
         return
     if not show:
         with _progress() as progress:
             task = progress.add_task("ablation", total=None)
 
             def start(counts: Counts) -> None:
-                progress.console.print(escape(str(counts)))
+                progress.console.print(str(counts), soft_wrap=True)
                 progress.update(task, total=counts.total, completed=counts.done)
 
             run(
@@ -244,13 +250,11 @@ def ablation(
                 on_start=start,
                 on_training=lambda name: progress.update(task, advance=1, description=f"ablation: {escape(name)}"),
             )
-    path = reports / "ablation.md"
-    if not path.is_file():
-        raise InputError(f"no finished ablation in {reports}: run `python -m trainer ablation` first")
-    from rich.markdown import Markdown
-
-    text = path.read_text(encoding="utf-8")
-    console.print(Markdown(text) if console.is_terminal else escape(text), soft_wrap=not console.is_terminal)
+    table = read_ablation(reports)
+    for (part, corpus), group in table.groupby(["part", "corpus"], sort=True):
+        warning = " [bold white on red] SYNTHETIC [/]" if group["synthetic"].any() else ""
+        console.print(f"\n[bold]{escape(f'{corpus}, {part}')}[/]{warning}")
+        console.print(_narrow(brief(records(group))))
     console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}")
 
 

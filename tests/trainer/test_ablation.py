@@ -16,7 +16,8 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer.ablation import Counts, Study, ablation, grid
+from trainer.ablation import Counts, Study, ablation
+from trainer.ablation_grid import grid
 from trainer.cli import app
 from trainer.errors import InputError
 from trainer.params import Params
