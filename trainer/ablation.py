@@ -270,7 +270,7 @@ def _cell_runs(study: Study) -> Iterator[CellRuns]:
         yield CellRuns(
             part=cell.part,
             recipe=cell.recipe,
-            tasks=task_names(cell.params.pretrain.tasks),
+            tasks=str(runs[0]["pretrain_tasks"].iloc[0] or "-"),
             mode=cell.mode,
             label_fraction=cell.params.finetune.label_fraction,
             unlabelled_fraction=cell.params.pretrain.unlabelled_fraction,
