@@ -64,16 +64,11 @@ def ablation_table(cells: list[CellRuns], params: Params) -> pd.DataFrame:
     speakers. ``p`` is the paired t-test's, ``p_holm`` corrected over all rows of the same part (ablation or verdict),
     and ``conclusion`` follows from that.
     """
-    served: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        served.setdefault((cell.part, cell.scratch_identity), []).append(cell.recipe)
     rows: list[dict[str, Any]] = []
-    seen: set[tuple[str, str]] = set()
+    served = _served(cells)
     for cell in cells:
-        with_scratch = (cell.part, cell.scratch_identity) not in seen
-        seen.add((cell.part, cell.scratch_identity))
-        names = ", ".join(dict.fromkeys(served[cell.part, cell.scratch_identity]))
-        rows += _cell_rows(cell, params, scratch_of=names if with_scratch else "")
+        # scratch runs have one row, beside the first cell that they serve
+        rows += _cell_rows(cell, params, scratch_of=served.pop((cell.part, cell.scratch_identity), ""))
     table = pd.DataFrame(rows)
     if "p" in table:
         table["p_holm"] = table.groupby("part")["p"].transform(lambda p: holm(p.astype(float)))
@@ -81,6 +76,14 @@ def ablation_table(cells: list[CellRuns], params: Params) -> pd.DataFrame:
     table["_scratch"] = table["mode"] != SCRATCH  # scratch first, else as they come
     order = ["part", "corpus", "_scratch"]
     return table.sort_values(order, kind="stable", ignore_index=True).drop(columns="_scratch")
+
+
+def _served(cells: list[CellRuns]) -> dict[tuple[str, str], str]:
+    """Name the recipes that each set of scratch runs is compared with."""
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        names.setdefault((cell.part, cell.scratch_identity), {})[cell.recipe] = None
+    return {identity: ", ".join(recipes) for identity, recipes in names.items()}
 
 
 def _cell_rows(cell: CellRuns, params: Params, *, scratch_of: str) -> list[dict[str, Any]]:
@@ -156,15 +159,14 @@ def _comparison(tests: list[dict[str, Any]], row: dict[str, Any], params: Report
 
 def ablation_runs(cells: list[CellRuns]) -> pd.DataFrame:
     """Every training behind the table, scratch runs once a part: rows of ``finetune_runs`` with the cell's columns."""
-    parts, seen = [], set()
+    parts, served = [], _served(cells)
     for cell in cells:
         own = {"part": cell.part, "recipe": cell.recipe, "tasks": cell.tasks}
         parts.append(cell.runs.assign(**own, unlabelled_fraction=cell.unlabelled_fraction))
-        if (cell.part, cell.scratch_identity) not in seen:
-            seen.add((cell.part, cell.scratch_identity))
-            parts.append(
-                cell.scratch_runs.assign(part=cell.part, recipe=cell.recipe, tasks="none", unlabelled_fraction=0.0)
-            )
+        recipes = served.pop((cell.part, cell.scratch_identity), "")
+        if recipes:
+            own = {"part": cell.part, "recipe": recipes, "tasks": "none"}
+            parts.append(cell.scratch_runs.assign(**own, unlabelled_fraction=0.0))
     first = ["part", "recipe", "tasks", "unlabelled_fraction"]
     everything = pd.concat(parts, ignore_index=True)
     return everything[[*first, *(name for name in everything.columns if name not in first)]]
