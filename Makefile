@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Each sets up everything it needs in .venv; nothing needs root.
+# Commands: `make demo`, `make results`, `make test`. Each sets up everything it needs in .venv; nothing needs root.
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' >/dev/null 2>&1 && echo python3.12 || echo python3)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Commands below find the environment's python, dvc and pytest before any other.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test test-slow lint format setup clean
+.PHONY: demo results test test-slow lint format setup clean
 
 setup: $(READY)
 
@@ -20,6 +20,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table
 	dvc repro
 	python -m trainer report --show
+
+results: $(READY)  ## the ablation: one table, one picture; MANIFESTS=dir names a folder of manifests (docs/results.md)
+	$(if $(MANIFESTS),python -m pipeline use "$(MANIFESTS)")
+	dvc repro results/dvc.yaml
+	python -m trainer ablation --show
 
 test: $(READY)  ## the fast tests
 	python -m pytest -m 'not slow' -n 2

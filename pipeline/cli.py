@@ -210,6 +210,18 @@ def manifest(
     print(make_manifest(corpus, root=root, output=output, base=base, append=append, options=options))
 
 
+@app.command()
+def use(
+    folder: Annotated[Path, typer.Argument(help="folder with unlabelled.csv and labelled.csv")],
+    params: Annotated[Path, typer.Option(help="parameter file whose section sets is rewritten")] = Path("params.yaml"),
+) -> None:
+    """Name a folder's two manifests in params.yaml."""
+    from pipeline.sets import use_manifests
+
+    for name, chosen in use_manifests(folder, params=params).items():
+        print(f"{params}: {name}: manifest {chosen.manifest}, root {chosen.root}")
+
+
 @models.command()
 def fetch() -> None:
     """Download py-feat's detector weights into the local hub cache (once, with a network)."""

@@ -104,6 +104,24 @@ def test_metrics_params_and_plots_are_dvcs(finished):
     assert "html" in dvc(finished, "plots", "show")
 
 
+def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tmp_path):
+    assert not (finished / "reports/ablation.csv").exists()
+    folder = tmp_path / "ablation"
+    shutil.copytree(finished, folder, symlinks=True)
+    shutil.copytree(ROOT / "results", folder / "results")
+    shutil.copy(ROOT / ".dvcignore", folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["ablation"] |= {"tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
+                           "unlabelled_fractions": [1.0], "verdict": {"run": False}}  # fmt: skip
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    assert "2 pretrainings (0 done), 6 fine-tunings (0 done)" in dvc(folder, "repro", "results/dvc.yaml")
+    table = pd.read_csv(folder / "reports/ablation.csv")
+    assert list(table["mode"]) == ["scratch", "pretrained", "pretrained"]
+    assert table["synthetic"].all()
+    assert "up to date" in dvc(folder, "repro", "results/dvc.yaml")
+    assert "0 trainings to do" in dvc(folder, "repro", "--force", "--single-item", "results/dvc.yaml:ablation")
+
+
 def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path):
     folder = project(tmp_path / "killed")
     kills = 0

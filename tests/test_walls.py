@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trainer.params import Params
+
 ROOT = Path(__file__).parents[1]
 MEDIA_PACKAGES = {
     "av",
@@ -64,7 +66,7 @@ def reached(path: Path, package: str, *, but: set[str]) -> set[Path]:
 
 
 # Code that reads parameters, reports mistakes or gathers finished runs changes no number of a training.
-NO_NUMBERS = {"params.py", "errors.py", "registry.py", "collect.py", "results.py"}
+NO_NUMBERS = {"params.py", "errors.py", "registry.py", "collect.py", "results.py", "processes.py"}
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
@@ -74,6 +76,13 @@ def test_a_training_stage_depends_on_all_the_code_that_makes_its_numbers(stage):
     needed = {path.name for path in reached(ROOT / "trainer" / f"{stage}.py", "trainer", but=NO_NUMBERS)}
     assert len(needed) > 8
     assert needed <= {Path(dep).name for dep in stages[stage]["deps"]}
+
+
+def test_the_ablation_is_no_part_of_the_flow_and_depends_on_the_whole_trainer():
+    assert "ablation" not in (ROOT / "dvc.yaml").read_text()
+    stage = yaml.safe_load((ROOT / "results" / "dvc.yaml").read_text())["stages"]["ablation"]
+    assert "trainer" in stage["deps"]
+    assert set(stage["params"]) == set(Params.model_fields) - {"baselines"}
 
 
 def test_the_command_lines_answer_without_loading_anything_heavy():

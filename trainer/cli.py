@@ -1,4 +1,4 @@
-"""Command line: ``python -m trainer pretrain | finetune | baselines | report | predict | probe``.
+"""Command line: ``python -m trainer pretrain | finetune | baselines | report | ablation | probe | predict``.
 
 torch, pandas and matplotlib are imported inside the commands: ``--help`` should not cost seconds.
 """
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from trainer.errors import InputError
-from trainer.params import load_params
+from trainer.params import Params, load_params
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
@@ -47,6 +47,23 @@ def _named_errors(command: Callable[..., None]) -> Callable[..., None]:
 def _cpus() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _training_workers(asked: int, options: Params) -> int:
+    """Return the number of training processes: as asked, or one a CPU and at most 8 (about 1 GB of memory each)."""
+    if options.trainer.device == "cuda":
+        return 1  # one accelerator: processes would only queue for it
+    return asked if asked > 0 else min(8, max(1, _cpus() // options.trainer.threads))
+
+
+def _narrow(rows: list[dict[str, str]]) -> Table:
+    """Lay out rows of equal columns, narrow enough for 80 columns."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row.values()))
+    return table
 
 
 def _progress() -> Progress:
@@ -115,10 +132,7 @@ def finetune(
     options = load_params(params)
     from trainer.finetune import finetune as run
 
-    if workers <= 0:
-        workers = min(8, max(1, _cpus() // options.trainer.threads))  # about 1 GB of memory each
-    if options.trainer.device == "cuda":
-        workers = 1  # one accelerator: processes would only queue for it
+    workers = _training_workers(workers, options)
     with _progress() as progress:
         task = progress.add_task("finetune: runs", total=None)
         run(
@@ -196,13 +210,7 @@ def report(
         rows = records(group)
         own = chosen_measure(rows[0], measure)
         console.print(f"\n[bold]{escape(rules_line(rows))}[/]")
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # narrow enough for 80 columns
-        cells = brief(rows, measure=measure)
-        for name in cells[0]:
-            table.add_column(name, overflow="fold")
-        for row in cells:
-            table.add_row(*(escape(cell) for cell in row.values()))
-        console.print(table)
+        console.print(_narrow(brief(rows, measure=measure)))
         console.print(
             f"pooled: {title(own)} over all folds' utterances; its {100 * options.report.confidence:g} % interval is "
             "over resampled speakers"
@@ -211,6 +219,54 @@ def report(
             if test["measure"] in {own, "macro_f1", "ccc"}:
                 console.print(escape(paired_line(test)))
     console.print(f"\nreport: {reports / 'index.html'}")
+
+
+@app.command()
+@_named_errors
+def ablation(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
+    reports: Annotated[Path, typer.Option(help="Folder of the table and the picture.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    count: Annotated[bool, typer.Option("--count", help="Only say how many trainings there are and are done.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Only print the table that is there.")] = False,
+) -> None:
+    """Compare recipes, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
+    options = load_params(params)
+    from trainer.ablation import Counts, Study
+    from trainer.ablation import ablation as run
+    from trainer.ablation_report import brief, read_ablation
+    from trainer.words import records
+
+    if count:
+        console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()), soft_wrap=True)
+        return
+    if not show:
+        with _progress() as progress:
+            task = progress.add_task("ablation", total=None)
+
+            def start(counts: Counts) -> None:
+                progress.console.print(str(counts), soft_wrap=True)
+                progress.update(task, total=counts.total, completed=counts.done)
+
+            run(
+                shards,
+                unlabelled,
+                reports,
+                options,
+                cache=cache,
+                workers=_training_workers(workers, options),
+                on_start=start,
+                on_training=lambda name: progress.update(task, advance=1, description=f"ablation: {escape(name)}"),
+            )
+    table = read_ablation(reports)
+    for (part, corpus), group in table.groupby(["part", "corpus"], sort=True):
+        warning = " [bold white on red] SYNTHETIC [/]" if group["synthetic"].any() else ""
+        console.print(f"\n[bold]{escape(f'{corpus}, {part}')}[/]{warning}")
+        console.print(_narrow(brief(records(group))))
+    console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}")
 
 
 @app.command()

@@ -33,6 +33,19 @@ def collect(
     Writes finetune_runs (.parquet, .csv; one row a unit), predictions.parquet (one row per test utterance and unit) and
     finetune_history.csv; returns the runs. Everything that an honest reader needs beside a number is in its row.
     """
+    table, everything, history = gather(units, finished, shards, options, parent)
+    replace_file(reports / "finetune_runs.parquet", lambda path: table.to_parquet(path, index=False))
+    replace_file(reports / "finetune_runs.csv", lambda path: table.to_csv(path, index=False))
+    replace_file(reports / "predictions.parquet", lambda path: everything.to_parquet(path, index=False))
+    replace_file(reports / "finetune_history.csv", lambda path: history.to_csv(path, index=False))
+    replace_folder(out, lambda folder: _keep_models(folder, finished, units, table, keep=options.keep))
+    return table
+
+
+def gather(
+    units: list[Unit], finished: Path, shards: Shards, options: FinetuneParams, parent: Loaded | None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Read finished units back: runs (a row a unit), predictions (a row per test utterance and unit), history."""
     heard = set(parent.config["speakers"]) if parent is not None else set()
     keys = speaker_keys(shards.rows, unknown_is_own=True)
     runs, predictions, histories = [], [], []
@@ -68,15 +81,7 @@ def collect(
         answers = objective.table(objective.encode(tested, options.target), told)
         predictions.append(pd.DataFrame({**identity, **who}).join(answers))
         histories.append(pd.read_csv(folder / "history.csv").assign(**identity))
-    table = pd.DataFrame(runs)
-    everything = pd.concat(predictions, ignore_index=True)
-    replace_file(reports / "finetune_runs.parquet", lambda path: table.to_parquet(path, index=False))
-    replace_file(reports / "finetune_runs.csv", lambda path: table.to_csv(path, index=False))
-    replace_file(reports / "predictions.parquet", lambda path: everything.to_parquet(path, index=False))
-    history = pd.concat(histories, ignore_index=True)
-    replace_file(reports / "finetune_history.csv", lambda path: history.to_csv(path, index=False))
-    replace_folder(out, lambda folder: _keep_models(folder, finished, units, table, keep=options.keep))
-    return table
+    return pd.DataFrame(runs), pd.concat(predictions, ignore_index=True), pd.concat(histories, ignore_index=True)
 
 
 def _keep_models(folder: Path, finished: Path, units: list[Unit], table: pd.DataFrame, *, keep: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -149,6 +150,71 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
         axis.set_ylabel(f"{score}, early-stopping speakers")
         axis.legend(fontsize=8)
     _save(figure, path, note)
+
+
+def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
+    """Gain over scratch against the share of labels: a panel a corpus and mode, a line a recipe, task set and amount.
+
+    ``table``: of `trainer.ablation_report`. Bars are the interval over pairs. Dashed: less unlabelled speech. Diamonds:
+    the verdict's fresh seeds.
+    """
+    table = table[table["mode"] != "scratch"]
+    corpora, modes = sorted(set(table["corpus"])), modes_in_order(table["mode"])
+    names = ["recipe", "tasks", "unlabelled_fraction"]
+    lines = sorted(set(table[table["part"] == "ablation"][names].itertuples(index=False, name=None)))
+    verdicts = list(dict.fromkeys(table[table["part"] == "verdict"]["recipe"]))
+    figure, axes = plt.subplots(
+        len(corpora),
+        len(modes),
+        figsize=(1.5 + 5.2 * len(modes), 0.8 + 3.8 * len(corpora)),
+        squeeze=False,
+        sharey="row",
+        layout="constrained",
+    )
+    ticks = sorted(set(table["label_fraction"]))
+    colours = plt.get_cmap("tab10")
+    kinds = list(dict.fromkeys((recipe, tasks) for recipe, tasks, _ in lines))
+    for i, j in np.ndindex(len(corpora), len(modes)):
+        axis = axes[i][j]
+        panel = table[(table["corpus"] == corpora[i]) & (table["mode"] == modes[j])]
+        for number, (recipe, tasks, share) in enumerate(lines):
+            chosen = (panel["part"] == "ablation") & (panel["recipe"] == recipe)
+            chosen &= (panel["tasks"] == tasks) & (panel["unlabelled_fraction"] == share)
+            offset = 0.5 * ((number + 0.5) / len(lines) - 0.5)
+            less = "" if share == max(line[2] for line in lines) else f", {100 * share:g} % of the speech"
+            _gain(
+                axis,
+                panel[chosen],
+                [ticks.index(value) + offset for value in panel[chosen]["label_fraction"]],
+                color=colours(kinds.index((recipe, tasks)) % 10),
+                linestyle="--" if less else "-",
+                marker="o",
+                alpha=0.6 if less else 1.0,
+                label=f"{recipe} {tasks}{less}",
+            )
+        for number, recipe in enumerate(verdicts):
+            rows = panel[(panel["part"] == "verdict") & (panel["recipe"] == recipe)]
+            places = [ticks.index(value) + 0.32 + 0.06 * number for value in rows["label_fraction"]]
+            _gain(axis, rows, places, color="black", linestyle="none", marker="D", label=f"verdict: {recipe}")
+        axis.axhline(0, color="black", linewidth=1)
+        axis.set_xticks(range(len(ticks)), [f"{100 * value:g} %" for value in ticks])
+        axis.set_xlabel("share of the training labels")
+        axis.set_title(f"{corpora[i]}, {modes[j]}", fontsize=10)
+        if not panel.empty and j == 0:
+            axis.set_ylabel(f"{title(panel['measure'].iloc[0])}, difference to scratch")
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles |= {name: handle for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3, fontsize=8)
+    _save(figure, path, note)
+
+
+def _gain(axis: plt.Axes, rows: pd.DataFrame, places: list[float], **style: Any) -> None:
+    if rows.empty:
+        return
+    middle = rows["difference"].to_numpy(float)
+    reach = np.stack([middle - rows["pairs_low"].to_numpy(float), rows["pairs_high"].to_numpy(float) - middle])
+    axis.errorbar(places, middle, yerr=np.nan_to_num(reach), capsize=2, markersize=4, linewidth=1.2, **style)
 
 
 def _save(figure: plt.Figure, path: Path, note: str) -> None:

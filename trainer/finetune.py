@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +11,13 @@ import pandas as pd
 
 from trainer.collect import collect
 from trainer.data import Normalisation
-from trainer.errors import InputError
 from trainer.folder import ModelSpec, load_model, save_model
 from trainer.loop import fit, make_deterministic, measure, run_network
 from trainer.losses import SummedLoss
 from trainer.params import Params
 from trainer.penalty import penalise
 from trainer.pretrain import chunking_for
+from trainer.processes import in_processes
 from trainer.shards import Shards, open_shards
 from trainer.units import Unit, check_parent, plan
 
@@ -66,13 +61,18 @@ def finetune(
         check_parent(loaded, shards, params, Path(parent))
     context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units")
     units = plan(shards, params, loaded)
-    missing = [unit for unit in units if not (context.units / unit.key / "metrics.json").is_file()]
+    missing = [unit for unit in units if not is_done(context, unit)]
     if on_start is not None:
         on_start(len(units), len(units) - len(missing))
-    for unit in _run(context, missing, workers=workers):
+    for unit in in_processes(train_unit, context, missing, workers=workers):
         if on_unit is not None:
             on_unit(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}")
     return collect(units, context.units, shards, params.finetune, loaded, out=Path(out), reports=Path(reports))
+
+
+def is_done(context: Context, unit: Unit) -> bool:
+    """Say whether a unit has been trained, by whatever run."""
+    return (context.units / unit.key / "metrics.json").is_file()
 
 
 def train_unit(context: Context, unit: Unit) -> None:
@@ -159,53 +159,3 @@ def train_unit(context: Context, unit: Unit) -> None:
         history=fitted.history,
         extra=lambda folder: np.save(folder / "predictions.npy", told),
     )
-
-
-def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]:
-    """Train units, one process each at a time; yields them as they finish."""
-    if workers <= 1 or len(units) <= 1:
-        for unit in units:
-            train_unit(context, unit)
-            yield unit
-        return
-    # spawn: forking a process that already runs torch threads can hang
-    spawn = multiprocessing.get_context("spawn")
-    count = min(workers, len(units))
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(count, mp_context=spawn, initializer=_join_pool, initargs=(context,)) as pool:
-        try:
-            # Submitting too can meet a worker that has died already.
-            futures = {pool.submit(_train_in_worker, unit): unit for unit in units}
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BrokenProcessPool:
-            # A worker that was starting while another died is not ended by the pool, which then waits for it forever.
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.kill()
-            raise InputError(
-                "a worker process died (out of memory?): run again with fewer --workers; finished runs are kept"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-_context_of_worker: Context | None = None
-
-
-def _join_pool(context: Context) -> None:
-    global _context_of_worker
-    _context_of_worker = context
-    parent = multiprocessing.parent_process()
-
-    def leave_with_parent() -> None:  # a killed run must not leave workers behind
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
-
-
-def _train_in_worker(unit: Unit) -> None:
-    assert _context_of_worker is not None
-    train_unit(_context_of_worker, unit)

@@ -7,10 +7,10 @@ and their released code for chunking and encoders); [ours] where the sources are
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainer.errors import InputError
 
@@ -116,6 +116,8 @@ class PretrainParams(ScheduleParams):
     variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
     seed: int = Field(default=0, ge=0)
     dev_share: float = Field(default=0.15, gt=0, lt=1)  # of segments, whole speakers; only without a dev split [ours]
+    unlabelled_fraction: float = Field(default=1.0, gt=0, le=1)  # of training segments; the dev speakers keep all
+    unlabelled_by: Literal["clips", "speakers"] = "clips"  # drawn whole: clips of every speaker, or speakers [ours]
 
     @field_validator("tasks")
     @classmethod
@@ -221,18 +223,73 @@ class BaselinesParams(Section):
         return self
 
 
+Measure = Literal[
+    "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
+]
+
+
 class ReportParams(Section):
     """Section ``report``."""
 
-    measure: Literal[
-        "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
-    ] = "uar"  # of the bar chart and the printed intervals; the objective's score where it lacks this one
+    measure: Measure = "uar"  # of the bar chart and the printed intervals; else the objective's own score
     alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
     confidence: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
     resamples: int = Field(default=2000, ge=100)  # of the bootstrap over speakers [ours]
     subsets: int = Field(default=30, ge=2)  # random parts of the pooled test set, for the papers' test [ours]
     seed: int = Field(default=0, ge=0)  # of resamples and subsets
     extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist
+
+
+def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not values or len(set(values)) != len(values) or not all(0 < value <= 1 for value in values):
+        raise ValueError("must be one or more different shares above 0 and up to 1")
+    return tuple(sorted(values))
+
+
+def _distinct_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values or len(set(values)) != len(values):
+        raise ValueError("must be non-empty and without repeats")
+    return values
+
+
+Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_distinct_values)]
+Against = Annotated[tuple[Literal["pretrained", "frozen"], ...], AfterValidator(_distinct_values)]
+
+
+class VerdictParams(Section):
+    """``ablation.verdict``: every recipe as it is, on seeds and label draws that no choice was made on."""
+
+    run: bool = True
+    seeds: Seeds = (100, 101, 102, 103, 104)  # none of finetune.seeds; dev speakers and labels follow them
+    pretrain_seeds: Seeds = (10, 11)  # taken in turn by the seeds
+    folds: int | Literal["same", "auto", "fold", "split", "loso"] = "same"  # same: those of finetune.folds
+    modes: Against = ("pretrained",)
+    label_fractions: Shares = (0.25,)  # the gain is expected where labels are few
+    min_pairs: int = Field(default=24, ge=2)  # folds x seeds below which the verdict is refused
+
+
+class AblationParams(Section):
+    """Section ``ablation``: what is varied around ``pretrain`` and ``finetune``; folds and seeds are those there."""
+
+    recipes: tuple[str, ...] = ("paper",)  # names of section recipes
+    tasks: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (1, 2, 3))
+    modes: Against = ("pretrained", "frozen")  # each against scratch
+    label_fractions: Shares = (0.25, 1.0)
+    unlabelled_fractions: Shares = (0.25, 1.0)  # of the pretraining segments, nested draws
+    cross: bool = False  # every task set with every unlabelled fraction; else only the recipe's own tasks
+    pretrain_seeds: Seeds = (0,)  # taken in turn by finetune.seeds
+    measure: Measure = "macro_f1"  # compared, tested and drawn; else the objective's own score
+    verdict: VerdictParams = VerdictParams()
+
+    @field_validator("tasks")
+    @classmethod
+    def _subsets(cls, tasks: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        ordered = tuple(tuple(sorted(subset)) for subset in tasks)
+        fine = all(subset and set(subset) <= {1, 2, 3} and len(set(subset)) == len(subset) for subset in ordered)
+        if not ordered or not fine or len(set(ordered)) != len(ordered):
+            raise ValueError("must be different non-empty subsets of [1, 2, 3]; scratch, without any, is always there")
+        return ordered
 
 
 class Params(BaseModel):
@@ -246,6 +303,8 @@ class Params(BaseModel):
     finetune: FinetuneParams = FinetuneParams()
     baselines: BaselinesParams = BaselinesParams()
     report: ReportParams = ReportParams()
+    recipes: dict[str, dict[str, Any]] = {"paper": {}}  # named changes of the sections above, see trainer.recipes
+    ablation: AblationParams = AblationParams()
 
 
 SECTIONS = frozenset(Params.model_fields)

@@ -28,7 +28,7 @@ from trainer.losses import Loss, SummedLoss
 from trainer.model import Network, dead_units, effective_rank
 from trainer.objectives import Hard
 from trainer.params import EncoderParams, Params
-from trainer.protocol import assert_disjoint, hold_out_speakers, speaker_keys, text
+from trainer.protocol import assert_disjoint, hold_out_speakers, speaker_keys, text, unlabelled_subset
 from trainer.shards import Shards, open_shards
 
 TASKS = {
@@ -138,7 +138,11 @@ def pretrain(
         },
         **_frame_metrics(spec, after, test_data),
         "held_out": {"part": side, "rows": len(held_out), "speakers": len(set(speakers[held_out]))},
-        "train": {"rows": len(train), "speakers": len(set(speakers[train]))},
+        "train": {
+            "rows": len(train),
+            "speakers": len(set(speakers[train])),
+            "hours": float(shards.lengths[train].sum()) * shards.frame_period / 3600,
+        },
         "best_epoch": fitted.best_epoch,
         "encoder": {
             "effective_rank_before": effective_rank(before.vectors),
@@ -183,6 +187,10 @@ def _split(shards: Shards, labelled: IntArray, params: Params) -> tuple[IntArray
         rows = shards.rows.iloc[train]
         kept, held = hold_out_speakers(rows, speakers[train], share=params.pretrain.dev_share, rng=rng)
         train, dev = train[kept], train[held]
+    if params.pretrain.unlabelled_fraction < 1:
+        rng = np.random.default_rng([params.pretrain.seed, 1])  # not the draw of the dev speakers
+        fraction, by = params.pretrain.unlabelled_fraction, params.pretrain.unlabelled_by
+        train = train[unlabelled_subset(shards.rows.iloc[train], fraction=fraction, by=by, rng=rng)]
     assert_disjoint({"train": speakers[train], "dev": speakers[dev], "test": speakers[test]})
     held_out, side = (test, "test") if len(test) else (dev, "dev")
     return train, dev, held_out, side, speakers

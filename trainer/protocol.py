@@ -183,6 +183,34 @@ def label_subset(labels: IntArray, *, fraction: float, rng: np.random.Generator)
     return np.sort(np.concatenate(chosen))
 
 
+def unlabelled_subset(rows: pd.DataFrame, *, fraction: float, by: str, rng: np.random.Generator) -> IntArray:
+    """Positions of about ``fraction`` of unlabelled ``rows``: whole speakers, or of every speaker whole clips (``by``).
+
+    Groups are taken in an order that ``rng`` alone decides, up to the number of rows that comes closest, at least one
+    group. A smaller fraction from an equal ``rng`` is therefore a part of a larger one. With clips the voices stay the
+    same and only the amount changes; with speakers both do.
+    """
+    speakers = speaker_keys(rows, unknown_is_own=True)
+    if by == "speakers":
+        return _whole_groups(np.arange(len(rows)), speakers, fraction=fraction, rng=rng)
+    clips = text(rows, "clip_id") if "clip_id" in rows else text(rows, "segment_id")
+    kept = []
+    for speaker in sorted(set(speakers)):
+        members = np.flatnonzero(speakers == speaker)
+        kept.append(_whole_groups(members, clips[members], fraction=fraction, rng=rng))
+    return np.sort(np.concatenate(kept))
+
+
+def _whole_groups(
+    positions: IntArray, groups: npt.NDArray[np.object_], *, fraction: float, rng: np.random.Generator
+) -> IntArray:
+    """Return the ``positions`` of the first groups of a random order whose size comes closest to ``fraction``."""
+    names, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(names))
+    taken = int(np.argmin(np.abs(np.cumsum(sizes[order]) - fraction * len(groups)))) + 1
+    return positions[np.isin(group, order[:taken])]
+
+
 def _some(names: list[str], limit: int = 5) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

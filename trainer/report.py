@@ -122,13 +122,14 @@ def _measure_note(params: ReportParams) -> str:
 
 def _markdown(tables: dict[str, list[dict[str, Any]]], params: ReportParams, banner: str) -> str:
     parts = [f"**{banner}**", ""] if banner else []
-    parts += [*_markdown_table(tables["results"]), "", _measure_note(params), ""]
+    parts += [*markdown_table(tables["results"]), "", _measure_note(params), ""]
     if tables["paired"]:
-        parts += [*_markdown_table(tables["paired"]), "", PAIR_NOTE, "", SUBSET_NOTE, ""]
+        parts += [*markdown_table(tables["paired"]), "", PAIR_NOTE, "", SUBSET_NOTE, ""]
     return "\n".join(parts)
 
 
-def _markdown_table(rows: list[dict[str, Any]]) -> list[str]:
+def markdown_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Lay rows out as the lines of a Markdown table; a column that a row lacks stays empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

@@ -59,6 +59,33 @@ def paired_test(
     }
 
 
+def mean_interval(mean: float, deviation: float, n: int, *, confidence: float) -> tuple[float, float] | None:
+    """Student's t interval of a mean of ``n`` values with standard deviation ``deviation``; None below two values.
+
+    It excludes 0 exactly where the two-sided t-test is below 1 - ``confidence``, and is as optimistic as that one.
+    """
+    if n < 2:
+        return None
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * deviation / n**0.5
+    return mean - half, mean + half
+
+
+def holm(p_values: npt.ArrayLike) -> Array:
+    """Holm's (1979) step-down correction for testing many hypotheses at once; NaN stays NaN and is not counted.
+
+    The i-th smallest of m values is multiplied by m - i + 1, never below its predecessor, never above 1.
+
+    >>> holm([0.01, 0.04, 0.03, float("nan")]).tolist()
+    [0.03, 0.06, 0.06, nan]
+    """
+    p = np.asarray(p_values, dtype=float)
+    out = np.full(len(p), np.nan)
+    there = np.flatnonzero(np.isfinite(p))
+    order = there[np.argsort(p[there], kind="stable")]
+    out[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return out
+
+
 def resampled_speakers(n_speakers: int, *, resamples: int, seed: int) -> Array:
     """How often each speaker is drawn, (resamples, speakers): whole speakers, with replacement.
 

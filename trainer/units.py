@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from trainer.shards import Shards
 _OUTSIDE_KEY = frozenset(
     {
         "__main__.py",
+        "ablation.py",
+        "ablation_grid.py",
+        "ablation_report.py",
         "baselines.py",
         "cli.py",
         "collect.py",
@@ -38,6 +41,8 @@ _OUTSIDE_KEY = frozenset(
         "page.py",
         "predict.py",
         "probe.py",
+        "processes.py",
+        "recipes.py",
         "report.py",
         "results.py",
         "significance.py",
@@ -68,10 +73,16 @@ class Unit:
         return f"{slug(self.fold)}_seed{self.seed}"
 
 
-def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
-    """All units of all corpora, with every protocol check done before anything is trained."""
+def plan(
+    shards: Shards, params: Params, parent: Loaded | None, *, expected_speakers: Collection[str] = ()
+) -> list[Unit]:
+    """All units of all corpora, with every protocol check done before anything is trained.
+
+    Without ``parent`` the keys of the modes that need one are those of no stored unit; ``expected_speakers`` are then
+    the ones that a parent still to be trained will hear.
+    """
     options = params.finetune
-    pretrain_speakers = set(parent.config["speakers"]) if parent is not None else set()
+    pretrain_speakers = set(expected_speakers) if parent is None else set(parent.config["speakers"])
     base = _base_key(shards, params)
     units: list[Unit] = []
     for corpus, rows, objective, labels in _labelled(shards, options):
@@ -201,15 +212,20 @@ def _early_stopping(
 def _base_key(shards: Shards, params: Params) -> dict[str, Any]:
     """Name what every unit's result depends on; what only chooses or shows units is left out."""
     choosing = {"modes", "seeds", "folds", "keep", "allow_pretrain_speakers", "transfer", "normalisation"}
-    code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name not in _OUTSIDE_KEY:
-            code.update(path.name.encode() + path.read_bytes())
     return {
         "shards": shards.fingerprint,
         "trainer": params.trainer.model_dump(mode="json"),
         "encoder": params.encoder.model_dump(mode="json"),
         "finetune": params.finetune.model_dump(mode="json", exclude=choosing),
-        "code": code.hexdigest(),
+        "code": code_fingerprint(),
         "packages": package_versions(),
     }
+
+
+def code_fingerprint() -> str:
+    """SHA-256 over every module that can change a number of a training."""
+    code = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.name not in _OUTSIDE_KEY:
+            code.update(path.name.encode() + path.read_bytes())
+    return code.hexdigest()

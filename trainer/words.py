@@ -118,7 +118,9 @@ def label(row: Row) -> str:
 
 def paired_line(row: Row) -> str:
     """Put the comparison of a mode with scratch into words."""
-    tests = ", ".join(f"{name} {_p(row[key])}" for key, name in (("p_t_test", "t-test"), ("p_wilcoxon", "Wilcoxon")))
+    tests = ", ".join(
+        f"{name} {p_value(row[key])}" for key, name in (("p_t_test", "t-test"), ("p_wilcoxon", "Wilcoxon"))
+    )
     effect = _signed(row["cohens_dz"], ", d_z {:+.2f}")
     relative = _signed(row["relative_gain"], " ({:+.1f} %)")
     return (
@@ -138,11 +140,11 @@ def paired_rows(paired: pd.DataFrame) -> list[dict[str, str]]:
             "relative": _signed(row["relative_gain"], "{:+.1f} %"),
             "pairs": str(row["n"]),
             "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
-            "t-test": _p(row["p_t_test"]),
-            "Wilcoxon": _p(row["p_wilcoxon"]),
+            "t-test": p_value(row["p_t_test"]),
+            "Wilcoxon": p_value(row["p_wilcoxon"]),
             "pooled difference, interval over speakers": _interval(row, "difference").strip(),
-            "random subsets, two-sided": _p(row["p_subsets"]),
-            "one-sided": _p(row["p_subsets_one_sided"]),
+            "random subsets, two-sided": p_value(row["p_subsets"]),
+            "one-sided": p_value(row["p_subsets_one_sided"]),
             "verdict": row["verdict"],
         }
         for row in records(paired)
@@ -167,7 +169,12 @@ def _short(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1)
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """Put a p value into words.
+
+    >>> p_value(0.0312), p_value(1e-5), p_value(None)
+    ('p = 0.031', 'p < .001', 'p undefined')
+    """
     if value is None or pd.isna(value):
         return "p undefined"
     return "p < .001" if value < 0.001 else f"p = {value:.3f}"

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from trainer.errors import InputError
-from trainer.params import SECTIONS, Params, load_params, parse_params
+from trainer.params import SECTIONS, Params, VerdictParams, load_params, parse_params
+from trainer.recipes import with_recipe
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,14 @@ from trainer.params import SECTIONS, Params, load_params, parse_params
         ({"finetune": {"objective": "attribute", "target": "arousal", "label_smoothing": 0.1}}, "belongs to objective"),
         ({"finetune": {"normalisation": "target"}}, r"finetune\.normalisation"),
         ({"report": {"measure": "f1"}}, r"report\.measure"),
+        ({"ablation": {"recipe": ["paper"]}}, r"ablation\.recipe: unknown key"),
+        ({"ablation": {"verdict": {"seed": [3]}}}, r"ablation\.verdict\.seed: unknown key"),
+        ({"ablation": {"tasks": [[]]}}, "non-empty subsets"),
+        ({"ablation": {"tasks": [[1, 2], [2, 1]]}}, "different non-empty subsets"),
+        ({"ablation": {"label_fractions": [0.5, 1.5]}}, "different shares above 0"),
+        ({"ablation": {"pretrain_seeds": []}}, "non-empty and without repeats"),
+        ({"ablation": {"modes": ["scratch"]}}, r"ablation\.modes"),
+        ({"recipes": {"dense": 3}}, r"recipes\.dense"),
         ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
     ],
 )
@@ -58,5 +67,13 @@ def test_params_yaml_names_every_number() -> None:
     path = Path(__file__).parents[2] / "params.yaml"
     raw = yaml.safe_load(path.read_text())
     load_params(path)
-    for section in sorted(SECTIONS):
+    for section in sorted(SECTIONS - {"recipes"}):
         assert set(raw[section]) == set(Params.model_fields[section].annotation.model_fields)  # type: ignore[union-attr]
+    assert set(raw["ablation"]["verdict"]) == set(VerdictParams.model_fields)
+
+
+def test_the_ablation_of_params_yaml_is_the_default() -> None:
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    assert params.ablation == Params().ablation
+    for name in params.recipes:
+        with_recipe(params, name)

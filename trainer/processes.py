@@ -1,0 +1,73 @@
+"""Many independent trainings in worker processes, which end with the run that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from trainer.errors import InputError
+
+Shared = TypeVar("Shared")
+Job = TypeVar("Job")
+
+
+def in_processes(
+    work: Callable[[Shared, Job], None], shared: Shared, jobs: Sequence[Job], *, workers: int
+) -> Iterator[Job]:
+    """Call ``work(shared, job)`` for every job, one process each at a time; yields the jobs as they finish.
+
+    ``shared`` travels once a process. With one worker or one job everything runs here. Raises InputError if a worker
+    dies; what other jobs have stored by then stays.
+    """
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            work(shared, job)
+            yield job
+        return
+    # spawn: forking a process that already runs torch threads can hang
+    spawn = multiprocessing.get_context("spawn")
+    count = min(workers, len(jobs))
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=_join_pool, initargs=(work, shared)) as pool:
+        try:
+            # Submitting too can meet a worker that has died already.
+            futures = {pool.submit(_work, job): job for job in jobs}
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        except BrokenProcessPool:
+            # A worker that was starting while another died is not ended by the pool, which then waits for it forever.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
+            raise InputError(
+                "a worker process died (out of memory?): run again with fewer --workers; finished runs are kept"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_joined: tuple[Callable[[Any, Any], None], Any] | None = None
+
+
+def _join_pool(work: Callable[[Any, Any], None], shared: Any) -> None:
+    global _joined
+    _joined = (work, shared)
+    parent = multiprocessing.parent_process()
+
+    def leave_with_parent() -> None:  # a killed run must not leave workers behind
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _work(job: Any) -> None:
+    assert _joined is not None
+    work, shared = _joined
+    work(shared, job)
