@@ -160,14 +160,18 @@ class PenaltyParams(Section):
 
 
 class FinetuneParams(ScheduleParams):
-    """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode."""
+    """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode.
+
+    No speaker is spent on early stopping by default: with few speakers each one counts, and a learning rate that goes
+    down to nothing over a fixed time needs no one to say when to stop (docs/baselines.md has the measurements).
+    """
 
     modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen: what was carried over does not learn [paper]
     seeds: tuple[int, ...] = (0, 1)
     # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
     folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
     # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
-    dev: Literal["speakers", "fold", "none"] = "speakers"
+    dev: Literal["speakers", "fold", "none"] = "none"
     objective: Literal["hard", "soft", "multilabel", "attribute"] = "hard"  # see trainer.objectives
     target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
     vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
@@ -178,6 +182,10 @@ class FinetuneParams(ScheduleParams):
     normalisation: Literal["train", "parent", "speaker"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
     penalty: PenaltyParams = PenaltyParams()
+    monitor: Literal["loss", "score", "last"] = "last"
+    lr: float = Field(default=2e-3, gt=0)  # AdamW, at its highest [ours]
+    lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    augment: AugmentParams = AugmentParams(mixup=0.4)
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
     @model_validator(mode="after")
@@ -193,7 +201,7 @@ class FinetuneParams(ScheduleParams):
         if (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
             raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
         if self.dev == "none" and self.monitor != "last":
-            raise ValueError("dev none leaves nobody to stop early on: it goes with monitor last")
+            raise ValueError("dev none leaves nobody to stop early on: monitor must be last, or dev speakers or fold")
         if self.label_smoothing and self.objective != "hard":
             raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
         if self.penalty.form != "none" and self.objective == "attribute":

@@ -137,10 +137,11 @@ def tiny() -> Callable[..., Params]:
 
     def make(**sections: dict[str, Any]) -> Params:
         schedule = {"epochs": 8, "patience": 8, "batch_size": 16, "lr": 0.01, "head_hidden": 8}
+        early = {"dev": "speakers", "monitor": "score", "lr_schedule": "constant", "augment": {}}
         base: dict[str, dict[str, Any]] = {
             "encoder": {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.1, "max_seconds": 3.0},
             "pretrain": dict(schedule),
-            "finetune": {**schedule, "seeds": [0], "folds": 3},
+            "finetune": {**schedule, "seeds": [0], "folds": 3, **early},
             "report": {"extra": []},
         }
         for name, section in sections.items():

@@ -128,7 +128,7 @@ def test_a_cycle_ends_at_nothing(train: Callable[..., tuple[pd.DataFrame, pd.Dat
 @pytest.mark.parametrize(
     ("section", "options", "message"),
     [
-        ("finetune", {"dev": "none"}, "goes with monitor last"),
+        ("finetune", {"monitor": "score"}, "monitor must be last, or dev speakers or fold"),
         ("pretrain", {"augment": {"mixup": 0.2}, "dense": ["energy"]}, "use it with tasks alone"),
         ("finetune", {"augment": {"speed": 1.1}}, "unknown key"),
     ],
