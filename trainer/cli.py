@@ -1,4 +1,4 @@
-"""Command line: ``python -m trainer pretrain | finetune | baselines | report | predict | probe``.
+"""Command line: ``python -m trainer pretrain | finetune | baselines | cluster | clusters | report | predict | probe``.
 
 torch, pandas and matplotlib are imported inside the commands: ``--help`` should not cost seconds.
 """
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from trainer.errors import InputError
-from trainer.params import load_params
+from trainer.params import Params, load_params
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 console = Console()
@@ -47,6 +47,13 @@ def _named_errors(command: Callable[..., None]) -> Callable[..., None]:
 def _cpus() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(asked: int, options: Params) -> int:
+    """Return the number of training processes: ``asked``, or chosen for this machine if 0."""
+    if options.trainer.device == "cuda":
+        return 1  # one accelerator: processes would only queue for it
+    return asked if asked > 0 else min(8, max(1, _cpus() // options.trainer.threads))  # about 1 GB of memory each
 
 
 def _progress() -> Progress:
@@ -115,10 +122,6 @@ def finetune(
     options = load_params(params)
     from trainer.finetune import finetune as run
 
-    if workers <= 0:
-        workers = min(8, max(1, _cpus() // options.trainer.threads))  # about 1 GB of memory each
-    if options.trainer.device == "cuda":
-        workers = 1  # one accelerator: processes would only queue for it
     with _progress() as progress:
         task = progress.add_task("finetune: runs", total=None)
         run(
@@ -128,7 +131,7 @@ def finetune(
             reports,
             options,
             cache=cache,
-            workers=workers,
+            workers=_workers(workers, options),
             on_start=lambda total, done: progress.update(task, total=total, completed=done),
             on_unit=lambda name: progress.update(task, advance=1, description=f"finetune: {escape(name)}"),
         )
@@ -166,6 +169,67 @@ def baselines(
     if options.finetune.objective != "hard":
         console.print(f"no baselines: they answer with one class, not finetune.objective {options.finetune.objective}")
     console.print(f"baselines: {reports / 'baselines_runs.csv'}")
+
+
+@app.command()
+@_named_errors
+def cluster(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/cluster"),
+    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports/cluster"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+) -> None:
+    """Compare supervised training with DeepEmoCluster's, on the folds and seeds of finetune."""
+    options = load_params(params)
+    from trainer.cluster import cluster as run
+
+    with _progress() as progress:
+        task = progress.add_task("cluster: runs", total=None)
+        run(
+            shards,
+            unlabelled,
+            out,
+            reports,
+            options,
+            cache=cache,
+            workers=_workers(workers, options),
+            on_start=lambda total, done: progress.update(task, total=total, completed=done),
+            on_unit=lambda name: progress.update(task, advance=1, description=f"cluster: {escape(name)}"),
+        )
+    console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
+
+
+@app.command()
+@_named_errors
+def clusters(
+    model: Annotated[Path, typer.Argument(help="Model folder.")],
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of tables and picture.")] = Path("reports/clusters"),
+    k: Annotated[int, typer.Option(help="Clusters; 0 = those of the model's cluster head.", min=0)] = 0,
+    column: Annotated[str, typer.Option(help="Label column.")] = "emotion",
+    tsne: Annotated[bool, typer.Option("--tsne", help="t-SNE instead of principal components.")] = False,
+    unheard: Annotated[bool, typer.Option("--unheard", help="Only speakers the model has not heard.")] = False,
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Show a model's latent clusters: which emotions they are made of, and a picture."""
+    runtime = load_params(params).trainer if params.is_file() else None
+    from trainer.latent import latent_clusters as run
+
+    options: dict[str, Any] = {"k": k or None, "column": column, "view": "tsne" if tsne else "pca"}
+    found = run(shards, model, out, unheard=unheard, runtime=runtime, cache=cache, **options)
+    table = Table(title=f"{escape(column)} of {found.summary['rows']} utterances, by cluster", box=SIMPLE_HEAD)
+    for name in found.makeup:
+        table.add_column(escape(str(name)))
+    for row in found.makeup.to_dict("records"):
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+    console.print(table)
+    numbers = (f"{name} {value:.3f}" for name, value in found.summary.items() if isinstance(value, float))
+    console.print(escape(", ".join(numbers)))
+    console.print(f"tables and picture: {out}")
 
 
 @app.command()

@@ -10,19 +10,22 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from trainer.clustering import CLUSTER, CLUSTERED, Clustering, Unlabelled, cluster_head, joint_loss, unassigned
 from trainer.collect import collect
 from trainer.data import Normalisation
 from trainer.errors import InputError
-from trainer.folder import ModelSpec, load_model, save_model
-from trainer.loop import fit, make_deterministic, measure, run_network
+from trainer.folder import Loaded, ModelSpec, load_model, save_model
+from trainer.loop import Fitted, fit, make_deterministic, measure, run_network
 from trainer.losses import SummedLoss
 from trainer.params import Params
 from trainer.penalty import penalise
 from trainer.pretrain import chunking_for
+from trainer.protocol import speaker_keys
 from trainer.shards import Shards, open_shards
 from trainer.units import Unit, check_parent, plan
 
@@ -35,6 +38,7 @@ class Context:
     params: Params
     parent: Path | None
     units: Path  # folder of finished units
+    unlabelled: Unlabelled | None = None  # what mode clustered_unlabelled hears beside the training rows
 
 
 def finetune(
@@ -65,14 +69,37 @@ def finetune(
     if loaded is not None:
         check_parent(loaded, shards, params, Path(parent))
     context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units")
-    units = plan(shards, params, loaded)
+    return run_units(
+        context,
+        plan(shards, params, loaded),
+        loaded,
+        out=Path(out),
+        reports=Path(reports),
+        workers=workers,
+        on_start=on_start,
+        on_unit=on_unit,
+    )
+
+
+def run_units(
+    context: Context,
+    units: list[Unit],
+    parent: Loaded | None,
+    *,
+    out: Path,
+    reports: Path,
+    workers: int,
+    on_start: Callable[[int, int], None] | None,
+    on_unit: Callable[[str], None] | None,
+) -> pd.DataFrame:
+    """Train those of ``units`` that are not finished, then write models and tables of all; see `finetune`."""
     missing = [unit for unit in units if not (context.units / unit.key / "metrics.json").is_file()]
     if on_start is not None:
         on_start(len(units), len(units) - len(missing))
     for unit in _run(context, missing, workers=workers):
         if on_unit is not None:
             on_unit(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}")
-    return collect(units, context.units, shards, params.finetune, loaded, out=Path(out), reports=Path(reports))
+    return collect(units, context.units, context.shards, context.params.finetune, parent, out=out, reports=reports)
 
 
 def train_unit(context: Context, unit: Unit) -> None:
@@ -83,7 +110,8 @@ def train_unit(context: Context, unit: Unit) -> None:
     target = options.target
     labels = unit.objective.encode(shards.rows, target)
     objective = unit.objective.fitted(labels[unit.train])
-    heads = {target: objective}
+    clusters = params.cluster if unit.mode in CLUSTERED else None
+    heads = {target: objective, **({} if clusters is None else {CLUSTER: cluster_head(clusters.k)})}
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -102,8 +130,12 @@ def train_unit(context: Context, unit: Unit) -> None:
         ),
     )
     train, dev, test = (
-        spec.dataset(shards, rows, {target: labels[rows]}) for rows in (unit.train, unit.dev, unit.test)
+        spec.dataset(
+            shards, rows, {target: labels[rows], **({} if clusters is None else {CLUSTER: unassigned(len(rows))})}
+        )
+        for rows in (unit.train, unit.dev, unit.test)
     )
+    others = context.unlabelled if unit.mode == "clustered_unlabelled" else None
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
     if parent is not None:
@@ -115,16 +147,22 @@ def train_unit(context: Context, unit: Unit) -> None:
         options.penalty,
         label_smoothing=options.label_smoothing,
     )
+    total = SummedLoss({target: loss}, {target: 1.0}) if clusters is None else joint_loss(target, loss, clusters)
+    each_epoch = None
+    if clusters is not None:
+        unlabelled = None if others is None else others.dataset(spec)
+        each_epoch = Clustering(train, unlabelled, total, clusters, seed=unit.seed, device=runtime.device)
     fitted = fit(
         network,
         train,
         dev,
         heads=heads,
-        loss=SummedLoss({target: loss}, {target: 1.0}),
+        loss=total,
         schedule=options,
         seed=unit.seed,
         device=runtime.device,
         freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
+        each_epoch=each_epoch,
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
     metrics = {
@@ -137,14 +175,24 @@ def train_unit(context: Context, unit: Unit) -> None:
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
+        **({} if clusters is None else _about_clusters(context, unit, fitted)),
     }
     provenance = {
         "corpus": unit.corpus,
         "mode": unit.mode,
         "fold": unit.fold,
         "seed": unit.seed,
-        "data": {"shards": shards.fingerprint},
-        "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
+        "data": {
+            "shards": shards.fingerprint,
+            **({} if others is None else {"unlabelled": others.shards.fingerprint}),
+        },
+        "speakers": sorted(
+            set(speaker_keys(shards.rows, unknown_is_own=True)[np.concatenate([unit.train, unit.dev])])
+            | (set() if others is None else others.speakers)
+        ),
+        "params": params.model_dump(
+            mode="json", include={"trainer", "encoder", "finetune", *(() if clusters is None else ("cluster",))}
+        ),
         "parent": None
         if parent is None
         else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},
@@ -159,6 +207,18 @@ def train_unit(context: Context, unit: Unit) -> None:
         history=fitted.history,
         extra=lambda folder: np.save(folder / "predictions.npy", told),
     )
+
+
+def _about_clusters(context: Context, unit: Unit, fitted: Fitted) -> dict[str, Any]:
+    """Return what a row of results says of clustering."""
+    about: dict[str, Any] = {"clustering": str(context.params.cluster)}
+    nmi = fitted.history["cluster_nmi"]
+    about["cluster_nmi"] = None if pd.isna(nmi.iloc[-1]) else float(nmi.iloc[-1])
+    if unit.mode == "clustered_unlabelled" and context.unlabelled is not None:
+        tested = set(speaker_keys(context.shards.rows, unknown_is_own=True)[unit.test])
+        about["n_unlabelled"] = len(context.unlabelled.rows)
+        about["pretrain_speakers_in_test"] = len(tested & context.unlabelled.speakers)
+    return about
 
 
 def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]:

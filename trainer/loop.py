@@ -6,7 +6,7 @@ import copy
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from trainer.chunking import IntArray
 from trainer.data import Batch, ChunkDataset
 from trainer.dense import VECTORS, mean_correlation
 from trainer.losses import TotalLoss
@@ -50,6 +51,24 @@ class Fitted:
     best_score: float  # on held-out speakers: mean score of the targets (and correlation of tracks), or minus the loss
 
 
+@dataclass(frozen=True)
+class Pass:
+    """Rows that an epoch goes through, and the loss on them."""
+
+    data: ChunkDataset
+    loss: TotalLoss
+    order: IntArray | None = None  # positions in ``data``, some perhaps repeated or left out; None: all, shuffled
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What one epoch trains on: passes in order."""
+
+    passes: Sequence[Pass]
+    renewed: Sequence[nn.Module] = ()  # modules whose weights were just drawn anew: the optimiser forgets them
+    record: Mapping[str, float] = field(default_factory=dict)  # further columns of this epoch in the history
+
+
 def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
     """Evaluate without gradients or dropout."""
     network.eval()
@@ -83,13 +102,17 @@ def fit(
     device: str = "cpu",
     freeze: Sequence[nn.Module] = (),
     on_epoch: Callable[[int], None] | None = None,
+    each_epoch: Callable[[Network], EpochPlan] | None = None,
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
     With ``monitor: last`` train all epochs and leave the last one's.
 
     ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze``: modules that do
-    not learn and whose batch statistics stay as they were. Same seed, same network, same data: bit for bit
+    not learn and whose batch statistics stay as they were. ``each_epoch``: asked before every epoch what to train on
+    instead of ``train`` once with ``loss``; it may look at the network, give rows new targets or an order of their own,
+    and draw modules anew (``trainer.clustering``). The best epoch is chosen by ``loss`` and measures on ``dev`` all the
+    same. Same seed, same network, same data: bit for bit
     the same result.
     """
     network.to(device)
@@ -104,20 +127,24 @@ def fit(
     dev_targets = dev.truth()
     best_value, best_epoch, best_state = 0.0, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
+        plan = EpochPlan([Pass(train, loss)]) if each_epoch is None else each_epoch(network)
+        for parameter in (parameter for module in plan.renewed for parameter in module.parameters()):
+            optimizer.state.pop(parameter, None)
         network.train()
         for module in freeze:
             module.eval()
-        total = 0.0
-        for batch in _batches(train, batch_size=schedule.batch_size, generator=generator):
-            moved = batch.to(device)
-            optimizer.zero_grad(set_to_none=True)
-            # Libraries exist whose import switches gradients off for the whole process (py-feat's does).
-            with torch.enable_grad():
-                value = loss(network(moved), moved.targets)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(learning, schedule.gradient_clip)
-            optimizer.step()
-            total += value.item() * len(batch.x)
+        total, seen = 0.0, 0
+        for part in plan.passes:
+            for batch in _batches(part.data, batch_size=schedule.batch_size, generator=generator, order=part.order):
+                moved = batch.to(device)
+                optimizer.zero_grad(set_to_none=True)
+                # Libraries exist whose import switches gradients off for the whole process (py-feat's does).
+                with torch.enable_grad():
+                    value = part.loss(network(moved), moved.targets)
+                value.backward()
+                torch.nn.utils.clip_grad_norm_(learning, schedule.gradient_clip)
+                optimizer.step()
+                total, seen = total + value.item() * len(batch.x), seen + len(batch.x)
         outputs = run_network(network, dev, batch_size=256, device=device)
         dev_loss = float(loss(outputs.logits, dev_targets))
         measures = measure(outputs, dev, heads)
@@ -129,7 +156,11 @@ def fit(
         told = [*scores.values(), *([] if correlation is None else [correlation])]
         mean = float(np.mean(told)) if told else 0.0
         records.append(
-            {"epoch": epoch, "train_loss": total / len(train), "dev_loss": dev_loss, "dev_score": mean, **per_target}
+            {
+                **{"epoch": epoch, "train_loss": total / seen, "dev_loss": dev_loss, "dev_score": mean},
+                **per_target,
+                **plan.record,
+            }
         )
         score = {"score": (mean, -dev_loss), "loss": (-dev_loss, mean), "last": (float(epoch), mean)}[schedule.monitor]
         if score > best:
@@ -143,13 +174,20 @@ def fit(
     return Fitted(pd.DataFrame(records), best_epoch, best_value)
 
 
-def _batches(data: ChunkDataset, *, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
-    """Batches in row order, or shuffled by ``generator``; the data set collates, hence the identity."""
+def _batches(
+    data: ChunkDataset,
+    *,
+    batch_size: int,
+    generator: torch.Generator | None = None,
+    order: IntArray | None = None,
+) -> Iterator[Batch]:
+    """Batches in the given ``order``, shuffled by ``generator``, or in row order; the data set collates, not torch."""
     return iter(
         DataLoader(
             data,
             batch_size=batch_size,
-            shuffle=generator is not None,
+            shuffle=generator is not None and order is None,
+            sampler=None if order is None else order.tolist(),
             generator=generator,
             collate_fn=lambda batch: batch,
         )

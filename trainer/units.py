@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ _OUTSIDE_KEY = frozenset(
         "__main__.py",
         "baselines.py",
         "cli.py",
+        "cluster.py",
         "collect.py",
         "figures.py",
         "functionals.py",
+        "latent.py",
         "page.py",
         "predict.py",
         "probe.py",
@@ -68,8 +70,11 @@ class Unit:
         return f"{slug(self.fold)}_seed{self.seed}"
 
 
-def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
-    """All units of all corpora, with every protocol check done before anything is trained."""
+def plan(shards: Shards, params: Params, parent: Loaded | None, *, modes: Sequence[str] | None = None) -> list[Unit]:
+    """All units of all corpora, with every protocol check done before anything is trained.
+
+    ``modes``: instead of those of section ``finetune``.
+    """
     options = params.finetune
     pretrain_speakers = set(parent.config["speakers"]) if parent is not None else set()
     base = _base_key(shards, params)
@@ -94,7 +99,7 @@ def plan(shards: Shards, params: Params, parent: Loaded | None) -> list[Unit]:
                 assert_disjoint({"train": keys[train], "dev": keys[dev], "test": keys[fold.test]})
                 strata = objective.strata(labels[train])
                 train = train[label_subset(strata, fraction=options.label_fraction, rng=rng)]
-                for mode in options.modes:
+                for mode in options.modes if modes is None else modes:
                     identity = {**base, "corpus": corpus, "mode": mode, "seed": seed, "fold": fold.name}
                     identity["normalisation"] = normalisation_of(mode, options)
                     if mode != "scratch" and parent is not None:
