@@ -51,7 +51,9 @@ def cluster(
     shards = open_shards(shards_folder, cache=cache)
     unlabelled = None
     if "clustered_unlabelled" in params.cluster.modes:
-        unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=cache))
+        # a cache keeps one memory map a folder name: two sets called alike must not drive each other out
+        alike = Path(unlabelled_folder).name == Path(shards_folder).name
+        unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=Path(cache) / "unlabelled" if alike else cache))
         _check_same_features(shards, unlabelled.shards)
     units = [_with_own_key(unit, params, unlabelled) for unit in plan(shards, params, None, modes=params.cluster.modes)]
     if unlabelled is not None and not options.allow_pretrain_speakers:

@@ -31,6 +31,9 @@ from trainer.params import SECTIONS, Params, load_params, parse_params
         ({"finetune": {"objective": "attribute", "target": "arousal", "label_smoothing": 0.1}}, "belongs to objective"),
         ({"finetune": {"normalisation": "target"}}, r"finetune\.normalisation"),
         ({"report": {"measure": "f1"}}, r"report\.measure"),
+        ({"cluster": {"clusters": 3}}, r"cluster\.clusters: unknown key"),
+        ({"cluster": {"modes": ["clustered", "clustered"]}}, "without repeats"),
+        ({"cluster": {"k": 1}}, r"cluster\.k"),
         ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
     ],
 )
