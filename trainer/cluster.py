@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainer.clustering import CLUSTER, CLUSTERED, Unlabelled
+from trainer.clustering import BOTH, CLUSTER, CLUSTERED, Unlabelled
 from trainer.errors import InputError
 from trainer.finetune import Context, run_units
 from trainer.params import Params
@@ -39,7 +39,7 @@ def cluster(
 
     Folds, seeds, target, objective, schedule and normalisation are those of section ``finetune``; unit keys, tables and
     model folders are fine-tuning's (its finished units of mode scratch are not trained again). ``unlabelled_folder`` is
-    opened only for mode clustered_unlabelled. Raises InputError for features that differ between the two shard folders,
+    opened only for mode clustered_both. Raises InputError for features that differ between the two shard folders,
     for a test speaker in the unlabelled one (unless ``finetune.allow_pretrain_speakers``), and for settings that need a
     pretrained parent.
     """
@@ -50,7 +50,7 @@ def cluster(
         raise InputError(f"finetune.target {CLUSTER!r} is the name of the cluster head: name the column otherwise")
     shards = open_shards(shards_folder, cache=cache)
     unlabelled = None
-    if "clustered_unlabelled" in params.cluster.modes:
+    if BOTH in params.cluster.modes:
         # a cache keeps one memory map a folder name: two sets called alike must not drive each other out
         alike = Path(unlabelled_folder).name == Path(shards_folder).name
         unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=Path(cache) / "unlabelled" if alike else cache))
@@ -72,10 +72,10 @@ def cluster(
 
 def _with_own_key(unit: Unit, params: Params, unlabelled: Unlabelled | None) -> Unit:
     """Key a clustered unit by what it depends on beyond fine-tuning's key."""
-    if unit.mode not in CLUSTERED:
+    if unit.mode not in (CLUSTERED, BOTH):
         return unit
     identity = {"unit": unit.key, "cluster": params.cluster.model_dump(mode="json", exclude={"modes"})}
-    if unit.mode == "clustered_unlabelled" and unlabelled is not None:
+    if unit.mode == BOTH and unlabelled is not None:
         identity["unlabelled"] = unlabelled.shards.fingerprint
     return replace(unit, key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32])
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -19,18 +21,18 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from trainer.chunking import IntArray
-from trainer.data import MISSING, ChunkDataset, Normalisation
+from trainer.data import MISSING, ChunkDataset, Normalisation, Target
 from trainer.errors import InputError
 from trainer.folder import ModelSpec
 from trainer.loop import EpochPlan, Pass, run_network
 from trainer.losses import CrossEntropy, Loss, SummedLoss
 from trainer.model import Network
-from trainer.objectives import Hard
+from trainer.objectives import Hard, Objective
 from trainer.params import ClusterParams
 from trainer.protocol import speaker_keys, text
 from trainer.shards import FloatArray, Shards
 
-CLUSTERED = frozenset({"clustered", "clustered_unlabelled"})  # modes that learn clusters
+CLUSTERED, BOTH = "clustered", "clustered_both"  # modes: clusters of the labelled rows, of the unlabelled ones too
 CLUSTER = "cluster"  # name of the head and of its target
 
 
@@ -157,6 +159,68 @@ class Clustering:
         }
         self.last = found
         return EpochPlan(passes, renewed=[network.heads[CLUSTER]], record=record)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a mode adds to the plain training of one target: nothing where ``clusters`` is None."""
+
+    clusters: ClusterParams | None = None
+    unlabelled: Unlabelled | None = None
+
+    @classmethod
+    def of(cls, mode: str, params: ClusterParams, unlabelled: Unlabelled | None) -> Recipe:
+        """Return the recipe of a mode; only `BOTH` hears ``unlabelled``."""
+        return cls(params if mode in (CLUSTERED, BOTH) else None, unlabelled if mode == BOTH else None)
+
+    @property
+    def heads(self) -> dict[str, Objective]:
+        """Further heads of the network."""
+        return {} if self.clusters is None else {CLUSTER: cluster_head(self.clusters.k)}
+
+    def targets(self, n_rows: int) -> dict[str, Target]:
+        """Further targets of ``n_rows`` rows: no cluster yet, and never one for held-out rows."""
+        return {} if self.clusters is None else {CLUSTER: unassigned(n_rows)}
+
+    def loss(self, target: str, loss: Loss) -> SummedLoss:
+        """Loss of all heads."""
+        return (
+            SummedLoss({target: loss}, {target: 1.0})
+            if self.clusters is None
+            else joint_loss(target, loss, self.clusters)
+        )
+
+    def each_epoch(
+        self, train: ChunkDataset, spec: ModelSpec, loss: SummedLoss, *, seed: int, device: str
+    ) -> Clustering | None:
+        """Return what plans the epochs; None: each goes through ``train`` once."""
+        if self.clusters is None:
+            return None
+        others = None if self.unlabelled is None else self.unlabelled.dataset(spec)
+        return Clustering(train, others, loss, self.clusters, seed=seed, device=device)
+
+    @property
+    def heard(self) -> set[str]:
+        """Keys of the unlabelled speakers."""
+        return set() if self.unlabelled is None else self.unlabelled.speakers
+
+    def about(self, history: pd.DataFrame, *, tested: set[str]) -> dict[str, Any]:
+        """Return what a row of results says of it; ``tested``: keys of the test speakers."""
+        if self.clusters is None:
+            return {}
+        nmi = history["cluster_nmi"].iloc[-1]
+        about: dict[str, Any] = {"clustering": str(self.clusters), "cluster_nmi": None if pd.isna(nmi) else float(nmi)}
+        if self.unlabelled is not None:
+            heard = len(tested & self.heard)
+            about |= {"n_unlabelled": len(self.unlabelled.rows), "pretrain_speakers_in_test": heard}
+        return about
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what ``config.json`` says of it; {} for plain training."""
+        if self.clusters is None:
+            return {}
+        others = None if self.unlabelled is None else self.unlabelled.shards.fingerprint
+        return {"clustering": {**self.clusters.model_dump(mode="json", exclude={"modes"}), "unlabelled_shards": others}}
 
 
 def draw_anew(module: nn.Module) -> None:

@@ -10,18 +10,16 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trainer.clustering import CLUSTER, CLUSTERED, Clustering, Unlabelled, cluster_head, joint_loss, unassigned
+from trainer.clustering import Recipe, Unlabelled
 from trainer.collect import collect
 from trainer.data import Normalisation
 from trainer.errors import InputError
 from trainer.folder import Loaded, ModelSpec, load_model, save_model
-from trainer.loop import Fitted, fit, make_deterministic, measure, run_network
-from trainer.losses import SummedLoss
+from trainer.loop import fit, make_deterministic, measure, run_network
 from trainer.params import Params
 from trainer.penalty import penalise
 from trainer.pretrain import chunking_for
@@ -38,7 +36,7 @@ class Context:
     params: Params
     parent: Path | None
     units: Path  # folder of finished units
-    unlabelled: Unlabelled | None = None  # what mode clustered_unlabelled hears beside the training rows
+    unlabelled: Unlabelled | None = None  # what mode clustered_both clusters beside the training rows
 
 
 def finetune(
@@ -110,8 +108,8 @@ def train_unit(context: Context, unit: Unit) -> None:
     target = options.target
     labels = unit.objective.encode(shards.rows, target)
     objective = unit.objective.fitted(labels[unit.train])
-    clusters = params.cluster if unit.mode in CLUSTERED else None
-    heads = {target: objective, **({} if clusters is None else {CLUSTER: cluster_head(clusters.k)})}
+    recipe = Recipe.of(unit.mode, params.cluster, context.unlabelled)
+    heads = {target: objective, **recipe.heads}
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -130,41 +128,35 @@ def train_unit(context: Context, unit: Unit) -> None:
         ),
     )
     train, dev, test = (
-        spec.dataset(
-            shards, rows, {target: labels[rows], **({} if clusters is None else {CLUSTER: unassigned(len(rows))})}
-        )
+        spec.dataset(shards, rows, {target: labels[rows], **recipe.targets(len(rows))})
         for rows in (unit.train, unit.dev, unit.test)
     )
-    others = context.unlabelled if unit.mode == "clustered_unlabelled" else None
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
-    loss = penalise(
+    own_loss = penalise(
         objective.loss(labels[unit.train], label_smoothing=options.label_smoothing),
         objective,
         shards.rows.iloc[unit.train],
         options.penalty,
         label_smoothing=options.label_smoothing,
     )
-    total = SummedLoss({target: loss}, {target: 1.0}) if clusters is None else joint_loss(target, loss, clusters)
-    each_epoch = None
-    if clusters is not None:
-        unlabelled = None if others is None else others.dataset(spec)
-        each_epoch = Clustering(train, unlabelled, total, clusters, seed=unit.seed, device=runtime.device)
+    loss = recipe.loss(target, own_loss)
     fitted = fit(
         network,
         train,
         dev,
         heads=heads,
-        loss=total,
+        loss=loss,
         schedule=options,
         seed=unit.seed,
         device=runtime.device,
         freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
-        each_epoch=each_epoch,
+        each_epoch=recipe.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
+    speakers = speaker_keys(shards.rows, unknown_is_own=True)
     metrics = {
         **{name: getattr(unit, name) for name in ("corpus", "mode", "fold", "seed")},
         "classes": list(objective.names),
@@ -175,24 +167,17 @@ def train_unit(context: Context, unit: Unit) -> None:
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **({} if clusters is None else _about_clusters(context, unit, fitted)),
+        **recipe.about(fitted.history, tested=set(speakers[unit.test])),
     }
     provenance = {
         "corpus": unit.corpus,
         "mode": unit.mode,
         "fold": unit.fold,
         "seed": unit.seed,
-        "data": {
-            "shards": shards.fingerprint,
-            **({} if others is None else {"unlabelled": others.shards.fingerprint}),
-        },
-        "speakers": sorted(
-            set(speaker_keys(shards.rows, unknown_is_own=True)[np.concatenate([unit.train, unit.dev])])
-            | (set() if others is None else others.speakers)
-        ),
-        "params": params.model_dump(
-            mode="json", include={"trainer", "encoder", "finetune", *(() if clusters is None else ("cluster",))}
-        ),
+        "data": {"shards": shards.fingerprint},
+        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *recipe.heard}),
+        "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
+        **recipe.provenance(),
         "parent": None
         if parent is None
         else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},
@@ -207,18 +192,6 @@ def train_unit(context: Context, unit: Unit) -> None:
         history=fitted.history,
         extra=lambda folder: np.save(folder / "predictions.npy", told),
     )
-
-
-def _about_clusters(context: Context, unit: Unit, fitted: Fitted) -> dict[str, Any]:
-    """Return what a row of results says of clustering."""
-    about: dict[str, Any] = {"clustering": str(context.params.cluster)}
-    nmi = fitted.history["cluster_nmi"]
-    about["cluster_nmi"] = None if pd.isna(nmi.iloc[-1]) else float(nmi.iloc[-1])
-    if unit.mode == "clustered_unlabelled" and context.unlabelled is not None:
-        tested = set(speaker_keys(context.shards.rows, unknown_is_own=True)[unit.test])
-        about["n_unlabelled"] = len(context.unlabelled.rows)
-        about["pretrain_speakers_in_test"] = len(tested & context.unlabelled.speakers)
-    return about
 
 
 def _run(context: Context, units: list[Unit], *, workers: int) -> Iterator[Unit]:

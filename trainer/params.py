@@ -178,14 +178,14 @@ class FinetuneParams(ScheduleParams):
         return self
 
 
-ClusterMode = Literal["scratch", "clustered", "clustered_unlabelled"]
+ClusterMode = Literal["scratch", "clustered", "clustered_both"]
 
 
 class ClusterParams(Section):
     """Section ``cluster``: DeepEmoCluster, beside the folds, seeds, target and schedule of ``finetune``."""
 
-    # scratch: supervised alone; clustered: clusters of the labelled rows; clustered_unlabelled: of both sets
-    modes: tuple[ClusterMode, ...] = ("scratch", "clustered", "clustered_unlabelled")
+    # scratch: supervised alone; clustered: clusters of the labelled rows; clustered_both: of both sets
+    modes: tuple[ClusterMode, ...] = ("scratch", "clustered", "clustered_both")
     k: int = Field(default=10, ge=2)  # clusters [code: 10 for arousal, 30 for dominance and valence]
     iterations: int = Field(default=20, ge=1)  # of K-means, every epoch [code]
     weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy beside the objective's loss of 1 [code]
