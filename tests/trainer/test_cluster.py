@@ -33,12 +33,16 @@ MODES = ["scratch", "clustered", "clustered_both"]
 def run(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., pd.DataFrame]:
     """Cluster toy shards into tmp_path/<where>."""
 
-    def go(where: str = "home", *, rows: Any = None, others: Any = None, k: int = 3, **options: Any) -> pd.DataFrame:
-        params = tiny(cluster={"k": k, "modes": options.pop("modes", MODES)}, finetune={"epochs": 3, **options})
+    def go(
+        where: str = "home", *, rows: Any = None, others: Any = None, k: int = 3, workers: int = 1, encoder: Any = None,
+        **options: Any,
+    ) -> pd.DataFrame:  # fmt: skip
+        clusters = {"k": k, "modes": options.pop("modes", MODES)}
+        params = tiny(cluster=clusters, finetune={"epochs": 3, **options}, encoder=encoder or {})
         home = tmp_path / where
         return cluster(
             make_shards("labelled", rows or labelled_rows()), make_shards("unlabelled", others or unlabelled_rows()),
-            home / "models", home / "reports", params, cache=home / "cache",
+            home / "models", home / "reports", params, cache=home / "cache", workers=workers,
         )  # fmt: skip
 
     return go
@@ -87,7 +91,7 @@ def test_an_attribute_can_be_the_target_and_the_model_reads_back(
     run: Callable[..., pd.DataFrame], make_shards: Make, tmp_path: Path
 ) -> None:
     options = {"objective": "attribute", "target": "arousal", "keep": "all", "folds": 2}
-    runs = run(rows=rated_rows(), **options)
+    runs = run(rows=rated_rows(), encoder={"chunk_encoder": "mel_cnn", "widths": [3, 3, 4, 4]}, **options)
     assert runs["ccc"].between(-1, 1).all()
     told = pd.read_parquet(tmp_path / "home" / "reports" / "predictions.parquet")
     models = tmp_path / "home" / "models"
