@@ -1,4 +1,4 @@
-"""Command line: ``python -m trainer pretrain | finetune | baselines | report | ablation | probe | predict``.
+"""Command line: ``python -m trainer COMMAND``, a command a stage (``--help`` lists them).
 
 torch, pandas and matplotlib are imported inside the commands: ``--help`` should not cost seconds.
 """
@@ -132,7 +132,6 @@ def finetune(
     options = load_params(params)
     from trainer.finetune import finetune as run
 
-    workers = _training_workers(workers, options)
     with _progress() as progress:
         task = progress.add_task("finetune: runs", total=None)
         run(
@@ -142,7 +141,7 @@ def finetune(
             reports,
             options,
             cache=cache,
-            workers=workers,
+            workers=_training_workers(workers, options),
             on_start=lambda total, done: progress.update(task, total=total, completed=done),
             on_unit=lambda name: progress.update(task, advance=1, description=f"finetune: {escape(name)}"),
         )
@@ -180,6 +179,67 @@ def baselines(
     if options.finetune.objective != "hard":
         console.print(f"no baselines: they answer with one class, not finetune.objective {options.finetune.objective}")
     console.print(f"baselines: {reports / 'baselines_runs.csv'}")
+
+
+@app.command()
+@_named_errors
+def cluster(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/cluster"),
+    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports/cluster"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+) -> None:
+    """Compare supervised training with DeepEmoCluster's, on the folds and seeds of finetune."""
+    options = load_params(params)
+    from trainer.cluster import cluster as run
+
+    with _progress() as progress:
+        task = progress.add_task("cluster: runs", total=None)
+        run(
+            shards,
+            unlabelled,
+            out,
+            reports,
+            options,
+            cache=cache,
+            workers=_training_workers(workers, options),
+            on_start=lambda total, done: progress.update(task, total=total, completed=done),
+            on_unit=lambda name: progress.update(task, advance=1, description=f"cluster: {escape(name)}"),
+        )
+    console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
+
+
+@app.command()
+@_named_errors
+def clusters(
+    model: Annotated[Path, typer.Argument(help="Model folder.")],
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of tables and picture.")] = Path("reports/clusters"),
+    k: Annotated[int, typer.Option(help="Clusters; 0 = those of the model's cluster head.", min=0)] = 0,
+    column: Annotated[str, typer.Option(help="Label column.")] = "emotion",
+    tsne: Annotated[bool, typer.Option("--tsne", help="t-SNE instead of principal components.")] = False,
+    unheard: Annotated[bool, typer.Option("--unheard", help="Only speakers the model has not heard.")] = False,
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Show a model's latent clusters: which emotions they are made of, and a picture."""
+    runtime = load_params(params).trainer if params.is_file() else None
+    from trainer.latent import latent_clusters as run
+
+    options: dict[str, Any] = {"k": k or None, "column": column, "view": "tsne" if tsne else "pca"}
+    found = run(shards, model, out, unheard=unheard, runtime=runtime, cache=cache, **options)
+    table = Table(title=f"{escape(column)} of {found.summary['rows']} utterances, by cluster", box=SIMPLE_HEAD)
+    for name in found.makeup:
+        table.add_column(escape(str(name)))
+    for row in found.makeup.to_dict("records"):
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+    console.print(table)
+    numbers = (f"{name} {value:.3f}" for name, value in found.summary.items() if isinstance(value, float))
+    console.print(escape(", ".join(numbers)))
+    console.print(f"tables and picture: {out}")
 
 
 @app.command()

@@ -52,7 +52,7 @@ def gather(
     for unit in units:
         folder = finished / unit.key
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        uses_parent = unit.mode != "scratch"
+        uses_parent = unit.mode != "scratch" and parent is not None
         objective = unit.objective
         del metrics["classes"]
         identity = {name: metrics.pop(name) for name in ("corpus", "mode", "fold", "seed")}
@@ -68,7 +68,7 @@ def gather(
                 "protocol": unit.protocol,
                 "label_fraction": options.label_fraction,
                 "penalty": str(options.penalty),
-                "pretrain_tasks": taught(parent.config) if uses_parent and parent else None,
+                "pretrain_tasks": taught(parent.config) if uses_parent and parent is not None else None,
                 "transfer": options.transfer if uses_parent else None,
                 "allow_pretrain_speakers": options.allow_pretrain_speakers,
                 "pretrain_speakers_in_test": len(heard & set(keys[unit.test])) if uses_parent else 0,

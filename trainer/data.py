@@ -146,6 +146,14 @@ class ChunkDataset(Dataset[Batch]):
         kept = self._kept if self._kept is not None else self._gather(list(range(len(self.rows))))
         return kept.targets
 
+    def relabel(self, name: str, values: Target) -> None:
+        """Give all rows other labels of target ``name``, in row order."""
+        if len(values) != len(self.rows):
+            raise ValueError(f"{name}: {values.shape} labels for {self.rows.shape} rows")
+        self.targets[name] = values
+        if self._kept is not None:
+            self._kept.targets[name] = torch.from_numpy(values)
+
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
 

@@ -1,7 +1,7 @@
 """Chunk encoders: the frames of one chunk to one vector.
 
 To add one: write a module with ``forward(x, mask)``, ``step``, ``width`` and ``frame_layers``, register it, name it in
-``encoder.chunk_encoder``.
+``encoder.chunk_encoder`` (one in a file of its own, such as ``trainer.mel_cnn``, is imported by ``trainer.model``).
 """
 
 from __future__ import annotations

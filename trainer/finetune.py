@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainer.clustering import Recipe, Unlabelled
 from trainer.collect import collect
 from trainer.data import Normalisation
-from trainer.folder import ModelSpec, load_model, save_model
+from trainer.folder import Loaded, ModelSpec, load_model, save_model
 from trainer.loop import fit, make_deterministic, measure, run_network
-from trainer.losses import SummedLoss
 from trainer.params import Params
 from trainer.penalty import penalise
 from trainer.pretrain import chunking_for
 from trainer.processes import in_processes
+from trainer.protocol import speaker_keys
 from trainer.shards import Shards, open_shards
 from trainer.units import Unit, check_parent, plan
 
@@ -30,6 +31,7 @@ class Context:
     params: Params
     parent: Path | None
     units: Path  # folder of finished units
+    unlabelled: Unlabelled | None = None  # what mode clustered_both clusters beside the training rows
 
 
 def finetune(
@@ -60,14 +62,37 @@ def finetune(
     if loaded is not None:
         check_parent(loaded, shards, params, Path(parent))
     context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units")
-    units = plan(shards, params, loaded)
+    return run_units(
+        context,
+        plan(shards, params, loaded),
+        loaded,
+        out=Path(out),
+        reports=Path(reports),
+        workers=workers,
+        on_start=on_start,
+        on_unit=on_unit,
+    )
+
+
+def run_units(
+    context: Context,
+    units: list[Unit],
+    parent: Loaded | None,
+    *,
+    out: Path,
+    reports: Path,
+    workers: int,
+    on_start: Callable[[int, int], None] | None,
+    on_unit: Callable[[str], None] | None,
+) -> pd.DataFrame:
+    """Train those of ``units`` that are not finished, then write models and tables of all; see `finetune`."""
     missing = [unit for unit in units if not is_done(context, unit)]
     if on_start is not None:
         on_start(len(units), len(units) - len(missing))
     for unit in in_processes(train_unit, context, missing, workers=workers):
         if on_unit is not None:
             on_unit(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}")
-    return collect(units, context.units, shards, params.finetune, loaded, out=Path(out), reports=Path(reports))
+    return collect(units, context.units, context.shards, context.params.finetune, parent, out=out, reports=reports)
 
 
 def is_done(context: Context, unit: Unit) -> bool:
@@ -83,7 +108,8 @@ def train_unit(context: Context, unit: Unit) -> None:
     target = options.target
     labels = unit.objective.encode(shards.rows, target)
     objective = unit.objective.fitted(labels[unit.train])
-    heads = {target: objective}
+    recipe = Recipe.of(unit.mode, params.cluster, context.unlabelled)
+    heads = {target: objective, **recipe.heads}
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -102,31 +128,35 @@ def train_unit(context: Context, unit: Unit) -> None:
         ),
     )
     train, dev, test = (
-        spec.dataset(shards, rows, {target: labels[rows]}) for rows in (unit.train, unit.dev, unit.test)
+        spec.dataset(shards, rows, {target: labels[rows], **recipe.targets(len(rows))})
+        for rows in (unit.train, unit.dev, unit.test)
     )
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
-    loss = penalise(
+    own_loss = penalise(
         objective.loss(labels[unit.train], label_smoothing=options.label_smoothing),
         objective,
         shards.rows.iloc[unit.train],
         options.penalty,
         label_smoothing=options.label_smoothing,
     )
+    loss = recipe.loss(target, own_loss)
     fitted = fit(
         network,
         train,
         dev if len(dev) else None,
         heads=heads,
-        loss=SummedLoss({target: loss}, {target: 1.0}),
+        loss=loss,
         schedule=options,
         seed=unit.seed,
         device=runtime.device,
         freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
+        each_epoch=recipe.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
+    speakers = speaker_keys(shards.rows, unknown_is_own=True)
     metrics = {
         **{name: getattr(unit, name) for name in ("corpus", "mode", "fold", "seed")},
         "classes": list(objective.names),
@@ -137,6 +167,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
+        **recipe.about(fitted.history, tested=set(speakers[unit.test])),
     }
     provenance = {
         "corpus": unit.corpus,
@@ -144,7 +175,9 @@ def train_unit(context: Context, unit: Unit) -> None:
         "fold": unit.fold,
         "seed": unit.seed,
         "data": {"shards": shards.fingerprint},
+        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *recipe.heard}),
         "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
+        **recipe.provenance(),
         "parent": None
         if parent is None
         else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},

@@ -7,16 +7,18 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.utils.deterministic
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
 from trainer.augment import augment
+from trainer.chunking import IntArray
 from trainer.data import Batch, ChunkDataset
 from trainer.dense import VECTORS, mean_correlation
 from trainer.losses import TotalLoss
@@ -53,6 +55,24 @@ class Fitted:
     best_score: float | None
 
 
+@dataclass(frozen=True)
+class Pass:
+    """Rows that an epoch goes through, and the loss on them."""
+
+    data: ChunkDataset
+    loss: TotalLoss
+    order: IntArray | None = None  # positions in ``data``, some perhaps repeated or left out; None: all, shuffled
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What one epoch trains on: passes in order."""
+
+    passes: Sequence[Pass]
+    renewed: Sequence[nn.Module] = ()  # modules whose weights were just drawn anew: the optimiser forgets them
+    record: Mapping[str, float] = field(default_factory=dict)  # further columns of this epoch in the history
+
+
 def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
     """Evaluate without gradients or dropout."""
     network.eval()
@@ -86,13 +106,17 @@ def fit(
     device: str = "cpu",
     freeze: Sequence[nn.Module] = (),
     on_epoch: Callable[[int], None] | None = None,
+    each_epoch: Callable[[Network], EpochPlan] | None = None,
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
     With ``monitor: last`` train all epochs and leave the last one's; only then may ``dev`` be None.
 
     ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze``: modules that do
-    not learn and whose batch statistics stay as they were. Same seed, same network, same data: bit for bit
+    not learn and whose batch statistics stay as they were. ``each_epoch``: asked before every epoch what to train on
+    instead of ``train`` once with ``loss``; it may look at the network, give rows new targets or an order of their own,
+    and draw modules anew (``trainer.clustering``). The best epoch is chosen by ``loss`` and measures on ``dev`` all the
+    same. Same seed, same network, same data: bit for bit
     the same result.
     """
     if dev is None and schedule.monitor != "last":
@@ -104,38 +128,44 @@ def fit(
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=schedule.lr, weight_decay=schedule.weight_decay)
     generator = torch.Generator().manual_seed(seed)
-    pace = _pace(optimizer, schedule, steps=math.ceil(len(train) / schedule.batch_size))
+    pace: OneCycleLR | None = None
     records: list[dict[str, float]] = []
     best: tuple[float, float] = (-np.inf, -np.inf)
     best_value, best_epoch, best_state = 0.0, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, schedule.epochs + 1):
+        plan = EpochPlan([Pass(train, loss)]) if each_epoch is None else each_epoch(network)
+        for parameter in (parameter for module in plan.renewed for parameter in module.parameters()):
+            optimizer.state.pop(parameter, None)
+        if schedule.lr_schedule == "one_cycle" and pace is None:
+            pace = _one_cycle(optimizer, schedule, plan)
         network.train()
         for module in freeze:
             module.eval()
-        total = 0.0
-        for plain in _batches(train, batch_size=schedule.batch_size, generator=generator):
-            batch, mix = augment(plain, schedule.augment, generator) if schedule.augment.on else (plain, None)
-            moved = batch.to(device)
-            optimizer.zero_grad(set_to_none=True)
-            # Libraries exist whose import switches gradients off for the whole process (py-feat's does).
-            with torch.enable_grad():
-                outputs = network(moved)
-                value = loss(outputs, moved.targets)
-                if mix is not None:
-                    other = {name: target.to(device) for name, target in mix.targets.items()}
-                    value = mix.share * value + (1.0 - mix.share) * loss(outputs, other)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(learning, schedule.gradient_clip)
-            optimizer.step()
-            if pace is not None:
-                pace.step()
-            total += value.item() * len(batch.x)
+        total, seen = 0.0, 0
+        for part in plan.passes:
+            for plain in _batches(part.data, batch_size=schedule.batch_size, generator=generator, order=part.order):
+                batch, mix = augment(plain, schedule.augment, generator) if schedule.augment.on else (plain, None)
+                moved = batch.to(device)
+                optimizer.zero_grad(set_to_none=True)
+                # Libraries exist whose import switches gradients off for the whole process (py-feat's does).
+                with torch.enable_grad():
+                    outputs = network(moved)
+                    value = part.loss(outputs, moved.targets)
+                    if mix is not None:
+                        other = {name: target.to(device) for name, target in mix.targets.items()}
+                        value = mix.share * value + (1.0 - mix.share) * part.loss(outputs, other)
+                value.backward()
+                torch.nn.utils.clip_grad_norm_(learning, schedule.gradient_clip)
+                optimizer.step()
+                if pace is not None and pace.last_epoch + 1 < pace.total_steps:
+                    pace.step()
+                total, seen = total + value.item() * len(batch.x), seen + len(batch.x)
         dev_loss, mean = math.nan, math.nan
-        record = {"epoch": float(epoch), "train_loss": total / len(train), "dev_loss": dev_loss, "dev_score": mean}
+        record = {"epoch": float(epoch), "train_loss": total / seen, "dev_loss": dev_loss, "dev_score": mean}
         if dev is not None:
             dev_loss, mean, told = _look(network, dev, heads=heads, loss=loss, device=device)
             record |= told
-        records.append(record)
+        records.append(record | dict(plan.record))
         score = {"score": (mean, -dev_loss), "loss": (-dev_loss, mean), "last": (float(epoch), mean)}[schedule.monitor]
         if score > best:
             best_value = -dev_loss if schedule.monitor == "loss" else mean
@@ -166,23 +196,27 @@ def _look(
     return dev_loss, mean, {"dev_loss": dev_loss, "dev_score": mean, **per_target}
 
 
-def _pace(
-    optimizer: torch.optim.Optimizer, schedule: ScheduleParams, *, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler | None:
-    """Return what changes the learning rate after each of ``steps`` steps an epoch."""
-    if schedule.lr_schedule == "constant":
-        return None
-    total = steps * schedule.epochs
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=schedule.lr, total_steps=total)
+def _one_cycle(optimizer: torch.optim.Optimizer, schedule: ScheduleParams, plan: EpochPlan) -> OneCycleLR:
+    """Return what changes the learning rate after each step, for epochs as long as the first one is planned."""
+    rows = [len(part.data if part.order is None else part.order) for part in plan.passes]
+    steps = sum(math.ceil(count / schedule.batch_size) for count in rows)
+    return OneCycleLR(optimizer, max_lr=schedule.lr, total_steps=steps * schedule.epochs)
 
 
-def _batches(data: ChunkDataset, *, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
-    """Batches in row order, or shuffled by ``generator``; the data set collates, hence the identity."""
+def _batches(
+    data: ChunkDataset,
+    *,
+    batch_size: int,
+    generator: torch.Generator | None = None,
+    order: IntArray | None = None,
+) -> Iterator[Batch]:
+    """Batches in the given ``order``, shuffled by ``generator``, or in row order; the data set collates, not torch."""
     return iter(
         DataLoader(
             data,
             batch_size=batch_size,
-            shuffle=generator is not None,
+            shuffle=generator is not None and order is None,
+            sampler=None if order is None else order.tolist(),
             generator=generator,
             collate_fn=lambda batch: batch,
         )

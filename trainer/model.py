@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from trainer import mel_cnn  # noqa: F401 - registers mel_cnn
 from trainer.aggregators import AGGREGATORS
 from trainer.data import Batch
 from trainer.dense import DENSE, RECONSTRUCTION, VECTORS, cover, hidden_positions

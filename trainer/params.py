@@ -39,10 +39,11 @@ class EncoderParams(Section):
     max_seconds: float | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
     chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
     clip: float = Field(default=3.0, gt=0)  # standard deviations, after z-normalisation [code]
-    chunk_encoder: str = "cnn"  # cnn or lstm
-    widths: tuple[int, ...] = Field(default=(64, 64, 64), min_length=1)  # cnn: channels per layer [ours; code 128..32]
+    chunk_encoder: str = "cnn"  # cnn, lstm or mel_cnn
+    # cnn and mel_cnn: channels per layer [ours; code 128..32, and 32..128 in mel_cnn]
+    widths: tuple[int, ...] = Field(default=(64, 64, 64), min_length=1)
     kernel: int = Field(default=5, ge=1)  # cnn: frames [ours]
-    stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]: a hop of 10 or 16 ms is finer than needed
+    stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]; mel_cnn: from its third layer on [code]
     lstm_layers: int = Field(default=2, ge=1)  # lstm [code]
     hidden: int = Field(default=130, ge=1)  # size of a chunk vector and of the encoder's output [code]
     aggregator: str = "gated"  # mean, gated, rnn_attention or self_attention [code]
@@ -209,6 +210,31 @@ class FinetuneParams(ScheduleParams):
         return self
 
 
+ClusterMode = Literal["scratch", "clustered", "clustered_both"]
+
+
+class ClusterParams(Section):
+    """Section ``cluster``: DeepEmoCluster, beside the folds, seeds, target and schedule of ``finetune``."""
+
+    # scratch: supervised alone; clustered: clusters of the labelled rows; clustered_both: of both sets
+    modes: tuple[ClusterMode, ...] = ("scratch", "clustered", "clustered_both")
+    k: int = Field(default=10, ge=2)  # clusters [code: 10 for arousal, 30 for dominance and valence]
+    iterations: int = Field(default=20, ge=1)  # of K-means, every epoch [code]
+    weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy beside the objective's loss of 1 [code]
+    # which rows are drawn evenly over clusters: those of stage 1, or the labelled ones of stage 2 too [ours]
+    uniform: Literal["unlabelled", "all"] = "unlabelled"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ClusterParams:
+        if not self.modes or len(set(self.modes)) != len(self.modes):
+            raise ValueError("modes must be non-empty and without repeats")
+        return self
+
+    def __str__(self) -> str:
+        """As in a row of results."""
+        return f"k {self.k}, {self.iterations} iterations, weight {self.weight:g}, uniform {self.uniform}"
+
+
 Baseline = Literal["majority", "svm-linear", "svm-rbf"]
 FunctionalSet = Literal["egemaps", "compare"]
 
@@ -309,6 +335,7 @@ class Params(BaseModel):
     encoder: EncoderParams = EncoderParams()
     pretrain: PretrainParams = PretrainParams()
     finetune: FinetuneParams = FinetuneParams()
+    cluster: ClusterParams = ClusterParams()
     baselines: BaselinesParams = BaselinesParams()
     report: ReportParams = ReportParams()
     recipes: dict[str, dict[str, Any]] = {"paper": {}}  # named changes of the sections above, see trainer.recipes

@@ -26,6 +26,7 @@ RULES = (
     "protocol",
     "label_fraction",
     "penalty",
+    "clustering",
     "pretrain_tasks",
     "transfer",
     "allow_pretrain_speakers",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,11 @@ _OUTSIDE_KEY = frozenset(
         "ablation_report.py",
         "baselines.py",
         "cli.py",
+        "cluster.py",
         "collect.py",
         "figures.py",
         "functionals.py",
+        "latent.py",
         "page.py",
         "predict.py",
         "probe.py",
@@ -74,12 +76,17 @@ class Unit:
 
 
 def plan(
-    shards: Shards, params: Params, parent: Loaded | None, *, expected_speakers: Collection[str] = ()
+    shards: Shards,
+    params: Params,
+    parent: Loaded | None,
+    *,
+    modes: Sequence[str] | None = None,
+    expected_speakers: Collection[str] = (),
 ) -> list[Unit]:
     """All units of all corpora, with every protocol check done before anything is trained.
 
-    Without ``parent`` the keys of the modes that need one are those of no stored unit; ``expected_speakers`` are then
-    the ones that a parent still to be trained will hear.
+    ``modes``: instead of those of section ``finetune``. Without ``parent`` the keys of the modes that need one are
+    those of no stored unit; ``expected_speakers`` are then the ones that a parent still to be trained will hear.
     """
     options = params.finetune
     pretrain_speakers = set(expected_speakers) if parent is None else set(parent.config["speakers"])
@@ -107,7 +114,7 @@ def plan(
                 assert_disjoint({"train": keys[train], "dev": keys[dev], "test": keys[fold.test]})
                 strata = objective.strata(labels[train])
                 train = train[label_subset(strata, fraction=options.label_fraction, rng=rng)]
-                for mode in options.modes:
+                for mode in options.modes if modes is None else modes:
                     identity = {**base, "corpus": corpus, "mode": mode, "seed": seed, "fold": fold.name}
                     identity["normalisation"] = normalisation_of(mode, options)
                     if mode != "scratch" and parent is not None:

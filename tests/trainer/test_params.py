@@ -40,6 +40,9 @@ from trainer.recipes import with_recipe
         ({"ablation": {"pretrain_seeds": []}}, "non-empty and without repeats"),
         ({"ablation": {"modes": ["scratch"]}}, r"ablation\.modes"),
         ({"recipes": {"dense": 3}}, r"recipes\.dense"),
+        ({"cluster": {"clusters": 3}}, r"cluster\.clusters: unknown key"),
+        ({"cluster": {"modes": ["clustered", "clustered"]}}, "without repeats"),
+        ({"cluster": {"k": 1}}, r"cluster\.k"),
         ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
     ],
 )

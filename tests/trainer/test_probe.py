@@ -87,7 +87,7 @@ def test_test_rows_teach_nothing(make_shards: Make, tmp_path: Path, parent: Path
     assert np.isfinite(found[0]).all()
 
 
-@pytest.mark.parametrize("chunk_encoder", ["cnn", "lstm"])
+@pytest.mark.parametrize("chunk_encoder", ["cnn", "lstm", "mel_cnn"])
 def test_padding_has_no_influence(make_shards: Make, tiny: Tiny, tmp_path: Path, chunk_encoder: str) -> None:
     params = tiny(encoder={"chunk_encoder": chunk_encoder}, pretrain={"epochs": 1})
     pretrain(make_shards("u", unlabelled_rows()), tmp_path / "m", params, cache=tmp_path / "c")
