@@ -162,14 +162,14 @@ class Clustering:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClusterRecipe:
     """What a mode adds to the plain training of one target: nothing where ``clusters`` is None."""
 
     clusters: ClusterParams | None = None
     unlabelled: Unlabelled | None = None
 
     @classmethod
-    def of(cls, mode: str, params: ClusterParams, unlabelled: Unlabelled | None) -> Recipe:
+    def of(cls, mode: str, params: ClusterParams, unlabelled: Unlabelled | None) -> ClusterRecipe:
         """Return the recipe of a mode; only `BOTH` hears ``unlabelled``."""
         return cls(params if mode in (CLUSTERED, BOTH) else None, unlabelled if mode == BOTH else None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.clustering import Recipe, Unlabelled
+from trainer.clustering import ClusterRecipe, Unlabelled
 from trainer.collect import collect
 from trainer.data import Normalisation
 from trainer.folder import Loaded, ModelSpec, load_model, save_model
@@ -108,8 +108,8 @@ def train_unit(context: Context, unit: Unit) -> None:
     target = options.target
     labels = unit.objective.encode(shards.rows, target)
     objective = unit.objective.fitted(labels[unit.train])
-    recipe = Recipe.of(unit.mode, params.cluster, context.unlabelled)
-    heads = {target: objective, **recipe.heads}
+    clusters = ClusterRecipe.of(unit.mode, params.cluster, context.unlabelled)
+    heads = {target: objective, **clusters.heads}
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -128,7 +128,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         ),
     )
     train, dev, test = (
-        spec.dataset(shards, rows, {target: labels[rows], **recipe.targets(len(rows))})
+        spec.dataset(shards, rows, {target: labels[rows], **clusters.targets(len(rows))})
         for rows in (unit.train, unit.dev, unit.test)
     )
     make_deterministic(runtime, seed=unit.seed)
@@ -142,7 +142,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         options.penalty,
         label_smoothing=options.label_smoothing,
     )
-    loss = recipe.loss(target, own_loss)
+    loss = clusters.loss(target, own_loss)
     fitted = fit(
         network,
         train,
@@ -153,7 +153,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         seed=unit.seed,
         device=runtime.device,
         freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
-        each_epoch=recipe.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
+        each_epoch=clusters.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
     speakers = speaker_keys(shards.rows, unknown_is_own=True)
@@ -167,7 +167,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **recipe.about(fitted.history, tested=set(speakers[unit.test])),
+        **clusters.about(fitted.history, tested=set(speakers[unit.test])),
     }
     provenance = {
         "corpus": unit.corpus,
@@ -175,9 +175,9 @@ def train_unit(context: Context, unit: Unit) -> None:
         "fold": unit.fold,
         "seed": unit.seed,
         "data": {"shards": shards.fingerprint},
-        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *recipe.heard}),
+        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *clusters.heard}),
         "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
-        **recipe.provenance(),
+        **clusters.provenance(),
         "parent": None
         if parent is None
         else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},
