@@ -114,12 +114,12 @@ def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tm
     params["ablation"] |= {"tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
                            "unlabelled_fractions": [1.0], "verdict": {"run": False}}  # fmt: skip
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    assert "2 pretrainings (0 done), 6 fine-tunings (0 done)" in dvc(folder, "repro", "results/dvc.yaml")
+    assert "2 pretrainings (0 done), 6 fine-tunings (0 done)" in dvc(folder, "repro", "recipes/results/dvc.yaml")
     table = pd.read_csv(folder / "reports/ablation.csv")
     assert list(table["mode"]) == ["scratch", "pretrained", "pretrained"]
     assert table["synthetic"].all()
-    assert "up to date" in dvc(folder, "repro", "results/dvc.yaml")
-    assert "0 trainings to do" in dvc(folder, "repro", "--force", "--single-item", "results/dvc.yaml:ablation")
+    assert "up to date" in dvc(folder, "repro", "recipes/results/dvc.yaml")
+    assert "0 trainings to do" in dvc(folder, "repro", "--force", "--single-item", "recipes/results/dvc.yaml:ablation")
 
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path):

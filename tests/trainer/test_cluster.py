@@ -68,7 +68,7 @@ def test_three_settings_on_the_same_folds_and_seeds(run: Callable[..., pd.DataFr
     assert paired["n"].eq(2).all()
     assert "k 3" in table.set_index("mode").loc["clustered", "clustering"]
 
-    stages = yaml.safe_load((Path(__file__).parents[2] / "cluster" / "dvc.yaml").read_text())["stages"]
+    stages = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "cluster" / "dvc.yaml").read_text())["stages"]
     declared = {Path(out).name for stage in stages.values() for out in [*stage["outs"], *stage.get("metrics", [])]}
     written = {path.name for path in reports.iterdir()}
     assert written <= declared <= written | {"cluster"}  # the folder of models
