@@ -108,7 +108,7 @@ def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tm
     assert not (finished / "reports/ablation.csv").exists()
     folder = tmp_path / "ablation"
     shutil.copytree(finished, folder, symlinks=True)
-    shutil.copytree(ROOT / "results", folder / "results")
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
     shutil.copy(ROOT / ".dvcignore", folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["ablation"] |= {"tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
