@@ -22,7 +22,7 @@ from pipeline.synthetic.corpus import SyntheticConfig
 
 SetName = Literal["unlabelled", "labelled"]
 # Sections that the trainer owns and checks; known here only so that a misspelt section is still refused.
-TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "baselines", "report")
+TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "baselines", "orofacial", "report")
 
 
 class SetConfig(Config):

@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from trainer.chunking import Chunking
 from trainer.data import ChunkDataset, Normalisation
@@ -29,11 +30,35 @@ from trainer.shards import Shards
 FORMAT = 1
 
 
+class Spec(Protocol):
+    """What a kind of model says of itself in ``config.json``, enough to build its network again."""
+
+    kinds: ClassVar[tuple[str, ...]]  # values of ``kind`` in ``config.json`` that it reads
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to ``config.json``: ``format``, ``kind`` and what `from_json` needs."""
+        ...
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Inverse of `to_json`; further keys are ignored."""
+        ...
+
+    def build(self) -> nn.Module:
+        """Make a network with fresh weights."""
+        ...
+
+
+S = TypeVar("S", bound=Spec)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """What is needed beside the weights to run a network on new shards; ``config.json`` holds it."""
 
-    kind: str  # pretrain or finetune
+    kinds: ClassVar[tuple[str, ...]] = ("pretrain", "finetune")
+
+    kind: str  # one of these
     encoder: EncoderParams
     head_hidden: int
     heads: dict[str, Objective]  # by target
@@ -121,9 +146,9 @@ class Loaded:
 
 def save_model(
     folder: str | Path,
-    network: Network,
+    network: nn.Module,
     *,
-    spec: ModelSpec,
+    spec: Spec,
     provenance: dict[str, Any],
     metrics: dict[str, Any],
     history: pd.DataFrame,
@@ -148,9 +173,16 @@ def save_model(
 
 
 def load_model(folder: str | Path) -> Loaded:
-    """Read a model folder back.
+    """Read a folder of pretraining or fine-tuning back; see `read_model`."""
+    spec, network, config, fingerprint = read_model(folder, ModelSpec)
+    return Loaded(spec, cast(Network, network), config, fingerprint)
 
-    Raises InputError for a missing or damaged folder and for weights that do not fit the described architecture.
+
+def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[str, Any], str]:
+    """Read a model folder back: what it says of itself, the network, the whole ``config.json``, the fingerprint.
+
+    Raises InputError for a missing or damaged folder, one of another kind, and for weights that do not fit the
+    described architecture.
     """
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
@@ -160,13 +192,15 @@ def load_model(folder: str | Path) -> Loaded:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
             raise InputError(f"{folder}: model format {config['format']}, this trainer reads {FORMAT}")
-        spec = ModelSpec.from_json(config)
+        if config["kind"] not in kind.kinds:
+            raise InputError(f"{folder} holds a model of kind {config['kind']!r}, not {' or '.join(kind.kinds)}")
+        spec = kind.from_json(config)
         network = spec.build()
         network.load_state_dict(load_file(folder / "model.safetensors"))
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
     network.eval()
-    return Loaded(spec, network, config, model_fingerprint(folder))
+    return spec, network, config, model_fingerprint(folder)
 
 
 def model_fingerprint(folder: Path) -> str:

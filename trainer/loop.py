@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from trainer.data import Batch, ChunkDataset
 from trainer.dense import VECTORS, mean_correlation
 from trainer.losses import TotalLoss
-from trainer.model import Network
 from trainer.objectives import Objective
 from trainer.params import RuntimeParams, ScheduleParams
 
@@ -50,7 +49,7 @@ class Fitted:
     best_score: float  # on held-out speakers: mean score of the targets (and correlation of tracks), or minus the loss
 
 
-def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
+def run_network(network: nn.Module, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
     """Evaluate without gradients or dropout."""
     network.eval()
     scores: dict[str, list[Tensor]] = defaultdict(list)
@@ -72,7 +71,7 @@ def measure(outputs: Outputs, data: ChunkDataset, heads: Mapping[str, Objective]
 
 
 def fit(
-    network: Network,
+    network: nn.Module,
     train: ChunkDataset,
     dev: ChunkDataset,
     *,
@@ -86,9 +85,11 @@ def fit(
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
-    With ``monitor: last`` train all epochs and leave the last one's.
+    With ``monitor: last`` train all epochs and leave the last one's. ``network``: from a batch to scores by name,
+    `VECTORS` among them.
 
-    ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze``: modules that do
+    ``train`` and ``dev`` must not share speakers, or not sentences where a task is about the speakers at hand (the
+    callers' protocol checks that). ``freeze``: modules that do
     not learn and whose batch statistics stay as they were. Same seed, same network, same data: bit for bit
     the same result.
     """
