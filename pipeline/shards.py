@@ -97,7 +97,9 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
         "stage": "shards",
         "feature_names": feature_names,
         "frame_period": period,
+        "frame_centre": centre,  # s from a frame's place on the grid to the middle of what it looks at
         "config": {
+            "audio": params.audio.model_dump(mode="json"),
             "shards": params.shards.model_dump(mode="json"),
             "acoustics": source["identity"]["config"],
         },

@@ -91,12 +91,7 @@ class ModelSpec:
 
     def check(self, shards: Shards) -> None:
         """Raise InputError unless the shards hold the features and the frame period of training."""
-        if shards.feature_names != self.feature_names:
-            raise InputError(f"{shards.folder}: its features are not those the model was trained on")
-        if shards.frame_period != self.frame_period:
-            raise InputError(
-                f"{shards.folder}: frame period {shards.frame_period} s, the model knows {self.frame_period} s"
-            )
+        check_features(shards, self.feature_names, self.frame_period)
 
     def to_json(self) -> dict[str, Any]:
         """As written to ``config.json``."""
@@ -132,6 +127,14 @@ class ModelSpec:
             normalisation=Normalisation.from_json(raw["normalisation"]),
             frames=FrameTargets.from_json(raw["frame_targets"]) if "frame_targets" in raw else None,
         )
+
+
+def check_features(shards: Shards, feature_names: tuple[str, ...], frame_period: float) -> None:
+    """Raise InputError unless the shards hold these features, every ``frame_period`` s."""
+    if shards.feature_names != feature_names:
+        raise InputError(f"{shards.folder}: its features are not those the model was trained on")
+    if shards.frame_period != frame_period:
+        raise InputError(f"{shards.folder}: frame period {shards.frame_period} s, the model knows {frame_period} s")
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,15 @@ def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[st
         raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
     network.eval()
     return spec, network, config, model_fingerprint(folder)
+
+
+def model_kind(folder: str | Path) -> str | None:
+    """Return which kind of model a folder says it holds, None if it cannot be told."""
+    try:
+        kind = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def model_fingerprint(folder: Path) -> str:
