@@ -104,17 +104,16 @@ def orofacial(
     """Train and compare all structures and sets of tasks; write models and reports, return the runs.
 
     ``out``: ``<structure>_movement[_viseme][_emotion]/``, of the seed that was best on its early-stopping sentences.
-    ``reports``: orofacial.parquet, .csv (a row a run) and .md (means, spreads, paired differences). A set of tasks that
-    the shards have no labels for is left out, and the report says so. Raises InputError as `parts` does.
+    ``reports``: orofacial.parquet, .csv (a row a run) and .md (means, spreads, paired differences). A secondary
+    task that the shards have no labels for is left out, and the report says so. Raises InputError as `parts` does.
     """
     options = params.orofacial
     shards = open_shards(shards_folder, cache=cache)
     drawn = {seed: parts(shards, options, seed=seed) for seed in options.seeds}
     classes = {seed: _classes(shards, drawn[seed].train, options) for seed in options.seeds}
-    tasks = [names for names in options.tasks if all(set(names) <= set(found) for found in classes.values())]
-    left_out = [names for names in options.tasks if names not in tasks]
-    if not tasks:
-        raise InputError(f"{shards.folder}: no labels for any of orofacial.tasks; movement alone ([]) needs none")
+    there = set.intersection(*(set(found) for found in classes.values()))
+    tasks = list(dict.fromkeys(tuple(name for name in names if name in there) for names in options.tasks))
+    left_out = sorted({name for names in options.tasks for name in names} - there)
     if on_start is not None:
         on_start(len(options.seeds) * len(options.structures) * len(tasks))
     runs: list[dict[str, Any]] = []

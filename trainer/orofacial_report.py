@@ -17,7 +17,7 @@ SIDES = {"sentences": "held-out sentences", "speakers": "held-out speakers"}
 SINGLE = "movement"
 
 
-def write_report(runs: pd.DataFrame, reports: Path, *, left_out: Iterable[tuple[str, ...]] = ()) -> None:
+def write_report(runs: pd.DataFrame, reports: Path, *, left_out: Iterable[str] = ()) -> None:
     """Write orofacial.parquet, .csv and .md into ``reports``."""
     replace_file(reports / "orofacial.parquet", lambda path: runs.to_parquet(path, index=False))
     replace_file(reports / "orofacial.csv", lambda path: runs.to_csv(path, index=False))
@@ -29,7 +29,7 @@ def _write(path: Path, words: str) -> None:
     path.write_text(words, encoding="utf-8")
 
 
-def markdown(runs: pd.DataFrame, *, left_out: Iterable[tuple[str, ...]] = ()) -> str:
+def markdown(runs: pd.DataFrame, *, left_out: Iterable[str] = ()) -> str:
     """Return both tables as text; mean +- standard deviation over seeds throughout."""
     first = runs.iloc[0]
     lines = [
@@ -40,7 +40,7 @@ def markdown(runs: pd.DataFrame, *, left_out: Iterable[tuple[str, ...]] = ()) ->
         f"held-out sentences, {first['n_speakers']} segments of held-out speakers. Loss of movement: {first['loss']}. "
         "Velocity error in inter-ocular distances a second.",
     ]
-    lines += [f"Left out, as the shards have no labels for it: movement+{'+'.join(names)}." for names in left_out]
+    lines += [f"Left out, as the shards have no labels for it: {task}." for task in left_out]
     for side, title in SIDES.items():
         columns = {key: name for key, name in (MEASURES | SECONDARY).items() if f"{side}_{key}" in runs}
         if not columns:
