@@ -112,6 +112,10 @@ class FrameTargets:
     reconstruct: bool = False
     visemes: bool = False
 
+    def __post_init__(self) -> None:
+        if self.visemes and self.step != 1:
+            raise ValueError(f"visemes are asked on every frame, not on every {self.step}th")
+
     @property
     def n_tracks(self) -> int:
         """Number of dense tracks."""

@@ -35,8 +35,8 @@ def markdown(runs: pd.DataFrame, *, left_out: Iterable[str] = ()) -> str:
     lines = [
         "# Mouth movement from speech",
         "",
-        f"{runs['seed'].nunique()} seeds, each with held-out sentences of its own; mean +- standard deviation over "
-        f"seeds. {first['n_train']} segments to learn from, {first['n_dev']} to stop on, {first['n_sentences']} "
+        f"Seeds: {runs['seed'].nunique()}, each with held-out sentences of its own; mean +- standard deviation over "
+        f"them. {first['n_train']} segments to learn from, {first['n_dev']} to stop on, {first['n_sentences']} "
         f"held-out sentences, {first['n_speakers']} segments of held-out speakers. Loss of movement: {first['loss']}. "
         "Velocity error in inter-ocular distances a second.",
     ]
@@ -79,7 +79,7 @@ def _plain(values: pd.Series, *, sign: str = "") -> str:
     if not told:
         return "-"
     both = spread(told)
-    return f"{both['mean']:{sign}.3f} +- {both['std']:.3f}"
+    return f"{both['mean']:{sign}.3f}" + (f" +- {both['std']:.3f}" if len(told) > 1 else "")
 
 
 def _row(cells: Iterable[str]) -> str:

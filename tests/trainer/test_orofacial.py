@@ -130,6 +130,11 @@ def test_targets_are_centred_masked_and_classed(make_shards: Make, tmp_path: Pat
     assert not (targets[VISEME][targets[DENSE][..., 0].isnan()] >= 0).any()
 
 
+def test_visemes_go_with_every_frame_alone() -> None:
+    with pytest.raises(ValueError, match="every frame"):
+        FrameTargets(2, visemes=True)
+
+
 # network and losses
 
 
