@@ -96,6 +96,15 @@ def shards(name: SetName) -> None:
 
 
 @app.command()
+def orofacial() -> None:
+    """Make the shards of the recipe orofacial: features, mouth trajectories, visemes."""
+    from pipeline.orofacial import run_orofacial
+    from pipeline.params import load_params
+
+    run_orofacial(load_params())
+
+
+@app.command()
 def summary() -> None:
     """Count what went in, what came out and why not, print the labels a corpus; compare with a planted truth."""
     from pipeline.params import load_params

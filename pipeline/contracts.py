@@ -6,6 +6,8 @@ metadata (``pipeline.store.read_metadata``) together with names, units and the f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 STATUS = [("status", pa.string()), ("reason", pa.string())]
@@ -134,11 +136,18 @@ def pseudo_labels(emotions: list[str]) -> pa.Schema:
     )
 
 
-def shards(vote_columns: list[str], *, pseudo: bool, dense: bool = False) -> pa.Schema:
+def shards(
+    vote_columns: list[str],
+    *,
+    pseudo: bool,
+    dense: bool = False,
+    more: Sequence[tuple[str, pa.DataType]] = (),
+) -> pa.Schema:
     """Return the schema of the shards; the unlabelled set's carry the pseudo-labels besides.
 
     ``dense``: also a column of targets on every frame, flat, n_frames x tracks, NaN where there is none; names, groups
     and units are in the metadata under ``dense``; and ``av_sync``, the correlation of speech level and mouth opening.
+    ``more``: a recipe's own columns on the frames, described in the metadata under their names.
     """
     labels = [
         ("t1_label", pa.string()),
@@ -153,6 +162,7 @@ def shards(vote_columns: list[str], *, pseudo: bool, dense: bool = False) -> pa.
             ("n_frames", pa.int32()),
             ("features", pa.list_(pa.float32())),
             *([("dense", pa.list_(pa.float32())), ("av_sync", pa.float64())] if dense else []),
+            *more,
             *(labels if pseudo else []),
             *LABEL_COLUMNS,
             *((name, pa.float64()) for name in vote_columns),

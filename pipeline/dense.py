@@ -113,7 +113,7 @@ def dense_targets(
     """
     columns: list[Floats] = []
     level = np.interp(at, rms_at, rms_db)
-    line, points = (None, None) if face is None else _line(face, config)
+    line, points = (None, None) if face is None else face_line(face, config)
     sync = float("nan")
     if line is not None and points is not None:
         mouth = np.linalg.norm(points[:, LIPS[0]] - points[:, LIPS[1]], axis=1)
@@ -149,8 +149,11 @@ def correspondence(level: Floats, mouth: Floats) -> float:
     return round(float(np.corrcoef(level[both], mouth[both])[0, 1]), 6)
 
 
-def _line(face: Mapping[str, Any], config: DenseConfig) -> tuple[Timeline, Floats]:
-    """Return which frames belong together, and the landmarks in the picture plane (depth is the noisiest axis)."""
+def face_line(face: Mapping[str, Any], config: DenseConfig) -> tuple[Timeline, Floats]:
+    """Return which frames belong together, and the landmarks in the picture plane (depth is the noisiest axis).
+
+    The landmarks are (n_frames, 478, 2), inter-ocular distances, pose-free.
+    """
     time = np.asarray(face["time"], np.float64)
     valid = np.asarray(face["valid"], bool)
     points = np.asarray(face["landmarks"], np.float64).reshape(len(time), -1, 3)[:, :, :2]

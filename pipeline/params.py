@@ -22,7 +22,9 @@ from pipeline.synthetic.corpus import SyntheticConfig
 
 SetName = Literal["unlabelled", "labelled"]
 # Sections that the trainer owns and checks; known here only so that a misspelt section is still refused.
-TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "baselines", "report", "recipes", "ablation")
+TRAINER_SECTIONS = (
+    "trainer", "encoder", "pretrain", "finetune", "cluster", "baselines", "orofacial", "report", "recipes", "ablation",
+)  # fmt: skip
 
 
 class SetConfig(Config):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from pipeline import contracts
-from pipeline.dense import Dense, DenseConfig, dense_targets, track_names, track_units
+from pipeline.dense import Dense, DenseConfig, Floats, dense_targets, track_names, track_units
 from pipeline.errors import InputError
 from pipeline.params import Params
 from pipeline.pseudo_labels import FOLDER, read_labels
@@ -24,8 +25,32 @@ ROW_BYTES = 220_000  # a segment of a few seconds of low-level descriptors, comp
 TASK_COLUMNS = ["t1_label", "t2_label", "t3_label", "t3_confidence"]
 
 
-def run_shards(params: Params, name: str) -> None:
+class FrameColumns(Protocol):
+    """Further columns on the frames of the features: what a recipe's own shards carry in place of the dense targets."""
+
+    fields: tuple[tuple[str, pa.DataType], ...]
+
+    def covers(self, segment_id: str) -> bool:
+        """Tell whether a segment belongs into these shards."""
+        ...
+
+    def columns(self, segment: Mapping[str, Any], at: Floats) -> dict[str, Any]:
+        """Return name -> flat values for a row of the segments table and the times of its frames, s."""
+        ...
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the shards say of the columns, by name."""
+        ...
+
+
+def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, folder: Path | None = None) -> None:
     """Join acoustics with segments (and pseudo-labels for the unlabelled set); no feature, no row.
+
+    Args:
+        params: all parameters.
+        name: the set.
+        more: a recipe's own columns; the dense targets are then left out.
+        folder: where to write; None: the set's own shards.
 
     Raises:
         InputError: the wanted features are not in the acoustics table, or no segment is left.
@@ -38,8 +63,11 @@ def run_shards(params: Params, name: str) -> None:
     labels = read_labels().set_index("segment_id")[TASK_COLUMNS] if pseudo else None
     feature_names, period = _grid(source, column, params)
     votes = sorted({key for row in segments.values() for key in row if key.startswith("votes_")})
-    teacher = _Teacher.open(params, source) if pseudo and params.shards.dense.groups else None
-    schema = contracts.shards(votes, pseudo=pseudo, dense=teacher is not None)
+    teacher = _Teacher.open(params, source) if pseudo and params.shards.dense.groups and not more else None
+    schema = contracts.shards(
+        votes, pseudo=pseudo, dense=teacher is not None, more=more.fields if more is not None else ()
+    )
+    centre = _centre(source, column, params)
 
     def join(segment_id: str, load: Callable[[], pa.Table]) -> pa.Table:
         acoustics = load()
@@ -51,27 +79,45 @@ def run_shards(params: Params, name: str) -> None:
         if teacher is not None:
             dense = teacher.targets(segment_id, acoustics, row["n_frames"])
             row |= {"dense": dense.targets.ravel(), "av_sync": None if math.isnan(dense.sync) else dense.sync}
+        if more is not None:
+            row |= more.columns(segments[segment_id], np.arange(row["n_frames"]) * period + centre)
         joined = row_table(row, schema)
         where = schema.get_field_index("features")
         return joined.set_column(where, schema.field(where), features)
 
     found = index_rows(table("acoustics", name), ok_only=True)
-    rows = [(segment_id, partial(join, segment_id, load), ROW_BYTES) for segment_id, load in found]
+    rows = [
+        (segment_id, partial(join, segment_id, load), ROW_BYTES)
+        for segment_id, load in found
+        if more is None or more.covers(segment_id)
+    ]
     if not rows:
         raise InputError(f"no usable segment in set {name!r}: see the reasons in {table('segments', name)}")
     metadata = {
         "stage": "shards",
         "feature_names": feature_names,
         "frame_period": period,
+        "frame_centre": centre,  # s from a frame's place on the grid to the middle of what it looks at
         "config": {
+            "audio": params.audio.model_dump(mode="json"),
             "shards": params.shards.model_dump(mode="json"),
             "acoustics": source["identity"]["config"],
         },
         "labels": str(FOLDER) if pseudo else None,
         **({"dense": teacher.metadata()} if teacher is not None else {}),
+        **(more.metadata() if more is not None else {}),
     }
-    write_parts(table("shards", name), rows, schema=schema, metadata=metadata)
-    print(f"shards {name}: {len(rows)} segments")
+    folder = folder or table("shards", name)
+    write_parts(folder, rows, schema=schema, metadata=metadata)
+    print(f"shards {folder.name}: {len(rows)} segments")
+
+
+def face_row(row: pa.Table) -> dict[str, Any]:
+    """Return a row of the faces table as arrays."""
+    return {
+        name: row[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        for name in ("time", "valid", "shot", "landmarks", "aus")
+    }
 
 
 @dataclass(frozen=True)
@@ -109,11 +155,7 @@ class _Teacher:
         rms = acoustics["rms_db"].combine_chunks().flatten().to_numpy()
         face: dict[str, Any] | None = None
         if segment_id in self.faces:
-            row = self.faces[segment_id]()
-            face = {
-                name: row[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-                for name in ("time", "valid", "shot", "landmarks", "aus")
-            }
+            face = face_row(self.faces[segment_id]())
         return dense_targets(
             self.names,
             self.config,

@@ -244,6 +244,47 @@ def clusters(
 
 @app.command()
 @_named_errors
+def orofacial(
+    shards: Annotated[Path, typer.Option(help="Shards with mouth movement.")] = Path("data/shards/orofacial"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/orofacial"),
+    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Learn mouth movement from speech, alone and with visemes and emotion, and compare."""
+    options = load_params(params)
+    from trainer.orofacial import orofacial as run
+
+    with _progress() as progress:
+        task = progress.add_task("orofacial: runs", total=None)
+        run(
+            shards,
+            out,
+            reports,
+            options,
+            cache=cache,
+            on_start=lambda total: progress.update(task, total=total),
+            on_unit=lambda name: progress.update(task, advance=1, description=f"orofacial: {escape(name)}"),
+        )
+    console.print((reports / "orofacial.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    console.print(f"models: {out}")
+
+
+@app.command()
+@_named_errors
+def animate(
+    audio: Annotated[Path, typer.Argument(help="Sound or video file.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="Model folder of orofacial.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Film: .mp4.")] = Path("face.mp4"),
+) -> None:
+    """Draw the face that a sound moves, as a film with that sound. Needs the pipeline."""
+    from trainer.animate import animate as run
+
+    console.print(f"{run(audio, model, out):.2f} s: {out}")
+
+
+@app.command()
+@_named_errors
 def report(
     reports: Annotated[Path, typer.Option(help="Folder of the result tables; the report is written there.")] = Path(
         "reports"

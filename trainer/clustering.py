@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -131,7 +131,7 @@ class Clustering:
     last: IntArray | None = field(default=None, init=False)  # (N,) of labelled, then unlabelled rows
     epoch: int = field(default=0, init=False)
 
-    def __call__(self, network: Network) -> EpochPlan:
+    def __call__(self, network: nn.Module) -> EpochPlan:
         """Give every row its cluster of this epoch and the network a fresh cluster head."""
         self.epoch += 1
         sets = [self.labelled, *([] if self.unlabelled is None else [self.unlabelled])]
@@ -145,7 +145,8 @@ class Clustering:
         )
         own, others = np.split(found, [len(self.labelled)])
         self.labelled.relabel(CLUSTER, own)
-        draw_anew(network.heads[CLUSTER])
+        head = cast(Network, network).heads[CLUSTER]
+        draw_anew(head)
         passes = []
         if self.unlabelled is not None:
             self.unlabelled.relabel(CLUSTER, others)
@@ -158,7 +159,7 @@ class Clustering:
             "cluster_largest": float(np.bincount(found).max() / len(found)),
         }
         self.last = found
-        return EpochPlan(passes, renewed=[network.heads[CLUSTER]], record=record)
+        return EpochPlan(passes, renewed=[head], record=record)
 
 
 @dataclass(frozen=True)

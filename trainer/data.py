@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainer.chunking import Chunking, IntArray
-from trainer.dense import DENSE, RECONSTRUCTION, FrameTargets, pool_frames
+from trainer.dense import DENSE, RECONSTRUCTION, VISEME, FrameTargets, pool_frames
 from trainer.errors import InputError
 from trainer.protocol import speaker_keys
 from trainer.shards import FloatArray, Shards
@@ -90,7 +90,7 @@ def _statistics(shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray
 class Batch:
     """B utterances: ``x`` (B, nC, m, F) float32, zero where padded; masks True = real; targets see `Target`.
 
-    Targets of frame heads are (B, nC, L, K) float32, NaN where there is none.
+    Targets of frame heads are (B, nC, L, K) float32, NaN where there is none; visemes (B, nC, L) classes.
     """
 
     x: Tensor
@@ -178,9 +178,13 @@ class ChunkDataset(Dataset[Batch]):
         x[~frame_mask] = 0.0
         targets = {name: torch.from_numpy(value[np.asarray(indices)]) for name, value in self.targets.items()}
         if self.frames is not None and self.frames.scale is not None:
-            tracks = self.frames.scale.apply(np.asarray(self.shards.dense[frames]), rows)
+            source = getattr(self.shards, self.frames.scale.source)
+            tracks = self.frames.scale.apply(np.asarray(source[frames]), rows)
             tracks[~frame_mask] = np.nan
             targets[DENSE] = torch.from_numpy(pool_frames(tracks, self.frames.step))
+        if self.frames is not None and self.frames.visemes:
+            classes = np.where(frame_mask, self.shards.viseme[frames, 0], MISSING)
+            targets[VISEME] = torch.from_numpy(classes.astype(np.int64))
         if self.frames is not None and self.frames.reconstruct:
             pooled = pool_frames(np.where(frame_mask[..., None], x, np.float32(np.nan)), self.frames.step)
             targets[RECONSTRUCTION] = torch.from_numpy(pooled)

@@ -21,6 +21,7 @@ from torch.nn import functional
 from trainer.shards import FloatArray, Shards
 
 DENSE, RECONSTRUCTION, VECTORS = "dense", "reconstruction", "vectors"  # names of scores beside the tasks
+VISEME = "viseme"
 SPAN = 12  # frames of a hidden span; about .2 s, a syllable [ours]
 HIDDEN = 0.3  # share of the frames that is hidden [ours; wav2vec 2.0 hides about half in spans of .2 s]
 MIN_SEGMENTS = 3  # a speaker with fewer has no typical face or level of their own
@@ -30,8 +31,9 @@ MIN_SEGMENTS = 3  # a speaker with fewer has no typical face or level of their o
 class TrackScale:
     """Dense tracks in standard deviations around a speaker's or segment's own mean, clipped as the features are.
 
-    ``columns``: (K,) places of ``names`` in the shards' tracks. ``mean``, ``std``: (K,) over training frames with a
-    target, after centring. ``centres``: (N, K) per shard row what is subtracted first; made from the shards at hand.
+    ``source``: column of the shards, dense or mouth. ``columns``: (K,) places of ``names`` in its tracks. ``mean``,
+    ``std``: (K,) over training frames with a target, after centring. ``centres``: (N, K) per shard row what is
+    subtracted first; made from the shards at hand.
     """
 
     names: tuple[str, ...]
@@ -40,6 +42,7 @@ class TrackScale:
     clip: float
     columns: npt.NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
     centres: FloatArray = field(repr=False, default_factory=lambda: np.zeros((0, 0), np.float32))
+    source: str = DENSE
 
     @classmethod
     def fit(
@@ -51,6 +54,7 @@ class TrackScale:
         centre: str,
         clip: float,
         speakers: npt.NDArray[np.object_],
+        source: str = DENSE,
     ) -> TrackScale:
         """Statistics over the frames of ``rows`` (indices of TRAINING rows) that have a target, and over no others.
 
@@ -59,8 +63,8 @@ class TrackScale:
         segment, ``none`` nothing. ``speakers``: (N,) key of every shard row.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        columns = np.array([shards.dense_names.index(name) for name in names], dtype=np.int64)
-        count, total, square = _row_sums(shards, columns)
+        columns = np.array([shards.frame_names[source].index(name) for name in names], dtype=np.int64)
+        count, total, square = _row_sums(shards, columns, source)
         own = total / np.maximum(count, 1)
         centres = np.zeros_like(own)
         if centre != "none":
@@ -76,7 +80,7 @@ class TrackScale:
         mean = shifted.sum(axis=0) / n
         std = np.sqrt(np.maximum(squares.sum(axis=0) / n - np.square(mean), 0.0))
         std[std <= 1e-6] = 1.0
-        return cls(tuple(names), mean.astype("f4"), std.astype("f4"), clip, columns, centres.astype("f4"))
+        return cls(tuple(names), mean.astype("f4"), std.astype("f4"), clip, columns, centres.astype("f4"), source)
 
     def apply(self, tracks: FloatArray, rows: npt.NDArray[np.int64]) -> FloatArray:
         """Scale (B, ..., all tracks) of the shard rows ``rows`` (B,) to (B, ..., K)."""
@@ -86,22 +90,31 @@ class TrackScale:
         return scaled
 
 
-def _row_sums(shards: Shards, columns: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], ...]:
+def _row_sums(shards: Shards, columns: npt.NDArray[np.int64], source: str) -> tuple[npt.NDArray[np.float64], ...]:
     """Per shard row and track: number, sum and sum of squares of the targets that are there; (N, K) each."""
     out = np.zeros((3, len(shards.rows), len(columns)))
+    tracks = getattr(shards, source)
     for row, (start, stop) in enumerate(zip(shards.offsets[:-1], shards.offsets[1:], strict=True)):
-        values = np.asarray(shards.dense[start:stop])[:, columns].astype(np.float64)
+        values = np.asarray(tracks[start:stop])[:, columns].astype(np.float64)
         out[:, row] = np.isfinite(values).sum(axis=0), np.nansum(values, axis=0), np.nansum(values**2, axis=0)
     return out[0], out[1], out[2]
 
 
 @dataclass(frozen=True)
 class FrameTargets:
-    """What the frame heads of a network follow: tracks, hidden spans, or both; one vector every ``step`` frames."""
+    """What the frame heads of a network follow: tracks, hidden spans, visemes; one vector every ``step`` frames.
+
+    Viseme classes are asked on every frame: they go with ``step`` 1 alone.
+    """
 
     step: int
     scale: TrackScale | None = None
     reconstruct: bool = False
+    visemes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.visemes and self.step != 1:
+            raise ValueError(f"visemes are asked on every frame, not on every {self.step}th")
 
     @property
     def n_tracks(self) -> int:
@@ -190,8 +203,8 @@ def cover(x: Tensor, hidden: Tensor) -> Tensor:
 class TrackLoss:
     """Loss of a frame head: per track over the frames that have a target, then the mean over tracks.
 
-    ``kind``: ``smooth_l1`` in the targets' standard deviations, or ``ccc``: 1 - CCC over the frames of the batch
-    (CCC = 2 cov / (var x + var y + (mean x - mean y)^2); Lin 1989), which does not reward following the mean.
+    ``kind``: ``smooth_l1`` or ``mse`` in the targets' standard deviations, or ``ccc``: 1 - CCC over the frames of the
+    batch (CCC = 2 cov / (var x + var y + (mean x - mean y)^2); Lin 1989), which does not reward following the mean.
     """
 
     kind: str = "smooth_l1"
@@ -206,14 +219,15 @@ class TrackLoss:
         some = count > 1
         if not bool(some.any()):
             return x.sum() * 0.0
-        if self.kind == "smooth_l1":
-            per_track = functional.smooth_l1_loss(x, y, reduction="none").sum(dim=0) / count.clamp(min=1)
+        if self.kind in ("smooth_l1", "mse"):
+            apart = functional.smooth_l1_loss if self.kind == "smooth_l1" else functional.mse_loss
+            per_track = apart(x, y, reduction="none").sum(dim=0) / count.clamp(min=1)
         else:
             mean_x, mean_y = x.sum(dim=0) / count.clamp(min=1), y.sum(dim=0) / count.clamp(min=1)
             dx, dy = (x - mean_x) * use, (y - mean_y) * use
             n = count.clamp(min=1)
-            apart = (dx.square() + dy.square()).sum(dim=0) / n + (mean_x - mean_y).square()
-            per_track = 1 - 2 * (dx * dy).sum(dim=0) / n / (apart + 1e-6)
+            bottom = (dx.square() + dy.square()).sum(dim=0) / n + (mean_x - mean_y).square()
+            per_track = 1 - 2 * (dx * dy).sum(dim=0) / n / (bottom + 1e-6)
         return per_track[some].mean()
 
 

@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from trainer.chunking import Chunking
 from trainer.data import ChunkDataset, Normalisation
@@ -29,11 +30,35 @@ from trainer.shards import Shards
 FORMAT = 1
 
 
+class Spec(Protocol):
+    """What a kind of model says of itself in ``config.json``, enough to build its network again."""
+
+    kinds: ClassVar[tuple[str, ...]]  # values of ``kind`` in ``config.json`` that it reads
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to ``config.json``: ``format``, ``kind`` and what `from_json` needs."""
+        ...
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Inverse of `to_json`; further keys are ignored."""
+        ...
+
+    def build(self) -> nn.Module:
+        """Make a network with fresh weights."""
+        ...
+
+
+S = TypeVar("S", bound=Spec)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """What is needed beside the weights to run a network on new shards; ``config.json`` holds it."""
 
-    kind: str  # pretrain or finetune
+    kinds: ClassVar[tuple[str, ...]] = ("pretrain", "finetune")
+
+    kind: str  # one of these
     encoder: EncoderParams
     head_hidden: int
     heads: dict[str, Objective]  # by target
@@ -66,12 +91,7 @@ class ModelSpec:
 
     def check(self, shards: Shards) -> None:
         """Raise InputError unless the shards hold the features and the frame period of training."""
-        if shards.feature_names != self.feature_names:
-            raise InputError(f"{shards.folder}: its features are not those the model was trained on")
-        if shards.frame_period != self.frame_period:
-            raise InputError(
-                f"{shards.folder}: frame period {shards.frame_period} s, the model knows {self.frame_period} s"
-            )
+        check_features(shards, self.feature_names, self.frame_period)
 
     def to_json(self) -> dict[str, Any]:
         """As written to ``config.json``."""
@@ -109,6 +129,14 @@ class ModelSpec:
         )
 
 
+def check_features(shards: Shards, feature_names: tuple[str, ...], frame_period: float) -> None:
+    """Raise InputError unless the shards hold these features, every ``frame_period`` s."""
+    if shards.feature_names != feature_names:
+        raise InputError(f"{shards.folder}: its features are not those the model was trained on")
+    if shards.frame_period != frame_period:
+        raise InputError(f"{shards.folder}: frame period {shards.frame_period} s, the model knows {frame_period} s")
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model read back from its folder."""
@@ -121,9 +149,9 @@ class Loaded:
 
 def save_model(
     folder: str | Path,
-    network: Network,
+    network: nn.Module,
     *,
-    spec: ModelSpec,
+    spec: Spec,
     provenance: dict[str, Any],
     metrics: dict[str, Any],
     history: pd.DataFrame,
@@ -148,9 +176,16 @@ def save_model(
 
 
 def load_model(folder: str | Path) -> Loaded:
-    """Read a model folder back.
+    """Read a folder of pretraining or fine-tuning back; see `read_model`."""
+    spec, network, config, fingerprint = read_model(folder, ModelSpec)
+    return Loaded(spec, cast(Network, network), config, fingerprint)
 
-    Raises InputError for a missing or damaged folder and for weights that do not fit the described architecture.
+
+def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[str, Any], str]:
+    """Read a model folder back: what it says of itself, the network, the whole ``config.json``, the fingerprint.
+
+    Raises InputError for a missing or damaged folder, one of another kind, and for weights that do not fit the
+    described architecture.
     """
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
@@ -160,13 +195,24 @@ def load_model(folder: str | Path) -> Loaded:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
             raise InputError(f"{folder}: model format {config['format']}, this trainer reads {FORMAT}")
-        spec = ModelSpec.from_json(config)
+        if config["kind"] not in kind.kinds:
+            raise InputError(f"{folder} holds a model of kind {config['kind']!r}, not {' or '.join(kind.kinds)}")
+        spec = kind.from_json(config)
         network = spec.build()
         network.load_state_dict(load_file(folder / "model.safetensors"))
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
     network.eval()
-    return Loaded(spec, network, config, model_fingerprint(folder))
+    return spec, network, config, model_fingerprint(folder)
+
+
+def model_kind(folder: str | Path) -> str | None:
+    """Return which kind of model a folder says it holds, None if it cannot be told."""
+    try:
+        kind = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def model_fingerprint(folder: Path) -> str:

@@ -22,7 +22,6 @@ from trainer.chunking import IntArray
 from trainer.data import Batch, ChunkDataset
 from trainer.dense import VECTORS, mean_correlation
 from trainer.losses import TotalLoss
-from trainer.model import Network
 from trainer.objectives import Objective
 from trainer.params import RuntimeParams, ScheduleParams
 
@@ -73,7 +72,7 @@ class EpochPlan:
     record: Mapping[str, float] = field(default_factory=dict)  # further columns of this epoch in the history
 
 
-def run_network(network: Network, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
+def run_network(network: nn.Module, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
     """Evaluate without gradients or dropout."""
     network.eval()
     scores: dict[str, list[Tensor]] = defaultdict(list)
@@ -95,7 +94,7 @@ def measure(outputs: Outputs, data: ChunkDataset, heads: Mapping[str, Objective]
 
 
 def fit(
-    network: Network,
+    network: nn.Module,
     train: ChunkDataset,
     dev: ChunkDataset | None,
     *,
@@ -106,18 +105,20 @@ def fit(
     device: str = "cpu",
     freeze: Sequence[nn.Module] = (),
     on_epoch: Callable[[int], None] | None = None,
-    each_epoch: Callable[[Network], EpochPlan] | None = None,
+    each_epoch: Callable[[nn.Module], EpochPlan] | None = None,
 ) -> Fitted:
     """Train with AdamW until ``patience`` epochs bring nothing on ``dev``; leave the best epoch's weights behind.
 
-    With ``monitor: last`` train all epochs and leave the last one's; only then may ``dev`` be None.
+    With ``monitor: last`` train all epochs and leave the last one's; only then may ``dev`` be None. ``network``: from a
+    batch to scores by name, `VECTORS` among them.
 
-    ``train`` and ``dev`` must not share speakers (the callers' protocol checks that). ``freeze``: modules that do
-    not learn and whose batch statistics stay as they were. ``each_epoch``: asked before every epoch what to train on
-    instead of ``train`` once with ``loss``; it may look at the network, give rows new targets or an order of their own,
-    and draw modules anew (``trainer.clustering``). The best epoch is chosen by ``loss`` and measures on ``dev`` all the
-    same. Same seed, same network, same data: bit for bit
-    the same result.
+    ``train`` and ``dev`` must not share speakers, or not sentences where a task is about the speakers at hand (the
+    callers' protocol checks that). ``freeze``: modules that do not learn and whose batch statistics stay as they were.
+    ``each_epoch``: asked before every epoch what to train on instead of ``train`` once with ``loss``; it may look at
+    the network, give rows new targets or an order of their own, and draw modules anew (``trainer.clustering``). The
+    best epoch is chosen by ``loss`` and measures on ``dev`` all the same.
+
+    Same seed, same network, same data: bit for bit the same result.
     """
     if dev is None and schedule.monitor != "last":
         raise ValueError("without held-out speakers there is only the last epoch to keep: monitor must be last")
@@ -180,7 +181,7 @@ def fit(
 
 
 def _look(
-    network: Network, dev: ChunkDataset, *, heads: Mapping[str, Objective], loss: TotalLoss, device: str
+    network: nn.Module, dev: ChunkDataset, *, heads: Mapping[str, Objective], loss: TotalLoss, device: str
 ) -> tuple[float, float, dict[str, float]]:
     """Return loss and mean score on held-out speakers, and the epoch's columns of the history."""
     outputs, truth = run_network(network, dev, batch_size=256, device=device), dev.truth()

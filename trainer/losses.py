@@ -108,12 +108,16 @@ def _concordance(x: Tensor, y: Tensor, epsilon: float) -> Tensor:
 
 @dataclass(frozen=True)
 class SummedLoss:
-    """L = sum over targets of weight * loss (multi-task pretraining; one target in fine-tuning)."""
+    """L = sum over targets of weight * loss (multi-task pretraining; one target in fine-tuning).
+
+    A data set that does not carry a target (a held-out one that watches the main task alone) adds nothing for it.
+    """
 
     parts: Mapping[str, Loss]
     weights: Mapping[str, float]
 
     def __call__(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Turn outputs and labels per target into a scalar."""
-        terms = [self.weights[name] * part(logits[name], targets[name]) for name, part in self.parts.items()]
+        parts = {name: part for name, part in self.parts.items() if name in targets}
+        terms = [self.weights[name] * part(logits[name], targets[name]) for name, part in parts.items()]
         return torch.stack(terms).sum()

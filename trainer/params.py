@@ -257,6 +257,48 @@ class BaselinesParams(Section):
         return self
 
 
+Secondary = Literal["viseme", "emotion"]
+
+
+class OrofacialParams(ScheduleParams):
+    """Section ``orofacial``: speech-driven mouth movement (Sadoughi & Busso 2018), alone and with secondary tasks."""
+
+    corpora: tuple[str, ...] = ()  # which corpora of the shards; empty: all
+    structures: tuple[Literal["shared", "branches"], ...] = ("shared", "branches")  # both [paper]
+    tasks: tuple[tuple[Secondary, ...], ...] = ((), ("viseme",), ("viseme", "emotion"))  # beside movement [paper]
+    seeds: tuple[int, ...] = (0, 1, 2)  # each draws its held-out sentences and first weights
+    loss: Literal["ccc", "mse", "smooth_l1"] = "ccc"  # of movement: 1 - CCC a coordinate, or a distance [ours]
+    viseme_weight: float = Field(default=0.3, gt=0)  # of its cross-entropy beside the movement's loss [ours]
+    emotion_weight: float = Field(default=0.1, gt=0)  # of its cross-entropy beside the movement's loss [ours]
+    emotion: Literal["t3_label", "emotion"] = "t3_label"  # pseudo-label or the manifest's label
+    centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean position is subtracted [ours]
+    test_share: float = Field(default=0.2, gt=0, lt=1)  # of a training speaker's clips, held out for testing [ours]
+    dev_share: float = Field(default=0.15, gt=0, lt=1)  # of their clips, for early stopping [ours]
+    min_clips: int = Field(default=20, ge=3)  # a speaker with fewer is held out as a whole [ours]
+    clip: float = Field(default=3.0, gt=0)  # standard deviations of the features, after z-normalisation
+    hidden: int = Field(default=64, ge=1)  # units a direction of every LSTM layer [ours]
+    layers: int = Field(default=1, ge=1)  # shared LSTM layers [ours]
+    dropout: float = Field(default=0.2, ge=0, lt=1)  # [ours]
+    batch_size: int = Field(default=16, ge=1)  # utterances [ours]
+    lr: float = Field(default=2e-3, gt=0)  # AdamW [ours]
+    head_hidden: Literal[0] = 0  # heads are linear [ours]
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of both secondary tasks
+
+    @model_validator(mode="after")
+    def _distinct(self) -> OrofacialParams:
+        for name in ("structures", "tasks", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be non-empty and without repeats")
+        if any(len(set(tasks)) != len(tasks) for tasks in self.tasks):
+            raise ValueError("tasks must name viseme and emotion at most once each")
+        if self.augment.mixup:
+            raise ValueError("augment.mixup mixes utterances, whose tracks cannot be mixed")
+        if self.test_share + self.dev_share >= 1:
+            raise ValueError("test_share and dev_share must leave clips to train on")
+        return self
+
+
 Measure = Literal[
     "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
 ]
@@ -337,6 +379,7 @@ class Params(BaseModel):
     finetune: FinetuneParams = FinetuneParams()
     cluster: ClusterParams = ClusterParams()
     baselines: BaselinesParams = BaselinesParams()
+    orofacial: OrofacialParams = OrofacialParams()
     report: ReportParams = ReportParams()
     recipes: dict[str, dict[str, Any]] = {"paper": {}}  # named changes of the sections above, see trainer.recipes
     ablation: AblationParams = AblationParams()

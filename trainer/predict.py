@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from trainer.folder import load_model, replace_file
+from trainer.errors import InputError
+from trainer.facenet import FaceSpec, load_face
+from trainer.folder import load_model, model_kind, replace_file
 from trainer.loop import make_deterministic, run_network
 from trainer.params import RuntimeParams
 from trainer.protocol import text
@@ -25,11 +28,13 @@ def predict(
     """Predict every row of a shard folder; write ``out`` (.parquet or .csv) if given.
 
     Columns: segment_id, corpus, speaker, and for every target of the model: one class and its confidence (0..1) where
-    there is one, and one probability per class (``<target>_p_<class>``), or one value per attribute. Raises InputError
-    if features or frame period are not those of training.
+    there is one, and one probability per class (``<target>_p_<class>``), or one value per attribute. A model of the
+    recipe orofacial gives `movements`. Raises InputError if features or frame period are not those of training.
     """
     runtime = runtime or RuntimeParams()
     make_deterministic(runtime, seed=0)
+    if model_kind(model) in FaceSpec.kinds:
+        return movements(shards_folder, model, out, cache=cache)
     loaded = load_model(model)
     shards = open_shards(shards_folder, cache=cache)
     data = loaded.spec.dataset(shards, np.arange(len(shards.rows)))
@@ -51,4 +56,30 @@ def predict(
         replace_file(
             out, lambda path: table.to_csv(path, index=False) if is_csv else table.to_parquet(path, index=False)
         )
+    return table
+
+
+def movements(
+    shards_folder: str | Path,
+    model: str | Path,
+    out: str | Path | None = None,
+    *,
+    cache: str | Path = ".cache/trainer",
+) -> pd.DataFrame:
+    """Let a model of the recipe orofacial move a face for every row of a shard folder; write ``out`` if given.
+
+    Columns: segment_id, corpus, speaker, n_frames, and ``mouth``, flat, n_frames x coordinates in the order of the
+    model's ``config.json`` (frame_targets.tracks.names), inter-ocular distances. Raises InputError for another kind of
+    file than .parquet, which a list a row needs.
+    """
+    if out is not None and Path(out).suffix != ".parquet":
+        raise InputError(f"{out}: movement is a list a segment, which only .parquet holds")
+    loaded, shards = load_face(model), open_shards(shards_folder, cache=cache)
+    loaded.spec.check(shards)
+    frames = (np.array(shards.features[a:b]) for a, b in pairwise(shards.offsets))
+    moved = [loaded.spec.move(loaded.network, values).ravel() for values in frames]
+    columns: dict[str, object] = {name: text(shards.rows, name) for name in ("segment_id", "corpus", "speaker")}
+    table = pd.DataFrame({**columns, "n_frames": shards.lengths, "mouth": moved})
+    if out is not None:
+        replace_file(out, lambda path: table.to_parquet(path, index=False))
     return table

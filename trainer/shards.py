@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from trainer.errors import InputError
 CONTRACT = 1
 REQUIRED = ("segment_id", "corpus", "speaker", "n_frames", "features")
 FloatArray = npt.NDArray[np.float32]
+# Columns with targets on every frame; the metadata name their tracks (or, of viseme, its classes) under the same name.
+FRAME_COLUMNS: dict[str, type[np.number[Any]]] = {"dense": np.float32, "mouth": np.float32, "viseme": np.int8}
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Shards:
 
     ``rows``: scalar columns, index 0..N-1. ``features``: (total frames, F) float32, memory-mapped; row i holds frames
     ``offsets[i]:offsets[i + 1]``. ``mean`` and ``m2``: (N, F) float64, per row the mean and the sum of squared
-    deviations, from which the statistics of any subset follow without touching the features again. ``dense``: (total
-    frames, K) float32 targets on the same frames, NaN where there is none, K = 0 in shards without that column.
+    deviations, from which the statistics of any subset follow without touching the features again. ``dense``,
+    ``mouth``: (total frames, K) float32 targets, NaN where there is none, K = 0 in shards without that column.
+    ``viseme``: (total frames, 1) int8 classes, -1 where there is none. ``frame_names``: column to the names in it.
     """
 
     folder: Path
@@ -50,7 +54,7 @@ class Shards:
     frame_period: float
     fingerprint: str
     metadata: dict[str, Any] = field(repr=False)
-    dense_names: tuple[str, ...] = ()
+    frame_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def features(self) -> FloatArray:
@@ -58,17 +62,36 @@ class Shards:
         shape = (int(self.offsets[-1]), len(self.feature_names))
         return np.memmap(self.place / "features.f32", dtype=np.float32, mode="r", shape=shape)
 
+    @property
+    def dense_names(self) -> tuple[str, ...]:
+        """Names of the dense tracks."""
+        return self.frame_names.get("dense", ())
+
     @cached_property
     def dense(self) -> FloatArray:
         """Targets on every frame, opened on first use."""
-        shape = (int(self.offsets[-1]), len(self.dense_names))
-        if not self.dense_names:
-            return np.zeros(shape, dtype=np.float32)
-        return np.memmap(self.place / "dense.f32", dtype=np.float32, mode="r", shape=shape)
+        return self._map("dense")
+
+    @cached_property
+    def mouth(self) -> FloatArray:
+        """Coordinates of mouth, jaw and chin on every frame, opened on first use."""
+        return self._map("mouth")
+
+    @cached_property
+    def viseme(self) -> npt.NDArray[np.int8]:
+        """Viseme class of every frame, opened on first use."""
+        return self._map("viseme")
+
+    def _map(self, column: str) -> npt.NDArray[Any]:
+        kind = FRAME_COLUMNS[column]
+        shape = (int(self.offsets[-1]), _width(column, self.frame_names.get(column, ())))
+        if not shape[1]:
+            return np.zeros(shape, dtype=kind)
+        return np.memmap(self.place / _file(column), dtype=kind, mode="r", shape=shape)
 
     def __getstate__(self) -> dict[str, Any]:
         # a worker process opens the map anew: pickling it would copy the whole corpus
-        return {name: value for name, value in self.__dict__.items() if name not in ("features", "dense")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("features", *FRAME_COLUMNS)}
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -89,7 +112,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
         raise InputError(f"no shards (part-*.parquet) in {folder}: run the pipeline first (`dvc repro shards`)")
     metadata = _common_metadata(parts)
     names = tuple(metadata["feature_names"])
-    tracks = tuple(metadata.get("dense", {}).get("names", ()))
+    frame_names = {name: tuple(metadata[name]["names"]) for name in FRAME_COLUMNS if metadata.get(name)}
     rows = pd.concat([_scalar_columns(part) for part in parts], ignore_index=True)
     if rows.empty:
         raise InputError(f"the shards in {folder} hold no rows: every segment was quarantined or the manifest is empty")
@@ -99,7 +122,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     fingerprint = _fingerprint(parts)
     place = Path(cache) / "frames" / f"{folder.name}-{fingerprint[:16]}"
     if not place.is_dir():
-        _build(parts, n_rows=len(rows), n_features=len(names), n_tracks=len(tracks), place=place)
+        _build(parts, n_rows=len(rows), n_features=len(names), frame_names=frame_names, place=place)
     return Shards(
         folder=folder,
         place=place,
@@ -111,7 +134,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
         frame_period=float(metadata["frame_period"]),
         fingerprint=fingerprint,
         metadata=metadata,
-        dense_names=tracks,
+        frame_names=frame_names,
     )
 
 
@@ -136,18 +159,19 @@ def _common_metadata(parts: list[Path]) -> dict[str, Any]:
         if identity["contract"] != CONTRACT:
             raise InputError(f"{part}: data contract {identity['contract']}, this trainer reads {CONTRACT}")
         first = first or metadata
-        if any(identity[key] != first[key] for key in identity) or metadata.get("dense") != first.get("dense"):
+        if any(metadata.get(key) != first.get(key) for key in (*identity, *FRAME_COLUMNS)):
             raise InputError(
-                f"{part} differs from {parts[0]} in features, dense targets or frame period: rebuild the shards"
+                f"{part} differs from {parts[0]} in features, targets on frames or frame period: rebuild the shards"
             )
-        if metadata.get("dense") and "dense" not in schema.names:
-            raise InputError(f"{part}: column dense missing, which its metadata describe: rebuild the shards")
+        for column in FRAME_COLUMNS:
+            if metadata.get(column) and column not in schema.names:
+                raise InputError(f"{part}: column {column} missing, which its metadata describe: rebuild the shards")
     return first
 
 
 def _scalar_columns(part: Path) -> pd.DataFrame:
     """All columns but those with a value a frame; text columns as object with None for null."""
-    names = [name for name in pq.read_schema(part).names if name not in ("features", "dense")]
+    names = [name for name in pq.read_schema(part).names if name not in ("features", *FRAME_COLUMNS)]
     table = pq.read_table(part, columns=names)
     columns: dict[str, Any] = {}
     for name in names:
@@ -169,31 +193,46 @@ def _fingerprint(parts: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _build(parts: list[Path], *, n_rows: int, n_features: int, n_tracks: int, place: Path) -> None:
-    """Stream features and dense targets into ``place`` (written beside it and renamed: a kill leaves nothing half)."""
+def _width(column: str, names: tuple[str, ...]) -> int:
+    """Return how many numbers a frame has in a column: one a track, or one class."""
+    return min(1, len(names)) if FRAME_COLUMNS[column] is np.int8 else len(names)
+
+
+def _file(column: str) -> str:
+    return f"{column}.{'i8' if FRAME_COLUMNS[column] is np.int8 else 'f32'}"
+
+
+def _build(
+    parts: list[Path], *, n_rows: int, n_features: int, frame_names: dict[str, tuple[str, ...]], place: Path
+) -> None:
+    """Stream features and frame targets into ``place`` (written beside it and renamed: a kill leaves nothing half)."""
     place.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
+    widths = {column: _width(column, names) for column, names in frame_names.items()}
     try:
         lengths = np.zeros(n_rows, dtype=np.int64)
         mean = np.zeros((n_rows, n_features))
         m2 = np.zeros((n_rows, n_features))
         row = 0
-        with (work / "features.f32").open("wb") as stream, (work / "dense.f32").open("wb") as dense_stream:
+        with ExitStack() as stack:
+            stream = stack.enter_context((work / "features.f32").open("wb"))
+            targets = {name: stack.enter_context((work / _file(name)).open("wb")) for name in widths}
             for part in parts:
-                columns = ["segment_id", "n_frames", "features", *(["dense"] if n_tracks else [])]
+                columns = ["segment_id", "n_frames", "features", *widths]
                 for batch in pq.ParquetFile(part).iter_batches(batch_size=64, columns=columns):
-                    ids, counts, lists, *targets = (batch.column(name) for name in columns)
+                    values = {name: batch.column(name) for name in columns}
                     for position in range(len(batch)):
-                        where = f"{part}, segment {ids[position].as_py()!r}"
-                        frames = _frames(lists[position], counts[position].as_py(), n_features, where)
+                        where = f"{part}, segment {values['segment_id'][position].as_py()!r}"
+                        count = values["n_frames"][position].as_py()
+                        frames = _frames(values["features"][position], count, n_features, where)
                         frames.tofile(stream)
-                        for column in targets:
-                            _targets(column[position], len(frames), n_tracks, where).tofile(dense_stream)
+                        for name, width in widths.items():
+                            _targets(values[name][position], len(frames), width, name, where).tofile(targets[name])
                         lengths[row] = len(frames)
                         mean[row] = frames.mean(axis=0, dtype=np.float64)
                         m2[row] = np.square(frames - mean[row]).sum(axis=0)
                         row += 1
-            for handle in (stream, dense_stream):
+            for handle in (stream, *targets.values()):
                 handle.flush()
                 os.fsync(handle.fileno())
         np.save(work / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
@@ -222,13 +261,14 @@ def _frames(value: Any, n_frames: int | None, n_features: int, where: str) -> Fl
     return flat.reshape(n_frames, n_features)
 
 
-def _targets(value: Any, n_frames: int, n_tracks: int, where: str) -> FloatArray:
-    """One row's dense targets as (n_frames, K) float32, all NaN where the row has none."""
+def _targets(value: Any, n_frames: int, width: int, column: str, where: str) -> npt.NDArray[Any]:
+    """One row's targets as (n_frames, width), all NaN (or -1, of classes) where the row has none."""
+    kind = FRAME_COLUMNS[column]
     if not value.is_valid:
-        return np.full((n_frames, n_tracks), np.nan, dtype=np.float32)
-    flat = np.asarray(value.values.to_numpy(zero_copy_only=False), dtype=np.float32)  # null becomes NaN
-    if flat.size != n_frames * n_tracks:
-        raise InputError(f"{where}: {flat.size} dense targets, expected n_frames {n_frames} x {n_tracks}")
+        return np.full((n_frames, width), -1 if kind is np.int8 else np.nan, dtype=kind)
+    flat = np.asarray(value.values.to_numpy(zero_copy_only=False), dtype=kind)  # null becomes NaN
+    if flat.size != n_frames * width:
+        raise InputError(f"{where}: {flat.size} {column} targets, expected n_frames {n_frames} x {width}")
     if np.isinf(flat).any():
-        raise InputError(f"{where}: dense targets hold infinity; rebuild the faces and shards of this segment")
-    return flat.reshape(n_frames, n_tracks)
+        raise InputError(f"{where}: {column} targets hold infinity; rebuild the faces and shards of this segment")
+    return flat.reshape(n_frames, width)

@@ -33,7 +33,7 @@ def write_part(path: Path, rows: list[dict[str, Any]], *, metadata: dict[str, An
         "config": {"note": "generated"},
     } | (metadata or {})
     numbers = ("t3_confidence", "arousal", "valence", "dominance", "intensity")
-    lists = dict.fromkeys(("features", "dense"), pa.list_(pa.float32()))
+    lists = dict.fromkeys(("features", "dense", "mouth"), pa.list_(pa.float32())) | {"viseme": pa.list_(pa.int8())}
     types = {"n_frames": pa.int32(), **lists, **dict.fromkeys(numbers, pa.float64())}
     types |= {name: pa.float64() for name in rows[0] if name.startswith("votes_")}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in rows[0]])
