@@ -15,6 +15,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -80,6 +81,23 @@ def cache_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise InputError("faces.backend is pyfeat, but py-feat is not installed: pip install py-feat==2.1.5")
     return Path(spec.submodule_search_locations[0]) / "resources"
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keep the hub's library from asking the network, and from waiting for an answer.
+
+    All that is needed was found in the cache before. py-feat looks for further files all the same (a pose network that
+    is not used here) at the first frames, and without a network each look takes half a minute of retries.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def needed_weights(config: PyfeatConfig) -> tuple[Weights, ...]:
@@ -242,7 +260,7 @@ class PyfeatBackend:
 
         torch.set_num_threads(1)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), offline():
                 warnings.simplefilter("ignore")  # it explains at length how it estimates a pose that is not used here
                 if self.config.detector == "v2":
                     return feat.Detectorv2(
@@ -290,9 +308,9 @@ class PyfeatBackend:
             "Padding": {"Left": zero, "Top": zero, "Right": zero, "Bottom": zero},
             "Scale": one,
         }
-        detected = self._detector.detect_faces(stacked, face_detection_threshold=self.config.face_confidence)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), offline():
             warnings.simplefilter("ignore")
+            detected = self._detector.detect_faces(stacked, face_detection_threshold=self.config.face_confidence)
             table = self._detector.forward(detected, batch)
         frame_of = np.repeat(np.arange(len(images)), [len(found["scores"]) for found in detected])
         boxes = table[["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"]].to_numpy(np.float64)

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from pipeline.faces.pyfeat import (
     dense_points,
     fetch_models,
     find_weights,
+    offline,
 )
 from pipeline.media import frames
 
@@ -277,9 +279,12 @@ def shown():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("detector", ["v1", "v2"])
-def test_py_feats_detectors_load_and_run_on_decoded_frames(feat_with_weights, shown, detector):
+def test_py_feats_detectors_load_and_run_on_decoded_frames(feat_with_weights, shown, detector, monkeypatch):
     import torch
 
+    # Regression: at the first frames py-feat asked the hub for a file that is not used, half a minute of retries.
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *where, **_: asked.append(where) or [])
     config = FacesConfig(backend="pyfeat", pyfeat=PyfeatConfig(detector=detector, batch_size=2))
     backend = PyfeatBackend(config)
     assert "0123456789abcdef" in json.dumps(backend.metadata())
@@ -292,8 +297,10 @@ def test_py_feats_detectors_load_and_run_on_decoded_frames(feat_with_weights, sh
     assert ((track.aus[found] >= 0) & (track.aus[found] <= 1)).all()
     # The same faces as py-feat's own entry point finds in the same pictures.
     stacked = torch.from_numpy(np.stack([frame.image for frame in shown])).permute(0, 3, 1, 2).contiguous()
-    theirs = backend._detector.detect(stacked, data_type="tensor", batch_size=5, progress_bar=False)
+    with offline():
+        theirs = backend._detector.detect(stacked, data_type="tensor", batch_size=5, progress_bar=False)
     mine = backend._detect([frame.image for frame in shown])
+    assert not asked
     for index, faces in enumerate(mine):
         rows = theirs[theirs["frame"] == index]
         assert len(rows) == len(faces.boxes)
