@@ -111,7 +111,7 @@ def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tm
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     shutil.copy(ROOT / ".dvcignore", folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["ablation"] |= {"tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
+    params["ablation"] |= {"recipes": ["paper"], "tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
                            "unlabelled_fractions": [1.0], "verdict": {"run": False}}  # fmt: skip
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     assert "2 pretrainings (0 done), 6 fine-tunings (0 done)" in dvc(folder, "repro", "recipes/results/dvc.yaml")
