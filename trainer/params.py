@@ -35,6 +35,9 @@ class RuntimeParams(Section):
 class EncoderParams(Section):
     """Section ``encoder``: chunking, chunk encoder and aggregation."""
 
+    # speech of any length as dynamic chunks [paper], or as one window: pad (T_max, zero padded) or crop (crop_seconds)
+    length: Literal["dynamic", "pad", "crop"] = "dynamic"
+    crop_seconds: float = Field(default=1.5, gt=0)  # s, length crop: the middle of the utterance [ours]
     chunk_seconds: float = Field(default=1.0, gt=0)  # s, w_c [paper: Lin & Busso]
     max_seconds: float | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
     chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
