@@ -47,6 +47,8 @@ _OUTSIDE_KEY = frozenset(
         "recipes.py",
         "report.py",
         "results.py",
+        "sequence.py",
+        "sequence_report.py",
         "significance.py",
     }
 )
