@@ -1,7 +1,8 @@
-"""Dynamic chunking: any utterance becomes the same number of equally long chunks.
+"""Any utterance becomes the same number of equally long chunks: dynamic chunking, and the classical single window.
 
-Lin & Busso, Interspeech 2020 and IEEE T-AFFC 2021: nC chunks of w_c seconds, C = ceil(T_max / w_c); short
-utterances overlap more, long ones less (beyond T_max they leave gaps).
+Dynamic, Lin & Busso, Interspeech 2020 and IEEE T-AFFC 2021: nC chunks of w_c seconds, C = ceil(T_max / w_c); short
+utterances overlap more, long ones less (beyond T_max they leave gaps). What they compared it with: one window, as long
+as the longest utterance (zero padding) or shorter (cropping).
 """
 
 from __future__ import annotations
@@ -71,3 +72,33 @@ class Chunking:
         chunks[:, 1:] = starts[:, 1:] > starts[:, :-1]
         inside = starts[..., None] + np.arange(self.frames) < lengths[:, None, None]
         return inside & chunks[..., None], chunks
+
+
+@dataclass(frozen=True)
+class Window(Chunking):
+    """One chunk for the whole utterance: what is longer is cut to its middle, what is shorter is padded and masked.
+
+    Padding and cropping are both this: pad with m = T_max, crop with less. The window lies in the middle in training as
+    in testing, so that nothing is drawn [ours].
+
+    >>> Window(frames=4, count=1).starts(np.array([8, 9, 2])).tolist()
+    [[2], [2], [0]]
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count != 1:
+            raise ValueError(f"a window is one chunk, not {self}")
+
+    @classmethod
+    def of(cls, *, seconds: float, frame_period: float) -> Window:
+        """Return a window of so many seconds, in whole frames and at least one."""
+        return cls(frames=max(1, round(seconds / frame_period)), count=1)
+
+    def starts(self, lengths: npt.ArrayLike) -> IntArray:
+        """First frame of the window, (B,) utterance lengths in frames to (B, 1): floor((T - m) / 2), or 0 if T < m."""
+        return super().starts(lengths) // 2
+
+
+# values of encoder.length
+LENGTHS: dict[str, type[Chunking]] = {"dynamic": Chunking, "pad": Window, "crop": Window}

@@ -244,6 +244,40 @@ def clusters(
 
 @app.command()
 @_named_errors
+def sequence(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/sequence"),
+    reports: Annotated[Path, typer.Option(help="Folder of table and picture; baselines there join.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+) -> None:
+    """Compare ways from speech of any length to one answer: chunks, aggregators, padding, cropping."""
+    options = load_params(params)
+    from trainer.sequence import sequence as run
+    from trainer.sequence_report import brief
+    from trainer.words import records
+
+    with _progress() as progress:
+        task = progress.add_task("sequence: runs", total=None)
+        compared = run(
+            shards,
+            out,
+            reports,
+            options,
+            cache=cache,
+            workers=_training_workers(workers, options),
+            on_start=lambda total, done: progress.update(task, total=total, completed=done),
+            on_unit=lambda name: progress.update(task, advance=1, description=f"sequence: {escape(name)}"),
+        )
+    for corpus, group in compared.groupby("corpus", sort=True):
+        console.print(f"\n[bold]{escape(str(corpus))}[/]")
+        console.print(_narrow(brief(records(group))))
+    console.print(f"table: {reports / 'sequence.md'}, picture: {reports / 'sequence.png'}, models: {out}")
+
+
+@app.command()
+@_named_errors
 def orofacial(
     shards: Annotated[Path, typer.Option(help="Shards with mouth movement.")] = Path("data/shards/orofacial"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/orofacial"),

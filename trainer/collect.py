@@ -38,7 +38,7 @@ def collect(
     replace_file(reports / "finetune_runs.csv", lambda path: table.to_csv(path, index=False))
     replace_file(reports / "predictions.parquet", lambda path: everything.to_parquet(path, index=False))
     replace_file(reports / "finetune_history.csv", lambda path: history.to_csv(path, index=False))
-    replace_folder(out, lambda folder: _keep_models(folder, finished, units, table, keep=options.keep))
+    replace_folder(out, lambda folder: keep_models(folder, finished, units, table, keep=options.keep))
     return table
 
 
@@ -84,7 +84,7 @@ def gather(
     return pd.DataFrame(runs), pd.concat(predictions, ignore_index=True), pd.concat(histories, ignore_index=True)
 
 
-def _keep_models(folder: Path, finished: Path, units: list[Unit], table: pd.DataFrame, *, keep: str) -> None:
+def keep_models(folder: Path, finished: Path, units: list[Unit], table: pd.DataFrame, *, keep: str) -> None:
     """Copy the chosen model folders and list them in index.json; row i of ``table`` belongs to unit i."""
     if keep == "all":
         chosen = units

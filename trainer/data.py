@@ -21,6 +21,7 @@ from trainer.shards import FloatArray, Shards
 Target = npt.NDArray[Any]  # (N,) int64 class indices, or (N, outputs) float32 with NaN where there is no label
 Scope = Literal["train", "speaker"]
 MISSING = -1  # class index of a label that is not there
+KEEP_BYTES = 1 << 29  # chunked sets below this are made once and kept
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,33 @@ class Batch:
         return replace(self, x=x, frame_mask=frame_mask, chunk_mask=chunk_mask, targets=moved)
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How much of every utterance is heard: ``share`` of its frames, from the beginning or out of the middle."""
+
+    share: float = 1.0
+    side: Literal["beginning", "middle"] = "middle"
+
+    def spans(self, lengths: npt.ArrayLike) -> tuple[IntArray, IntArray]:
+        """First heard frame and number of heard frames, (N,) each, of utterances of (N,) frames; at least one frame.
+
+        >>> [span.tolist() for span in Cut(0.5).spans([8, 1])]
+        [[2, 0], [4, 1]]
+        """
+        lengths = np.asarray(lengths, dtype=np.int64)
+        kept = np.maximum(1, np.round(self.share * lengths).astype(np.int64))
+        return (lengths - kept) // 2 if self.side == "middle" else np.zeros_like(lengths), kept
+
+
+WHOLE = Cut()
+
+
 class ChunkDataset(Dataset[Batch]):
     """Map-style data set of chosen shard rows; PyTorch's DataLoader fetches whole batches at once.
 
     ``targets``: name to one label (or one row of numbers) a row, see `Target`; may be empty (prediction).
     Chunked sets below ``keep_bytes`` are made once and kept, since gathering them anew takes about as long as
-    training on them.
+    training on them. ``cut``: less than whole utterances (normalisation by speaker still looks at all of them).
     """
 
     def __init__(
@@ -122,13 +144,16 @@ class ChunkDataset(Dataset[Batch]):
         normalisation: Normalisation,
         targets: Mapping[str, Target] | None = None,
         frames: FrameTargets | None = None,
-        keep_bytes: int = 1 << 29,
+        cut: Cut = WHOLE,
+        keep_bytes: int = KEEP_BYTES,
     ) -> None:
         self.shards = shards
         self.rows = np.asarray(rows, dtype=np.int64)
         self.chunking = chunking
         self.normalisation = normalisation
         self._mean, self._std = normalisation.of_rows(shards, self.rows)
+        first, self._lengths = cut.spans(shards.lengths[self.rows])
+        self._first = shards.offsets[self.rows] + first
         self.targets = {name: np.asarray(value) for name, value in (targets or {}).items()}
         for name, value in self.targets.items():
             if len(value) != len(self.rows):
@@ -168,11 +193,11 @@ class ChunkDataset(Dataset[Batch]):
 
     def _gather(self, indices: Sequence[int]) -> Batch:
         rows = self.rows[np.asarray(indices)]
-        lengths = self.shards.lengths[rows]
+        lengths = self._lengths[np.asarray(indices)]
         starts = self.chunking.starts(lengths)
         frame_mask, chunk_mask = self.chunking.masks(lengths, starts)
         frames = starts[..., None] + np.arange(self.chunking.frames)
-        frames = np.minimum(frames, lengths[:, None, None] - 1) + self.shards.offsets[rows][:, None, None]
+        frames = np.minimum(frames, lengths[:, None, None] - 1) + self._first[np.asarray(indices)][:, None, None]
         mean, std = (values[np.asarray(indices)][:, None, None] for values in (self._mean, self._std))
         x = self.normalisation.apply(np.asarray(self.shards.features[frames]), mean=mean, std=std)
         x[~frame_mask] = 0.0

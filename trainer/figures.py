@@ -209,6 +209,37 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
     _save(figure, path, note)
 
 
+def length_figure(path: Path, table: pd.DataFrame, shares: tuple[float, ...], *, note: str) -> None:
+    """Accuracy against the heard share of every test utterance: a panel a corpus, a line a system.
+
+    ``table``: of `trainer.sequence_report`; dashed: one window instead of dynamic chunks; dotted: chance.
+    """
+    table = table[table["parameters"].notna()]
+    corpora, systems = sorted(set(table["corpus"])), list(dict.fromkeys(table["system"]))
+    size = (1.5 + 5.0 * len(corpora), 5.2)
+    figure, axes = plt.subplots(1, len(corpora), figsize=size, squeeze=False, layout="constrained")
+    colours = plt.get_cmap("tab10")
+    places = [100 * share for share in shares]
+    for axis, corpus in zip(axes[0], corpora, strict=True):
+        for row in records(table[table["corpus"] == corpus]):
+            axis.plot(
+                places,
+                [row[f"at_{place:g}"] for place in places],
+                color=colours(systems.index(row["system"]) % 10),
+                linestyle="-" if row["length"] == "dynamic" else "--",
+                marker="o" if row["length"] == "dynamic" else "s",
+                label=row["system"],
+            )
+        axis.axhline(row["chance"], color="black", linestyle=":", linewidth=1)
+        axis.set_xticks(places, [f"{place:g} %" for place in places])
+        axis.set_xlabel("heard share of every test utterance")
+        axis.set_ylabel(title(row["measure"]))
+        axis.set_title(corpus, fontsize=10)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
+    _save(figure, path, note)
+
+
 def _gain(axis: plt.Axes, rows: pd.DataFrame, places: list[float], **style: Any) -> None:
     if rows.empty:
         return

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from trainer.chunking import Chunking
-from trainer.data import ChunkDataset, Normalisation
+from trainer.chunking import LENGTHS, Chunking
+from trainer.data import KEEP_BYTES, WHOLE, ChunkDataset, Cut, Normalisation
 from trainer.dense import FrameTargets
 from trainer.errors import InputError
 from trainer.model import Network
@@ -81,12 +81,26 @@ class ModelSpec:
         )
 
     def dataset(
-        self, shards: Shards, rows: Any, targets: Any = None, *, frames: FrameTargets | None = None
+        self,
+        shards: Shards,
+        rows: Any,
+        targets: Any = None,
+        *,
+        frames: FrameTargets | None = None,
+        cut: Cut = WHOLE,
+        keep_bytes: int = KEEP_BYTES,
     ) -> ChunkDataset:
         """Rows of ``shards`` as this network's input; raises InputError if the features are not the ones it knows."""
         self.check(shards)
         return ChunkDataset(
-            shards, rows, chunking=self.chunking, normalisation=self.normalisation, targets=targets, frames=frames
+            shards,
+            rows,
+            chunking=self.chunking,
+            normalisation=self.normalisation,
+            targets=targets,
+            frames=frames,
+            cut=cut,
+            keep_bytes=keep_bytes,
         )
 
     def check(self, shards: Shards) -> None:
@@ -113,9 +127,10 @@ class ModelSpec:
     def from_json(cls, raw: dict[str, Any]) -> ModelSpec:
         """Inverse of `to_json`; further keys are ignored."""
         kinds = raw.get("objectives", {})  # a folder written before there were others: one class
+        encoder = EncoderParams.model_validate(raw["architecture"])
         return cls(
             kind=raw["kind"],
-            encoder=EncoderParams.model_validate(raw["architecture"]),
+            encoder=encoder,
             head_hidden=raw["head_hidden"],
             heads={
                 target: Objective.from_json(names, kinds.get(target, {"kind": "hard"}))
@@ -123,7 +138,7 @@ class ModelSpec:
             },
             feature_names=tuple(raw["feature_names"]),
             frame_period=raw["frame_period"],
-            chunking=Chunking(**raw["chunking"]),
+            chunking=LENGTHS[encoder.length](**raw["chunking"]),
             normalisation=Normalisation.from_json(raw["normalisation"]),
             frames=FrameTargets.from_json(raw["frame_targets"]) if "frame_targets" in raw else None,
         )

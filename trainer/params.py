@@ -35,6 +35,9 @@ class RuntimeParams(Section):
 class EncoderParams(Section):
     """Section ``encoder``: chunking, chunk encoder and aggregation."""
 
+    # speech of any length as dynamic chunks [paper], or as one window: pad (T_max, zero padded) or crop (crop_seconds)
+    length: Literal["dynamic", "pad", "crop"] = "dynamic"
+    crop_seconds: float = Field(default=1.5, gt=0)  # s, length crop: the middle of the utterance [ours]
     chunk_seconds: float = Field(default=1.0, gt=0)  # s, w_c [paper: Lin & Busso]
     max_seconds: float | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
     chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
@@ -368,6 +371,31 @@ class AblationParams(Section):
         return ordered
 
 
+SystemName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # names a folder of models too
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "cnn-gated": {},
+    "cnn-mean": {"aggregator": "mean"},
+    "cnn-rnn_attention": {"aggregator": "rnn_attention"},
+    "cnn-self_attention": {"aggregator": "self_attention"},
+    "cnn-pad": {"length": "pad", "aggregator": "mean"},
+    "cnn-crop": {"length": "crop", "aggregator": "mean"},
+    "lstm-mean": {"chunk_encoder": "lstm", "aggregator": "mean"},
+    "lstm-gated": {"chunk_encoder": "lstm", "aggregator": "gated"},
+    "lstm-pad": {"chunk_encoder": "lstm", "length": "pad", "aggregator": "mean"},
+}
+
+
+class SequenceParams(Section):
+    """Section ``sequence``: ways from speech of any length to one answer, on folds, seeds and schedule of finetune."""
+
+    # name to changes of section encoder; all are compared with the first [ours]
+    systems: dict[SystemName, dict[str, Any]] = Field(default=SYSTEMS, min_length=1)
+    shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance, heard by the trained networks [ours]
+    cut: Literal["beginning", "middle"] = "middle"  # which part of a test utterance is kept [ours]
+    measure: Measure = "macro_f1"  # compared, tested and drawn; else the objective's own score
+    timed: int = Field(default=50, ge=1)  # utterances a system is timed on, at most [ours]
+
+
 class Params(BaseModel):
     """All sections of the trainer."""
 
@@ -383,6 +411,7 @@ class Params(BaseModel):
     report: ReportParams = ReportParams()
     recipes: dict[str, dict[str, Any]] = {"paper": {}}  # named changes of the sections above, see trainer.recipes
     ablation: AblationParams = AblationParams()
+    sequence: SequenceParams = SequenceParams()
 
 
 SECTIONS = frozenset(Params.model_fields)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainer.chunking import Chunking, IntArray
+from trainer.chunking import Chunking, IntArray, Window
 from trainer.data import MISSING, ChunkDataset, Normalisation, class_indices, label_names, longest_seconds
 from trainer.dense import DENSE, RECONSTRUCTION, FrameTargets, GuardedLoss, TrackLoss, TrackScale, correlations
 from trainer.encoders import CHUNK_ENCODERS
@@ -40,7 +40,11 @@ TASKS = {
 
 def chunking_for(shards: Shards, rows: IntArray, encoder: EncoderParams) -> Chunking:
     """Fit the chunking of a corpus; ``max_seconds: auto`` is the longest of ``rows`` (training rows)."""
+    if encoder.length == "crop":
+        return Window.of(seconds=encoder.crop_seconds, frame_period=shards.frame_period)
     longest = longest_seconds(shards, rows) if encoder.max_seconds == "auto" else float(encoder.max_seconds)
+    if encoder.length == "pad":
+        return Window.of(seconds=longest, frame_period=shards.frame_period)
     return Chunking.fit(
         chunk_seconds=encoder.chunk_seconds,
         max_seconds=longest,

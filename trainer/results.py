@@ -83,8 +83,10 @@ def class_table(pooled: dict[str, Pooled]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).reindex(columns=columns)
 
 
-def paired_table(runs: pd.DataFrame, pooled: dict[str, Pooled], *, params: ReportParams) -> pd.DataFrame:
-    """Every other mode against scratch: one row per corpus, mode and measure.
+def paired_table(
+    runs: pd.DataFrame, pooled: dict[str, Pooled], *, params: ReportParams, against: str = "scratch"
+) -> pd.DataFrame:
+    """Every other mode against one, scratch: one row per corpus, mode and measure.
 
     Three answers to "is it luck": the paired test over the same folds and seeds (`paired_test`); the interval of the
     pooled difference over resampled speakers (``difference_low``, ``difference_high``); and the papers' test over
@@ -94,11 +96,11 @@ def paired_table(runs: pd.DataFrame, pooled: dict[str, Pooled], *, params: Repor
     for corpus, everything in pooled.items():
         group = runs[runs["corpus"] == corpus]
         modes = modes_in_order(group["mode"])
-        for mode in (mode for mode in modes if "scratch" in modes and mode != "scratch"):
-            bounds = everything.intervals(mode, params=params, minus="scratch")
+        for mode in (mode for mode in modes if against in modes and mode != against):
+            bounds = everything.intervals(mode, params=params, minus=against)
             for measure in everything.objective.shown:
                 pairs = group.pivot_table(index=["fold", "seed"], columns="mode", values=measure)
-                pairs = pairs[[mode, "scratch"]].dropna()
+                pairs = pairs[[mode, against]].dropna()
                 if pairs.empty:  # a system that was not run on the same folds and seeds
                     continue
                 lower = measure in LOWER_IS_BETTER
@@ -106,11 +108,11 @@ def paired_table(runs: pd.DataFrame, pooled: dict[str, Pooled], *, params: Repor
                 rows.append(
                     {
                         **{"corpus": corpus, "mode": mode, "measure": measure},
-                        **paired_test(pairs[mode], pairs["scratch"], alpha=params.alpha, lower_is_better=lower),
+                        **paired_test(pairs[mode], pairs[against], alpha=params.alpha, lower_is_better=lower),
                         **{"difference_low": low, "difference_high": high},
                         **subset_test(
                             everything.subset_scores(mode, measure),
-                            everything.subset_scores("scratch", measure),
+                            everything.subset_scores(against, measure),
                             lower_is_better=lower,
                         ),
                     }

@@ -47,6 +47,8 @@ _OUTSIDE_KEY = frozenset(
         "recipes.py",
         "report.py",
         "results.py",
+        "sequence.py",
+        "sequence_report.py",
         "significance.py",
     }
 )
@@ -192,7 +194,7 @@ def check_parent(parent: Loaded, shards: Shards, params: Params, folder: Path) -
     differing = [
         name
         for name in type(params.encoder).model_fields
-        if name not in ("dropout", "max_seconds")  # neither changes what the weights mean
+        if name not in ("dropout", "max_seconds", "crop_seconds")  # none changes what the weights mean
         and getattr(params.encoder, name) != getattr(parent.spec.encoder, name)
     ]
     if differing:

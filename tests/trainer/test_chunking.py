@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.chunking import Chunking
+from trainer.chunking import Chunking, Window
 
 
 @given(st.integers(1, 40), st.integers(1, 13), st.integers(1, 700))
@@ -61,3 +61,29 @@ def test_number_of_chunks_follows_the_longest_utterance(max_seconds: float, n: i
 def test_an_empty_utterance_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         Chunking(frames=4, count=2).starts([0])
+
+
+@given(st.integers(1, 90), st.integers(1, 300))
+def test_one_window_covers_what_fits_and_takes_the_exact_middle_of_what_does_not(m: int, length: int) -> None:
+    """Padding is the case length <= m, which every training utterance meets; cropping is both."""
+    window = Window.of(seconds=m * 0.016, frame_period=0.016)
+    assert (window.frames, window.count) == (m, 1)
+    starts = window.starts([length])
+    frame_mask, chunk_mask = window.masks([length], starts)
+    assert starts.shape == (1, 1)
+    assert chunk_mask.all()
+    heard = (starts[..., None] + np.arange(m))[frame_mask]
+    if length <= m:
+        assert heard.tolist() == list(range(length))
+        assert frame_mask.sum() == length  # the rest is masked
+    else:
+        before, after = heard[0], length - 1 - heard[-1]
+        assert len(heard) == m
+        assert after - before in (0, 1)
+
+
+def test_a_window_is_one_chunk() -> None:
+    with pytest.raises(ValueError, match="a window is one chunk"):
+        Window(frames=4, count=2)
+    with pytest.raises(ValueError, match="at least one frame"):
+        Window(frames=4, count=1).starts([0])

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from tests.trainer.conftest import FRAME_PERIOD, N_FEATURES, labelled_rows, unlabelled_rows, write_part
-from trainer.chunking import Chunking
-from trainer.data import ChunkDataset, Normalisation
+from trainer.chunking import Chunking, Window
+from trainer.data import ChunkDataset, Cut, Normalisation
 from trainer.errors import InputError
 from trainer.shards import Shards, open_shards
 
@@ -187,3 +189,34 @@ def test_null_labels_stay_none(make_shards: Make, tmp_path: Path) -> None:
     shards = open_shards(make_shards("unlabelled", unlabelled_rows()), cache=tmp_path / "cache")
     values = set(shards.rows["t1_label"])
     assert values == {"high", "low", None}
+
+
+@pytest.mark.parametrize("side", ["beginning", "middle"])
+@pytest.mark.parametrize("keep_bytes", [0, 1 << 30])
+def test_a_cut_utterance_is_its_beginning_or_its_middle(
+    make_shards: Make, tmp_path: Path, side: Any, keep_bytes: int
+) -> None:
+    rows = labelled_rows()
+    shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    stats = Normalisation.fit(shards, [0, 1, 2], clip=3.0)
+    data = ChunkDataset(
+        shards, [5, 30], chunking=Window(frames=60, count=1), normalisation=stats, cut=Cut(0.25, side),
+        keep_bytes=keep_bytes,
+    )  # fmt: skip
+    batch = data.__getitems__([1, 0])
+    for position, number in enumerate((30, 5)):
+        frames = _frames(rows[number])
+        kept = round(len(frames) / 4)
+        first = 0 if side == "beginning" else (len(frames) - kept) // 2
+        expected = stats.apply(frames[first : first + kept].copy())
+        assert batch.frame_mask[position].sum() == kept
+        np.testing.assert_allclose(batch.x[position, 0, :kept].numpy(), expected, rtol=1e-5, atol=1e-6)
+        assert (batch.x[position, 0, kept:] == 0).all()
+
+
+@given(st.floats(0.01, 1), st.integers(1, 700), st.sampled_from(["beginning", "middle"]))
+def test_a_cut_leaves_at_least_a_frame_and_stays_inside(share: float, length: int, side: Any) -> None:
+    (first,), (kept,) = Cut(share, side).spans([length])
+    assert kept >= 1
+    assert 0 <= first <= first + kept <= length
+    assert abs(kept - share * length) <= 0.5 or kept == 1

@@ -1,0 +1,170 @@
+"""The comparison of ways from speech of any length to one answer: chunk encoders, aggregators, padding, cropping.
+
+Every system is fine-tuning's scratch with other values in section ``encoder``: the same units, folds, seeds and
+training loop. The trained networks are then timed, and tested on less and less of every test utterance.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from trainer.collect import gather, keep_models
+from trainer.data import Cut
+from trainer.errors import InputError
+from trainer.finetune import Context, is_done, train_unit
+from trainer.folder import Loaded, load_model, replace_folder
+from trainer.loop import make_deterministic, measure, run_network
+from trainer.params import Params
+from trainer.processes import in_processes
+from trainer.recipes import changes, with_changes
+from trainer.sequence_report import write_sequence
+from trainer.shards import Shards, open_shards
+from trainer.units import Unit, plan
+
+
+@dataclass(frozen=True)
+class System:
+    """One way: a name, its parameters, and its units beside what they are trained with."""
+
+    name: str
+    context: Context
+    units: list[Unit]
+
+    @classmethod
+    def of(cls, name: str, shards: Shards, params: Params, *, units: Path) -> System:
+        """Lay a system's changes over section ``encoder``; raises InputError naming it for unknown keys or values."""
+        wanted = changes(params.sequence.systems[name], "encoder.")
+        own = with_changes(params, wanted, where=f"sequence.systems.{name}")
+        return cls(name, Context(shards, own, None, units), plan(shards, own, None, modes=("scratch",)))
+
+    def load(self, unit: Unit) -> Loaded:
+        """Read the finished model of a unit back."""
+        return load_model(self.context.units / unit.key)
+
+
+def sequence(
+    shards_folder: str | Path,
+    out: str | Path,
+    reports: str | Path,
+    params: Params,
+    *,
+    cache: str | Path = ".cache/trainer",
+    workers: int = 1,
+    on_start: Callable[[int, int], None] | None = None,
+    on_unit: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Train every missing unit of ``sequence.systems``, test all on cut utterances, write tables; return the table.
+
+    Writes sequence.parquet, .csv, .md, .png, sequence_runs.parquet (a row a training) and sequence_lengths.parquet (a
+    row a training and share of the length) under ``reports``; kept model folders under ``out``. Baselines on
+    functionals that lie in ``reports`` are compared too. Units are fine-tuning's, in its cache; ``workers`` change no
+    number. Raises InputError for wrong systems and everything that `plan` refuses.
+    """
+    options = params.finetune
+    if options.normalisation == "parent":
+        raise InputError("finetune.normalisation is 'parent', but the sequence recipe has no pretrained parent")
+    shards = open_shards(shards_folder, cache=cache)
+    finished = Path(cache) / "units"
+    systems = [System.of(name, shards, params, units=finished) for name in params.sequence.systems]
+    contexts = [system.context for system in systems]
+    jobs: dict[str, tuple[int, Unit]] = {}  # by key: two systems may ask for the same network
+    for number, system in enumerate(systems):
+        for unit in system.units:
+            if not is_done(system.context, unit):
+                jobs.setdefault(unit.key, (number, unit))
+    keys = {unit.key for system in systems for unit in system.units}
+    if on_start is not None:
+        on_start(len(keys), len(keys) - len(jobs))
+    for number, unit in in_processes(_train_one, contexts, list(jobs.values()), workers=workers):
+        if on_unit is not None:
+            on_unit(f"{systems[number].name} {unit.corpus} {unit.fold} seed {unit.seed}")
+    make_deterministic(params.trainer, seed=0)
+    runs, predictions = [], []
+    for system in systems:
+        some = gather(system.units, finished, shards, system.context.params.finetune, None)
+        runs.append(some[0].assign(mode=system.name))
+        predictions.append(some[1].assign(mode=system.name))
+    table = pd.concat(runs, ignore_index=True)
+    written = write_sequence(
+        Path(reports),
+        params,
+        runs=table,
+        predictions=pd.concat(predictions, ignore_index=True),
+        lengths=pd.DataFrame([row for system in systems for row in _on_less(system, params)]),
+        costs=costs(systems, params),
+    )
+    named = [replace(unit, mode=system.name) for system in systems for unit in system.units]
+    replace_folder(Path(out), lambda folder: keep_models(folder, finished, named, table, keep=options.keep))
+    return written
+
+
+def _train_one(contexts: Sequence[Context], job: tuple[int, Unit]) -> None:
+    number, unit = job
+    train_unit(contexts[number], unit)
+
+
+def _on_less(system: System, params: Params) -> Iterator[dict[str, Any]]:
+    """Test every trained network on each share of its own test utterances; a row a network and share."""
+    shards, target, device = system.context.shards, params.finetune.target, params.trainer.device
+    for unit in system.units:
+        loaded = system.load(unit)
+        labels = loaded.spec.heads[target].encode(shards.rows.iloc[unit.test], target)
+        for share in params.sequence.shares:
+            cut = Cut(share, params.sequence.cut)
+            data = loaded.spec.dataset(shards, unit.test, {target: labels}, cut=cut)
+            outputs = run_network(loaded.network.to(device), data, batch_size=256, device=device)
+            yield {
+                **{"corpus": unit.corpus, "mode": system.name, "fold": unit.fold, "seed": unit.seed},
+                **{"share": share, "cut": params.sequence.cut},
+                **measure(outputs, data, loaded.spec.heads)[target],
+            }
+
+
+def costs(systems: Sequence[System], params: Params) -> pd.DataFrame:
+    """Parameters and time of every system: a row per corpus and system.
+
+    ``milliseconds``: median over test utterances of the first fold, from the features of one utterance to its answer,
+    on the CPU with one thread. Systems take turns on each utterance, so that a busy machine is busy for all.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return pd.DataFrame([row for corpus in _corpora(systems) for row in _cost(systems, corpus, params)])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _corpora(systems: Sequence[System]) -> list[str]:
+    return list(dict.fromkeys(unit.corpus for unit in systems[0].units))
+
+
+def _cost(systems: Sequence[System], corpus: str, params: Params) -> Iterator[dict[str, Any]]:
+    loaded, data = [], []
+    for system in systems:
+        unit = next(unit for unit in system.units if unit.corpus == corpus)
+        model = system.load(unit)
+        loaded.append(model)
+        data.append(model.spec.dataset(system.context.shards, unit.test[: params.sequence.timed], keep_bytes=0))
+    taken: list[list[float]] = [[] for _ in systems]
+    with torch.no_grad():
+        for index in (0, *range(len(data[0]))):  # the first once more: it warms up
+            for number, (model, utterances) in enumerate(zip(loaded, data, strict=True)):
+                start = time.perf_counter()
+                model.network(utterances[index])
+                taken[number].append(1000 * (time.perf_counter() - start))
+    for number, (system, model) in enumerate(zip(systems, loaded, strict=True)):
+        chunking = model.spec.chunking
+        yield {
+            **{"corpus": corpus, "mode": system.name, "length": model.spec.encoder.length},
+            **{"chunks": chunking.count, "chunk_seconds": chunking.frames * model.spec.frame_period},
+            "parameters": sum(weights.numel() for weights in model.network.parameters()),
+            "milliseconds": statistics.median(taken[number][1:]),
+        }

@@ -1,0 +1,179 @@
+"""The table and picture of the sequence recipe: accuracy, cost, and what is left of it on less of an utterance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trainer import figures
+from trainer.ablation_report import conclusion
+from trainer.baselines import with_baselines
+from trainer.errors import InputError
+from trainer.folder import replace_file
+from trainer.objective import title
+from trainer.params import Params
+from trainer.report import PAIR_NOTE, markdown_table, synthetic_banner
+from trainer.results import paired_table, pool, result_table
+from trainer.significance import holm, mean_interval
+from trainer.words import chosen_measure, measures_of, p_value, records, rules_line
+
+
+def write_sequence(
+    reports: Path,
+    params: Params,
+    *,
+    runs: pd.DataFrame,
+    predictions: pd.DataFrame,
+    lengths: pd.DataFrame,
+    costs: pd.DataFrame,
+) -> pd.DataFrame:
+    """Write sequence.parquet, .csv, .md, .png, sequence_runs and sequence_lengths; return the table.
+
+    ``runs`` and ``predictions`` have the form of fine-tuning's, with systems as modes; ``lengths`` a row a training and
+    share, ``costs`` a row a corpus and system. Raises InputError for baselines of other folds or utterances.
+    """
+    runs, predictions = with_baselines(reports, runs, predictions)
+    table = sequence_table(params, runs=runs, predictions=predictions, lengths=lengths, costs=costs)
+    banner = synthetic_banner(set(table["corpus"]))
+    text = "\n".join(markdown(table, params, banner=banner))
+    replace_file(reports / "sequence_runs.parquet", lambda path: runs.to_parquet(path, index=False))
+    replace_file(reports / "sequence_lengths.parquet", lambda path: lengths.to_parquet(path, index=False))
+    replace_file(reports / "sequence.parquet", lambda path: table.to_parquet(path, index=False))
+    replace_file(reports / "sequence.csv", lambda path: table.to_csv(path, index=False))
+    replace_file(reports / "sequence.md", lambda path: _write(path, text))
+    replace_file(
+        reports / "sequence.png", lambda path: figures.length_figure(path, table, params.sequence.shares, note=banner)
+    )
+    return table
+
+
+def sequence_table(
+    params: Params, *, runs: pd.DataFrame, predictions: pd.DataFrame, lengths: pd.DataFrame, costs: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per corpus and system, in the order of ``sequence.systems``, baselines last.
+
+    Columns of the result table; ``length`` .. ``milliseconds`` of `trainer.sequence.costs`; ``difference`` of
+    ``measure`` to the first system over pairs of equal fold and seed, with Student's interval ``pairs_low``,
+    ``pairs_high`` and the interval of the pooled difference over speakers; ``p`` (paired t-test), ``p_holm`` (corrected
+    over all comparisons of the table), ``conclusion``; ``at_<per cent>`` and ``at_<per cent>_std``: ``measure`` on that
+    share of every test utterance (baselines hear whole utterances alone: their functionals are made of them).
+    """
+    first = next(iter(params.sequence.systems))
+    pooled = pool(runs, predictions, params=params.report)
+    paired = paired_table(runs, pooled, params=params.report, against=first)
+    order = list(dict.fromkeys(runs["mode"]))
+    rows = []
+    for result in records(result_table(runs, pooled, params=params.report)):
+        own = chosen_measure(result, params.sequence.measure)
+        row: dict[str, Any] = {**result, "measure": own}
+        mine = (lengths["corpus"] == row["corpus"]) & (lengths["mode"] == row["mode"])
+        for share, group in lengths[mine].groupby("share"):
+            row |= {at(share): group[own].mean(), f"{at(share)}_std": group[own].std(ddof=1)}
+        tests = paired[(paired["corpus"] == row["corpus"]) & (paired["mode"] == row["mode"])] if len(paired) else paired
+        chosen = [test for test in records(tests) if test["measure"] == own]
+        rows.append(row | _comparison(chosen[0] if chosen else None, confidence=params.report.confidence))
+    table = pd.DataFrame(rows).merge(costs, on=["corpus", "mode"], how="left", validate="one_to_one")
+    table["p_holm"] = holm(table["p"].astype(float))
+    table["conclusion"] = [conclusion(row, alpha=params.report.alpha) for row in records(table)]
+    table["_order"] = table["mode"].map(order.index)
+    table = table.sort_values(["corpus", "_order"], ignore_index=True).drop(columns="_order")
+    return table.rename(columns={"mode": "system"})
+
+
+def at(share: float) -> str:
+    """Name the column of a share of the length.
+
+    >>> at(0.25), at(1)
+    ('at_25', 'at_100')
+    """
+    return f"at_{100 * share:g}"
+
+
+def _comparison(test: dict[str, Any] | None, *, confidence: float) -> dict[str, Any]:
+    """Put a paired test into columns, all None for the first system itself."""
+    names = ("difference", "difference_std", "pairs", "pairs_low", "pairs_high", "speakers_low", "speakers_high")
+    if test is None:
+        return dict.fromkeys((*names, "cohens_dz", "p", "p_wilcoxon"))
+    mean, deviation, pairs = test["mean_difference"], test["std_difference"], test["n"]
+    interval = mean_interval(mean, deviation, pairs, confidence=confidence) or (None, None)
+    values = (mean, deviation, pairs, *interval, test["difference_low"], test["difference_high"])
+    tests = {"cohens_dz": test["cohens_dz"], "p": test["p_t_test"], "p_wilcoxon": test["p_wilcoxon"]}
+    return {**dict(zip(names, values, strict=True)), **tests}
+
+
+def markdown(table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
+    """Format the table for people: rules of each corpus, then its systems."""
+    lines = ["# From speech of any length to one answer", ""]
+    if banner:
+        lines += [f"**{banner}**", ""]
+    for corpus, group in table.groupby("corpus", sort=True):
+        rows = records(group)
+        lines += [f"## {corpus}", "", f"{rules_line(rows)}.", ""]
+        lines += [*markdown_table([_readable(row, params) for row in rows]), ""]
+    confidence = f"{100 * params.report.confidence:g} %"
+    part = {"middle": "the middle", "beginning": "the beginning"}[params.sequence.cut]
+    return [
+        *lines,
+        f"Mean ± standard deviation over folds x seeds. Difference: to {next(iter(params.sequence.systems))} on the "
+        f"same folds and seeds, with the {confidence} interval of Student's t over the pairs; p: paired t-test, "
+        f"corrected over all {int(table['p'].notna().sum())} comparisons (Holm). Columns in per cent: the same "
+        f"networks on {part} of "
+        "every test utterance. ms: from the features of one utterance to its answer, median, CPU, one thread.",
+        "",
+        PAIR_NOTE,
+        "",
+    ]
+
+
+def _readable(row: dict[str, Any], params: Params) -> dict[str, str]:
+    cells = {"system": row["system"]}
+    if pd.notna(row["parameters"]):
+        cells["chunks"] = f"{row['chunks']:.0f} x {row['chunk_seconds']:.2f} s"
+    shown = [name for name in measures_of(row) if name in {"macro_f1", "uar", row["measure"]}]
+    cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in shown}
+    if pd.notna(row["difference"]):
+        cells["difference"] = f"{row['difference']:+.3f}{interval(row)}"
+        cells["pairs"] = f"{row['pairs']:.0f}"
+        cells["Holm"] = p_value(row["p_holm"]).removeprefix("p ").removeprefix("= ")
+        cells["shown"] = row["conclusion"]
+    if pd.notna(row["parameters"]):
+        cells |= {"parameters": f"{row['parameters']:.0f}", "ms": f"{row['milliseconds']:.2f}"}
+        cells |= {f"{100 * share:g} %": f"{row[at(share)]:.3f}" for share in params.sequence.shares}
+    return cells
+
+
+def interval(row: dict[str, Any]) -> str:
+    """Word the interval over pairs, if there is one."""
+    return "" if pd.isna(row["pairs_low"]) else f" [{row['pairs_low']:+.3f}, {row['pairs_high']:+.3f}]"
+
+
+def read_sequence(reports: Path) -> pd.DataFrame:
+    """Read the table back; raises InputError if there is none."""
+    path = reports / "sequence.parquet"
+    if not path.is_file():
+        raise InputError(f"no finished comparison in {reports}: run `python -m trainer sequence` first")
+    return pd.read_parquet(path)
+
+
+def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Format rows for a terminal of 80 columns."""
+    result = []
+    for row in rows:
+        own, network = row["measure"], pd.notna(row["parameters"])
+        cells = {
+            "system": row["system"],
+            title(own): f"{row[f'{own}_mean']:.3f}±{row[f'{own}_std']:.3f}",
+            "minus first": "" if pd.isna(row["difference"]) else f"{row['difference']:+.3f}{interval(row)}",
+            "Holm p": "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}",
+            "ms": f"{row['milliseconds']:.1f}" if network else "",
+        }
+        result.append(
+            {name: cell if name in ("system", "ms") else cell.replace("0.", ".") for name, cell in cells.items()}
+        )
+    return result
+
+
+def _write(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8")
