@@ -35,8 +35,12 @@ def in_processes(
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(count, mp_context=spawn, initializer=_join_pool, initargs=(work, shared)) as pool:
         try:
-            # Submitting too can meet a worker that has died already.
-            futures = {pool.submit(_work, job): job for job in jobs}
+            # Submitting starts workers, and meets one that has died already: as a broken pool, or, where the pool
+            # closes its pipes while the next worker is being started, as a file that is none.
+            try:
+                futures = {pool.submit(_work, job): job for job in jobs}
+            except (OSError, ValueError) as error:
+                raise BrokenProcessPool(str(error)) from error
             for future in as_completed(futures):
                 future.result()
                 yield futures[future]
