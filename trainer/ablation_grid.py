@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.errors import InputError
 from trainer.params import Params
-from trainer.recipes import changes, with_changes, with_recipe
+from trainer.recipes import with_changes, with_recipe
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Cell:
 def grid(params: Params) -> list[Cell]:
     """All cells, in the order of the table.
 
-    A recipe that sets ``pretrain.tasks`` itself is taken as it is; the others are crossed with ``ablation.tasks``.
-    Unless ``ablation.cross``, smaller amounts of unlabelled speech are tried with the recipe's own tasks alone. Raises
+    A recipe is tried with its own tasks, and with those of ``ablation.tasks`` that are a part of them. Unless
+    ``ablation.cross``, smaller amounts of unlabelled speech are tried with the recipe's own tasks alone. Raises
     InputError for a recipe that is unknown or wrong, and for verdict seeds that the ablation uses too.
     """
     options = params.ablation
@@ -50,7 +50,7 @@ def grid(params: Params) -> list[Cell]:
     for name in dict.fromkeys(options.recipes):
         base = with_recipe(params, name)
         own = base.pretrain.tasks
-        subsets = (own,) if "pretrain.tasks" in changes(params.recipes[name]) else options.tasks
+        subsets = tuple(subset for subset in options.tasks if set(subset) < set(own))
         most = max(options.unlabelled_fractions)
         pairs = {(subset, most): None for subset in subsets}
         pairs |= {(subset, share): None for share in options.unlabelled_fractions for subset in (own,)}

@@ -87,13 +87,14 @@ def test_the_grid_varies_the_amount_of_speech_with_the_recipes_own_tasks(study: 
     assert {(cell[2], cell[5]) for cell in crossed} == {(t, s) for t in ("1", "12", "123") for s in (0.5, 1.0)}
 
 
-def test_a_recipe_with_tasks_of_its_own_is_taken_as_it_is(study: Callable[..., Any]) -> None:
-    params = study.params(
-        recipes={"two": {"pretrain": {"tasks": [2]}}}, tasks=[[1], [3]], modes=["pretrained", "frozen"]
-    )
-    cells = _cells(params)
-    assert {cell[2] for cell in cells if cell[1] == "paper"} == {"1", "3", "123"}
-    assert [cell[2:4] for cell in cells if cell[1] == "two"] == [("2", "pretrained"), ("2", "frozen")]
+def test_a_recipe_is_tried_with_parts_of_its_own_tasks(study: Callable[..., Any]) -> None:
+    own = {"two": {"pretrain.tasks": [1, 2]}, "none": {"pretrain": {"tasks": [], "dense": ["energy"]}}}
+    cells = _cells(study.params(recipes=own, tasks=[[1], [3], [2, 3]], modes=["pretrained", "frozen"]))
+    found = {name: [cell[2:4] for cell in cells if cell[1] == name] for name in ("paper", *own)}
+    modes = ("pretrained", "frozen")
+    assert found["paper"] == [(tasks, mode) for tasks in ("1", "3", "23", "123") for mode in modes]
+    assert found["two"] == [(tasks, mode) for tasks in ("1", "12") for mode in modes]
+    assert found["none"] == [("", mode) for mode in modes]
 
 
 def test_every_combination_of_the_grid_is_there_once(study: Callable[..., Any]) -> None:
