@@ -219,6 +219,21 @@ def manifest(
     print(make_manifest(corpus, root=root, output=output, base=base, append=append, options=options))
 
 
+@app.command(name="simulate-votes")
+def simulate_votes(
+    manifest: Annotated[Path, typer.Argument(help="manifest of a corpus with acted emotions")],
+    crema_d: Annotated[Path, typer.Option(help="CREMA-D's repository, for its vote table")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="manifest CSV to write")],
+    source: Annotated[str, typer.Option(help="whose confusion: raters of voice, face or audiovisual")] = "voice",
+    raters: Annotated[int, typer.Option(min=1, help="votes an utterance")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+) -> None:
+    """Give acted utterances the votes of simulated raters, who confuse emotions as CREMA-D's raters do."""
+    from pipeline.simulated_votes import simulate_manifest
+
+    print(simulate_manifest(manifest, crema_d=crema_d, output=output, source=source, raters=raters, seed=seed))
+
+
 @app.command()
 def use(
     folder: Annotated[Path, typer.Argument(help="folder with unlabelled.csv and labelled.csv")],

@@ -17,7 +17,7 @@ EMOTIONS = (
     "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt", "calm", "boredom",
 )  # fmt: skip
 SPLITS = ("train", "dev", "test")
-LABEL_SOURCES = ("acted", "voice", "face", "audiovisual")
+LABEL_SOURCES = ("acted", "voice", "face", "audiovisual", "simulated")
 LABEL_RULES = ("majority", "plurality", "all_inclusive")
 
 #: What people write instead, used to say which name was meant; never applied silently.
@@ -107,7 +107,8 @@ class ManifestRow(Config):
     end: Count = _column("where it ends, seconds; empty: the end of the file", None)
     emotion: Annotated[Text, AfterValidator(_one_of(EMOTIONS))] = _column("label, from the one vocabulary")
     label_source: Annotated[Text, AfterValidator(_one_of(LABEL_SOURCES))] = _column(
-        "where the label comes from: acted (intended), voice, face or audiovisual (what raters were shown)"
+        "where the label comes from: acted (intended); voice, face or audiovisual (what raters were shown); simulated "
+        "(intended, with votes that nobody gave)"
     )
     label_rule: Annotated[Text, AfterValidator(_one_of(LABEL_RULES))] = _column(
         "how raters' votes became the label: majority (more than half), plurality or all_inclusive (ties drawn)"

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -253,14 +253,43 @@ def sequence(
     workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
 ) -> None:
     """Compare ways from speech of any length to one answer: chunks, aggregators, padding, cropping."""
-    options = load_params(params)
-    from trainer.sequence import sequence as run
-    from trainer.sequence_report import brief
+    _compare("sequence", shards, out, reports, load_params(params), cache=cache, workers=workers)
+    console.print(f"table: {reports / 'sequence.md'}, picture: {reports / 'sequence.png'}, models: {out}")
+
+
+@app.command()
+@_named_errors
+def penalisation(
+    shards: Annotated[Path, typer.Option(help="Labelled shards with votes.")] = Path("data/shards/labelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/penalisation"),
+    reports: Annotated[Path, typer.Option(help="Folder of the table; baselines there join.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+) -> None:
+    """Compare losses that know from raters' votes which emotions go together."""
+    _compare("penalisation", shards, out, reports, load_params(params), cache=cache, workers=workers)
+    console.print(f"table: {reports / 'penalisation.md'}, models: {out}")
+
+
+def _compare(
+    name: Literal["sequence", "penalisation"],
+    shards: Path,
+    out: Path,
+    reports: Path,
+    options: Params,
+    *,
+    cache: Path,
+    workers: int,
+) -> None:
+    from trainer.comparison import compare
+    from trainer.comparison_report import brief
     from trainer.words import records
 
     with _progress() as progress:
-        task = progress.add_task("sequence: runs", total=None)
-        compared = run(
+        task = progress.add_task(f"{name}: runs", total=None)
+        compared = compare(
+            name,
             shards,
             out,
             reports,
@@ -268,12 +297,11 @@ def sequence(
             cache=cache,
             workers=_training_workers(workers, options),
             on_start=lambda total, done: progress.update(task, total=total, completed=done),
-            on_unit=lambda name: progress.update(task, advance=1, description=f"sequence: {escape(name)}"),
+            on_unit=lambda unit: progress.update(task, advance=1, description=f"{name}: {escape(unit)}"),
         )
     for corpus, group in compared.groupby("corpus", sort=True):
         console.print(f"\n[bold]{escape(str(corpus))}[/]")
         console.print(_narrow(brief(records(group))))
-    console.print(f"table: {reports / 'sequence.md'}, picture: {reports / 'sequence.png'}, models: {out}")
 
 
 @app.command()

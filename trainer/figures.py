@@ -212,7 +212,7 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
 def length_figure(path: Path, table: pd.DataFrame, shares: tuple[float, ...], *, note: str) -> None:
     """Accuracy against the heard share of every test utterance: a panel a corpus, a line a system.
 
-    ``table``: of `trainer.sequence_report`; dashed: one window instead of dynamic chunks; dotted: chance.
+    ``table``: of `trainer.comparison_report`; dashed: one window instead of dynamic chunks; dotted: chance.
     """
     table = table[table["parameters"].notna()]
     corpora, systems = sorted(set(table["corpus"])), list(dict.fromkeys(table["system"]))

@@ -385,14 +385,35 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 
 
-class SequenceParams(Section):
-    """Section ``sequence``: ways from speech of any length to one answer, on folds, seeds and schedule of finetune."""
+PENALTIES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "printed": {"form": "printed"},
+    "printed-half": {"form": "printed", "alpha": 0.5},
+    "printed-alone": {"form": "printed", "beta": 0.0},
+    "pairwise": {"form": "pairwise"},
+    "pairwise-half": {"form": "pairwise", "alpha": 0.5},
+}
 
-    # name to changes of section encoder; all are compared with the first [ours]
-    systems: dict[SystemName, dict[str, Any]] = Field(default=SYSTEMS, min_length=1)
+
+class ComparisonParams(Section):
+    """Named systems, all compared with the first, on folds, seeds and schedule of finetune; see trainer.comparison."""
+
+    systems: dict[SystemName, dict[str, Any]] = Field(min_length=1)
+    measure: Measure = "macro_f1"  # compared, tested and drawn, where the objective has it; else its own score
+
+
+class PenalisationParams(ComparisonParams):
+    """Section ``penalisation``: losses; systems are changes of section ``finetune.penalty``."""
+
+    systems: dict[SystemName, dict[str, Any]] = Field(default=PENALTIES, min_length=1)
+
+
+class SequenceParams(ComparisonParams):
+    """Section ``sequence``: ways from speech of any length to one answer; systems are changes of section encoder."""
+
+    systems: dict[SystemName, dict[str, Any]] = Field(default=SYSTEMS, min_length=1)  # [ours]
     shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance, heard by the trained networks [ours]
     cut: Literal["beginning", "middle"] = "middle"  # which part of a test utterance is kept [ours]
-    measure: Measure = "macro_f1"  # compared, tested and drawn; else the objective's own score
     timed: int = Field(default=50, ge=1)  # utterances a system is timed on, at most [ours]
 
 
@@ -412,6 +433,7 @@ class Params(BaseModel):
     recipes: dict[str, dict[str, Any]] = {"paper": {}}  # named changes of the sections above, see trainer.recipes
     ablation: AblationParams = AblationParams()
     sequence: SequenceParams = SequenceParams()
+    penalisation: PenalisationParams = PenalisationParams()
 
 
 SECTIONS = frozenset(Params.model_fields)

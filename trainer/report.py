@@ -79,7 +79,8 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
         reports / "training.png",
         lambda path: figures.training_figure(path, history, pretrain_history, score=score, note=banner),
     )
-    html = _page(reports, tables, pretrain, params, banner)
+    monitor = ((_json(pretrained / "config.json") or {}).get("params") or {}).get("pretrain", {}).get("monitor", "")
+    html = _page(reports, tables, pretrain, params, banner, monitor=monitor)
     replace_file(reports / "index.html", lambda path: _write(path, html))
     return table, paired, banner
 
@@ -141,6 +142,8 @@ def _page(
     pretrain: dict[str, Any] | None,
     params: ReportParams,
     banner: str,
+    *,
+    monitor: str,
 ) -> str:
     parts = [page.heading("Speech emotion recognition, speech only, unheard speakers"), page.table(tables["results"])]
     parts.append(page.note(_measure_note(params)))
@@ -160,10 +163,11 @@ def _page(
         parts.append(
             page.note(
                 f"Measured on {side['rows']} segments of {side['speakers']} {side['part']} speakers"
-                + (", who also chose the epoch." if side["part"] == "dev" else ".")
+                + (", who also chose the epoch." if side["part"] == "dev" and monitor != "last" else ".")
             )
         )
-        parts.append(page.table([_task_row(name, values) for name, values in pretrain["tasks"].items()]))
+        if pretrain["tasks"]:
+            parts.append(page.table([_task_row(name, values) for name, values in pretrain["tasks"].items()]))
         if "dense" in pretrain:
             parts.append(page.nested({"correlation with each dense track": pretrain["dense"]}))
         parts.append(page.nested({"encoder output": pretrain["encoder"]}))

@@ -37,6 +37,8 @@ _OUTSIDE_KEY = frozenset(
         "cli.py",
         "cluster.py",
         "collect.py",
+        "comparison.py",
+        "comparison_report.py",
         "figures.py",
         "functionals.py",
         "latent.py",
@@ -47,8 +49,6 @@ _OUTSIDE_KEY = frozenset(
         "recipes.py",
         "report.py",
         "results.py",
-        "sequence.py",
-        "sequence_report.py",
         "significance.py",
     }
 )

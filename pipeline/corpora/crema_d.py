@@ -30,7 +30,8 @@ from pipeline.errors import InputError
 from pipeline.manifest_row import ManifestRow
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(XX|LO|MD|HI)")
-_ACTED = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"}
+#: What the actor was asked for, as file names spell it.
+ACTED = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"}
 #: The columns of the vote table.
 LETTERS = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
 _INTENSITY = {"XX": None, "LO": 1.0, "MD": 2.0, "HI": 3.0}
@@ -137,7 +138,7 @@ class CremaD(Corpus[CremaDOptions]):
                 dropped.append(clip)
                 continue
             columns: dict[str, Any] = {}
-            emotion = _ACTED[acted]
+            emotion = ACTED[acted]
             if options.labels != "acted":
                 columns = vote_columns(votes.get(clip, {}))
                 emotion = label_from_votes(votes.get(clip, {}), options.rule, seed=f"{options.seed}:{clip}")

@@ -1,7 +1,8 @@
-"""The comparison of ways from speech of any length to one answer: chunk encoders, aggregators, padding, cropping.
+"""Comparisons of named systems, each fine-tuning's scratch with other values in one section of the parameters.
 
-Every system is fine-tuning's scratch with other values in section ``encoder``: the same units, folds, seeds and
-training loop. The trained networks are then timed, and tested on less and less of every test utterance.
+``sequence``: ways from speech of any length to one answer (section ``encoder``); its networks are also timed, and
+tested on less and less of every test utterance. ``penalisation``: losses (section ``finetune.penalty``). All share
+fine-tuning's units, folds, seeds and training loop.
 """
 
 from __future__ import annotations
@@ -11,23 +12,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 
 from trainer.collect import gather, keep_models
+from trainer.comparison_report import write_comparison
 from trainer.data import Cut
 from trainer.errors import InputError
 from trainer.finetune import Context, is_done, train_unit
 from trainer.folder import Loaded, load_model, replace_folder
 from trainer.loop import make_deterministic, measure, run_network
-from trainer.params import Params
+from trainer.params import ComparisonParams, Params, SequenceParams
 from trainer.processes import in_processes
 from trainer.recipes import changes, with_changes
-from trainer.sequence_report import write_sequence
 from trainer.shards import Shards, open_shards
 from trainer.units import Unit, plan
+
+Name = Literal["sequence", "penalisation"]
+# the section that the systems of a comparison change
+PREFIX: dict[Name, str] = {"sequence": "encoder.", "penalisation": "finetune.penalty."}
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,11 @@ class System:
     units: list[Unit]
 
     @classmethod
-    def of(cls, name: str, shards: Shards, params: Params, *, units: Path) -> System:
-        """Lay a system's changes over section ``encoder``; raises InputError naming it for unknown keys or values."""
-        wanted = changes(params.sequence.systems[name], "encoder.")
-        own = with_changes(params, wanted, where=f"sequence.systems.{name}")
+    def of(cls, name: str, comparison: Name, shards: Shards, params: Params, *, units: Path) -> System:
+        """Lay a system's changes over its section; raises InputError naming it for unknown keys or values."""
+        options: ComparisonParams = getattr(params, comparison)
+        wanted = changes(options.systems[name], PREFIX[comparison])
+        own = with_changes(params, wanted, where=f"{comparison}.systems.{name}")
         return cls(name, Context(shards, own, None, units), plan(shards, own, None, modes=("scratch",)))
 
     def load(self, unit: Unit) -> Loaded:
@@ -50,7 +56,8 @@ class System:
         return load_model(self.context.units / unit.key)
 
 
-def sequence(
+def compare(
+    comparison: Name,
     shards_folder: str | Path,
     out: str | Path,
     reports: str | Path,
@@ -61,19 +68,20 @@ def sequence(
     on_start: Callable[[int, int], None] | None = None,
     on_unit: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Train every missing unit of ``sequence.systems``, test all on cut utterances, write tables; return the table.
+    """Train every missing unit of a comparison's systems, test all, write tables; return the table.
 
-    Writes sequence.parquet, .csv, .md, .png, sequence_runs.parquet (a row a training) and sequence_lengths.parquet (a
-    row a training and share of the length) under ``reports``; kept model folders under ``out``. Baselines on
-    functionals that lie in ``reports`` are compared too. Units are fine-tuning's, in its cache; ``workers`` change no
-    number. Raises InputError for wrong systems and everything that `plan` refuses.
+    Writes <comparison>.parquet, .csv, .md and <comparison>_runs.parquet (a row a training) under ``reports``, for
+    ``sequence`` also sequence.png and sequence_lengths.parquet (a row a training and share of the length); kept model
+    folders under ``out``. Baselines on functionals that lie in ``reports`` are compared too. Units are fine-tuning's,
+    in its cache; ``workers`` change no number. Raises InputError for wrong systems and everything that `plan` refuses.
     """
     options = params.finetune
     if options.normalisation == "parent":
-        raise InputError("finetune.normalisation is 'parent', but the sequence recipe has no pretrained parent")
+        raise InputError(f"finetune.normalisation is 'parent', but the recipe {comparison} has no pretrained parent")
     shards = open_shards(shards_folder, cache=cache)
     finished = Path(cache) / "units"
-    systems = [System.of(name, shards, params, units=finished) for name in params.sequence.systems]
+    chosen: ComparisonParams = getattr(params, comparison)
+    systems = [System.of(name, comparison, shards, params, units=finished) for name in chosen.systems]
     contexts = [system.context for system in systems]
     jobs: dict[str, tuple[int, Unit]] = {}  # by key: two systems may ask for the same network
     for number, system in enumerate(systems):
@@ -93,13 +101,18 @@ def sequence(
         runs.append(some[0].assign(mode=system.name))
         predictions.append(some[1].assign(mode=system.name))
     table = pd.concat(runs, ignore_index=True)
-    written = write_sequence(
+    lengths, cost = pd.DataFrame(), pd.DataFrame()
+    if isinstance(chosen, SequenceParams):
+        lengths = pd.DataFrame([row for system in systems for row in _on_less(system, params)])
+        cost = costs(systems, params)
+    written = write_comparison(
+        comparison,
         Path(reports),
         params,
         runs=table,
         predictions=pd.concat(predictions, ignore_index=True),
-        lengths=pd.DataFrame([row for system in systems for row in _on_less(system, params)]),
-        costs=costs(systems, params),
+        lengths=lengths,
+        costs=cost,
     )
     named = [replace(unit, mode=system.name) for system in systems for unit in system.units]
     replace_folder(Path(out), lambda folder: keep_models(folder, finished, named, table, keep=options.keep))

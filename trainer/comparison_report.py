@@ -1,4 +1,4 @@
-"""The table and picture of the sequence recipe: accuracy, cost, and what is left of it on less of an utterance."""
+"""The table of a comparison; for `sequence` also the cost, and what is left of the accuracy on less of an utterance."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ import pandas as pd
 from trainer import figures
 from trainer.ablation_report import conclusion
 from trainer.baselines import with_baselines
-from trainer.errors import InputError
 from trainer.folder import replace_file
 from trainer.objective import title
-from trainer.params import Params
+from trainer.params import ComparisonParams, Params
 from trainer.report import PAIR_NOTE, markdown_table, synthetic_banner
 from trainer.results import paired_table, pool, result_table
 from trainer.significance import holm, mean_interval
 from trainer.words import chosen_measure, measures_of, p_value, records, rules_line
 
+_SHOWN = ("macro_f1", "uar", "kl", "f1_over_chance")  # measures in the table for people, beside the compared one
+HEADINGS = {
+    "sequence": "From speech of any length to one answer",
+    "penalisation": "A loss that knows which emotions go together",
+}
 
-def write_sequence(
+
+def write_comparison(
+    name: str,
     reports: Path,
     params: Params,
     *,
@@ -29,52 +35,63 @@ def write_sequence(
     lengths: pd.DataFrame,
     costs: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Write sequence.parquet, .csv, .md, .png, sequence_runs and sequence_lengths; return the table.
+    """Write <name>.parquet, .csv, .md, <name>_runs, and with lengths <name>.png and <name>_lengths; return the table.
 
     ``runs`` and ``predictions`` have the form of fine-tuning's, with systems as modes; ``lengths`` a row a training and
-    share, ``costs`` a row a corpus and system. Raises InputError for baselines of other folds or utterances.
+    share, ``costs`` a row a corpus and system, both empty where they are not asked for. Raises InputError for baselines
+    of other folds or utterances.
     """
     runs, predictions = with_baselines(reports, runs, predictions)
-    table = sequence_table(params, runs=runs, predictions=predictions, lengths=lengths, costs=costs)
+    table = comparison_table(name, params, runs=runs, predictions=predictions, lengths=lengths, costs=costs)
     banner = synthetic_banner(set(table["corpus"]))
-    text = "\n".join(markdown(table, params, banner=banner))
-    replace_file(reports / "sequence_runs.parquet", lambda path: runs.to_parquet(path, index=False))
-    replace_file(reports / "sequence_lengths.parquet", lambda path: lengths.to_parquet(path, index=False))
-    replace_file(reports / "sequence.parquet", lambda path: table.to_parquet(path, index=False))
-    replace_file(reports / "sequence.csv", lambda path: table.to_csv(path, index=False))
-    replace_file(reports / "sequence.md", lambda path: _write(path, text))
-    replace_file(
-        reports / "sequence.png", lambda path: figures.length_figure(path, table, params.sequence.shares, note=banner)
-    )
+    text = "\n".join(markdown(name, table, params, banner=banner))
+    replace_file(reports / f"{name}_runs.parquet", lambda path: runs.to_parquet(path, index=False))
+    replace_file(reports / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
+    replace_file(reports / f"{name}.csv", lambda path: table.to_csv(path, index=False))
+    replace_file(reports / f"{name}.md", lambda path: _write(path, text))
+    if not lengths.empty:
+        shares = params.sequence.shares
+        replace_file(reports / f"{name}_lengths.parquet", lambda path: lengths.to_parquet(path, index=False))
+        replace_file(reports / f"{name}.png", lambda path: figures.length_figure(path, table, shares, note=banner))
     return table
 
 
-def sequence_table(
-    params: Params, *, runs: pd.DataFrame, predictions: pd.DataFrame, lengths: pd.DataFrame, costs: pd.DataFrame
+def comparison_table(
+    name: str,
+    params: Params,
+    *,
+    runs: pd.DataFrame,
+    predictions: pd.DataFrame,
+    lengths: pd.DataFrame,
+    costs: pd.DataFrame,
 ) -> pd.DataFrame:
-    """One row per corpus and system, in the order of ``sequence.systems``, baselines last.
+    """One row per corpus and system, in the order of the section's ``systems``, baselines last.
 
-    Columns of the result table; ``length`` .. ``milliseconds`` of `trainer.sequence.costs`; ``difference`` of
+    Columns of the result table; ``length`` .. ``milliseconds`` of `trainer.comparison.costs`; ``difference`` of
     ``measure`` to the first system over pairs of equal fold and seed, with Student's interval ``pairs_low``,
     ``pairs_high`` and the interval of the pooled difference over speakers; ``p`` (paired t-test), ``p_holm`` (corrected
     over all comparisons of the table), ``conclusion``; ``at_<per cent>`` and ``at_<per cent>_std``: ``measure`` on that
     share of every test utterance (baselines hear whole utterances alone: their functionals are made of them).
     """
-    first = next(iter(params.sequence.systems))
+    options: ComparisonParams = getattr(params, name)
+    first = next(iter(options.systems))
     pooled = pool(runs, predictions, params=params.report)
     paired = paired_table(runs, pooled, params=params.report, against=first)
     order = list(dict.fromkeys(runs["mode"]))
     rows = []
     for result in records(result_table(runs, pooled, params=params.report)):
-        own = chosen_measure(result, params.sequence.measure)
+        own = chosen_measure(result, options.measure)
         row: dict[str, Any] = {**result, "measure": own}
-        mine = (lengths["corpus"] == row["corpus"]) & (lengths["mode"] == row["mode"])
-        for share, group in lengths[mine].groupby("share"):
-            row |= {at(share): group[own].mean(), f"{at(share)}_std": group[own].std(ddof=1)}
+        if not lengths.empty:
+            mine = (lengths["corpus"] == row["corpus"]) & (lengths["mode"] == row["mode"])
+            for share, group in lengths[mine].groupby("share"):
+                row |= {at(share): group[own].mean(), f"{at(share)}_std": group[own].std(ddof=1)}
         tests = paired[(paired["corpus"] == row["corpus"]) & (paired["mode"] == row["mode"])] if len(paired) else paired
         chosen = [test for test in records(tests) if test["measure"] == own]
         rows.append(row | _comparison(chosen[0] if chosen else None, confidence=params.report.confidence))
-    table = pd.DataFrame(rows).merge(costs, on=["corpus", "mode"], how="left", validate="one_to_one")
+    table = pd.DataFrame(rows)
+    if not costs.empty:
+        table = table.merge(costs, on=["corpus", "mode"], how="left", validate="one_to_one")
     table["p_holm"] = holm(table["p"].astype(float))
     table["conclusion"] = [conclusion(row, alpha=params.report.alpha) for row in records(table)]
     table["_order"] = table["mode"].map(order.index)
@@ -103,9 +120,9 @@ def _comparison(test: dict[str, Any] | None, *, confidence: float) -> dict[str, 
     return {**dict(zip(names, values, strict=True)), **tests}
 
 
-def markdown(table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
+def markdown(name: str, table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
     """Format the table for people: rules of each corpus, then its systems."""
-    lines = ["# From speech of any length to one answer", ""]
+    lines = [f"# {HEADINGS[name]}", ""]
     if banner:
         lines += [f"**{banner}**", ""]
     for corpus, group in table.groupby("corpus", sort=True):
@@ -113,14 +130,20 @@ def markdown(table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
         lines += [f"## {corpus}", "", f"{rules_line(rows)}.", ""]
         lines += [*markdown_table([_readable(row, params) for row in rows]), ""]
     confidence = f"{100 * params.report.confidence:g} %"
-    part = {"middle": "the middle", "beginning": "the beginning"}[params.sequence.cut]
+    options: ComparisonParams = getattr(params, name)
+    note = (
+        f"Mean ± standard deviation over folds x seeds. Difference: to {next(iter(options.systems))} on the "
+        f"same folds and seeds, with the {confidence} interval of Student's t over the pairs; p: paired t-test, "
+        f"corrected over all {int(table['p'].notna().sum())} comparisons (Holm)."
+    )
+    if "parameters" in table:
+        note += (
+            f" Columns in per cent: the same networks on the {params.sequence.cut} of every test utterance. ms: from "
+            "the features of one utterance to its answer, median, CPU, one thread."
+        )
     return [
         *lines,
-        f"Mean ± standard deviation over folds x seeds. Difference: to {next(iter(params.sequence.systems))} on the "
-        f"same folds and seeds, with the {confidence} interval of Student's t over the pairs; p: paired t-test, "
-        f"corrected over all {int(table['p'].notna().sum())} comparisons (Holm). Columns in per cent: the same "
-        f"networks on {part} of "
-        "every test utterance. ms: from the features of one utterance to its answer, median, CPU, one thread.",
+        note,
         "",
         PAIR_NOTE,
         "",
@@ -129,16 +152,17 @@ def markdown(table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
 
 def _readable(row: dict[str, Any], params: Params) -> dict[str, str]:
     cells = {"system": row["system"]}
-    if pd.notna(row["parameters"]):
+    network = pd.notna(row.get("parameters"))
+    if network:
         cells["chunks"] = f"{row['chunks']:.0f} x {row['chunk_seconds']:.2f} s"
-    shown = [name for name in measures_of(row) if name in {"macro_f1", "uar", row["measure"]}]
+    shown = [name for name in measures_of(row) if name in {*_SHOWN, row["measure"]}]
     cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in shown}
     if pd.notna(row["difference"]):
         cells["difference"] = f"{row['difference']:+.3f}{interval(row)}"
         cells["pairs"] = f"{row['pairs']:.0f}"
         cells["Holm"] = p_value(row["p_holm"]).removeprefix("p ").removeprefix("= ")
         cells["shown"] = row["conclusion"]
-    if pd.notna(row["parameters"]):
+    if network:
         cells |= {"parameters": f"{row['parameters']:.0f}", "ms": f"{row['milliseconds']:.2f}"}
         cells |= {f"{100 * share:g} %": f"{row[at(share)]:.3f}" for share in params.sequence.shares}
     return cells
@@ -149,26 +173,19 @@ def interval(row: dict[str, Any]) -> str:
     return "" if pd.isna(row["pairs_low"]) else f" [{row['pairs_low']:+.3f}, {row['pairs_high']:+.3f}]"
 
 
-def read_sequence(reports: Path) -> pd.DataFrame:
-    """Read the table back; raises InputError if there is none."""
-    path = reports / "sequence.parquet"
-    if not path.is_file():
-        raise InputError(f"no finished comparison in {reports}: run `python -m trainer sequence` first")
-    return pd.read_parquet(path)
-
-
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Format rows for a terminal of 80 columns."""
     result = []
     for row in rows:
-        own, network = row["measure"], pd.notna(row["parameters"])
+        own, network = row["measure"], pd.notna(row.get("parameters"))
         cells = {
             "system": row["system"],
             title(own): f"{row[f'{own}_mean']:.3f}±{row[f'{own}_std']:.3f}",
             "minus first": "" if pd.isna(row["difference"]) else f"{row['difference']:+.3f}{interval(row)}",
             "Holm p": "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}",
-            "ms": f"{row['milliseconds']:.1f}" if network else "",
         }
+        if "milliseconds" in row:
+            cells["ms"] = f"{row['milliseconds']:.1f}" if network else ""
         result.append(
             {name: cell if name in ("system", "ms") else cell.replace("0.", ".") for name, cell in cells.items()}
         )

@@ -1,4 +1,4 @@
-"""Ways from speech of any length to one answer: trained, timed, tested on less, compared."""
+"""Named systems compared: ways from speech of any length to one answer, and losses with raters' votes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.trainer.test_baselines import write_functionals
 from trainer.baselines import baselines
 from trainer.chunking import Window
 from trainer.cli import app
+from trainer.comparison import compare
 from trainer.errors import InputError
 from trainer.finetune import finetune
 from trainer.folder import load_model
 from trainer.params import Params, load_params, parse_params
 from trainer.predict import predict
-from trainer.sequence import sequence
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]
@@ -48,7 +48,7 @@ def test_systems_share_folds_and_meet_the_functionals(make_shards: Make, tiny: T
     shards, params = make_shards("labelled", rows), write(tmp_path, tiny=tiny)
     baselines(shards, write_functionals(tmp_path / "functionals", rows), reports, params, cache=cache)
     before, done = {path.name for path in reports.iterdir()}, []
-    table = sequence(shards, tmp_path / "models", reports, params, cache=cache)
+    table = compare("sequence", shards, tmp_path / "models", reports, params, cache=cache)
     networks = table[table["parameters"].notna()]
     assert list(networks["system"]) == list(SYSTEMS)
     assert {"svm-rbf egemaps", "majority"} <= set(table["system"][len(networks) :])  # baselines last
@@ -77,7 +77,7 @@ def test_systems_share_folds_and_meet_the_functionals(make_shards: Make, tiny: T
     # the first system is fine-tuning's scratch, and nothing is trained twice
     one = params.model_copy(update={"finetune": params.finetune.model_copy(update={"modes": ("scratch",)})})
     finetune(shards, "none", tmp_path / "m", tmp_path / "r", one, cache=cache, on_start=lambda *n: done.append(n))
-    sequence(shards, tmp_path / "models", reports, params, cache=cache, on_start=lambda *n: done.append(n))
+    compare("sequence", shards, tmp_path / "models", reports, params, cache=cache, on_start=lambda *n: done.append(n))
     assert done == [(2, 2), (8, 8)]
 
 
@@ -85,7 +85,9 @@ def test_models_read_back_and_predict_new_shards(make_shards: Make, tiny: Tiny, 
     finetuning = {"objective": "attribute", "target": "arousal"}
     params = write(tmp_path, tiny=tiny, finetune=FINETUNE | finetuning, sequence={"cut": "beginning"})
     models = tmp_path / "models"
-    table = sequence(make_shards("labelled", rated_rows()), models, tmp_path / "r", params, cache=tmp_path / "c")
+    table = compare(
+        "sequence", make_shards("labelled", rated_rows()), models, tmp_path / "r", params, cache=tmp_path / "c"
+    )
     assert set(table["measure"]) == {"ccc"}
     assert table[["at_25", "at_100"]].notna().all(axis=None)
     fresh = make_shards("fresh", labelled_rows("new", speakers=("n",), seed=5))
@@ -136,20 +138,82 @@ def test_a_wrong_system_is_named(
 ) -> None:
     params = write(tmp_path, tiny=tiny, sequence={"systems": {"other": system}})
     with pytest.raises(InputError, match=message):
-        sequence(make_shards("labelled", labelled_rows()), tmp_path / "m", tmp_path, params, cache=tmp_path / "c")
+        compare(
+            "sequence", make_shards("labelled", labelled_rows()), tmp_path / "m", tmp_path, params, cache=tmp_path / "c"
+        )
 
 
 def test_what_cannot_be_compared_is_refused(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
     params = write(tmp_path, tiny=tiny, finetune=FINETUNE | {"normalisation": "parent"})
     with pytest.raises(InputError, match="no pretrained parent"):
-        sequence(make_shards("labelled", labelled_rows()), tmp_path / "m", tmp_path, params, cache=tmp_path / "c")
+        compare(
+            "sequence", make_shards("labelled", labelled_rows()), tmp_path / "m", tmp_path, params, cache=tmp_path / "c"
+        )
     for wrong in ({"systems": {}}, {"systems": {"a/b": {}}}, {"shares": [0.0, 1.0]}, {"cut": "end"}, {"share": [1]}):
         with pytest.raises(InputError, match="sequence"):
             parse_params({"sequence": wrong})
 
 
 def test_the_systems_of_params_yaml_are_the_default() -> None:
-    assert load_params(Path(__file__).parents[2] / "params.yaml").sequence == Params().sequence
+    shipped = load_params(Path(__file__).parents[2] / "params.yaml")
+    assert shipped.sequence == Params().sequence
+    assert shipped.penalisation == Params().penalisation
+
+
+PENALTIES = {"none": {}, "printed": {"form": "printed"}, "pairwise": {"form": "pairwise", "alpha": 0.5, "beta": 0.0}}
+
+
+def with_votes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Four raters an utterance, of whom one hears the class after the true one."""
+    classes = sorted({row["emotion"] for row in rows})
+    after = dict(zip(classes, [*classes[1:], classes[0]], strict=True))
+    return [
+        {
+            **row,
+            **{f"votes_{name}": 3.0 * (name == row["emotion"]) + (name == after[row["emotion"]]) for name in classes},
+        }
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("objective", "measure"), [("hard", "macro_f1"), ("soft", "macro_f1"), ("multilabel", "macro_f1")]
+)
+def test_losses_share_folds_and_read_back(
+    make_shards: Make, tiny: Tiny, tmp_path: Path, objective: str, measure: str
+) -> None:
+    finetuning = {"objective": objective, "target": "emotion" if objective == "hard" else "votes"}
+    params = write(tmp_path, tiny=tiny, finetune=FINETUNE | finetuning, penalisation={"systems": PENALTIES})
+    shards, models, reports = make_shards("labelled", with_votes(labelled_rows())), tmp_path / "m", tmp_path / "r"
+    table = compare("penalisation", shards, models, reports, params, cache=tmp_path / "c")
+    assert list(table["system"]) == list(PENALTIES)
+    assert set(table["measure"]) == {measure}
+    assert table["difference"].isna().tolist() == [True, False, False]
+    stage = Path(__file__).parents[2] / "recipes/penalisation/dvc.yaml"
+    outs = yaml.safe_load(stage.read_text())["stages"]["penalisation"]["outs"]
+    assert {Path(name).name for name in outs} == {path.name for path in reports.iterdir()} | {"penalisation"}
+    text = (reports / "penalisation.md").read_text()
+    assert all(name in text for name in PENALTIES)
+    assert "per cent" not in text  # nothing was cut or timed
+    index = json.loads((models / "index.json").read_text())
+    assert len(index) == 2 * len(PENALTIES)
+    fresh = make_shards("fresh", labelled_rows("new", speakers=("n",), seed=5))
+    config = {}
+    for entry in index:
+        loaded = load_model(models / entry["folder"])
+        config[entry["mode"]] = loaded.config["params"]["finetune"]["penalty"]["form"]
+        assert len(predict(fresh, models / entry["folder"], cache=tmp_path / "c2")) == 12
+    assert config == {"none": "none", "printed": "printed", "pairwise": "pairwise"}
+
+
+def test_a_penalty_without_votes_or_with_a_wrong_key_is_named(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+    params = write(tmp_path, tiny=tiny, penalisation={"systems": PENALTIES})
+    shards = make_shards("labelled", labelled_rows())
+    with pytest.raises(InputError, match="needs votes of every class"):
+        compare("penalisation", shards, tmp_path / "m", tmp_path / "r", params, cache=tmp_path / "c")
+    wrong = write(tmp_path, tiny=tiny, penalisation={"systems": {"odd": {"gamma": 1.0}}})
+    with pytest.raises(InputError, match=r"penalisation\.systems\.odd:\n.*finetune\.penalty\.gamma: unknown key"):
+        compare("penalisation", shards, tmp_path / "m", tmp_path / "r", wrong, cache=tmp_path / "c")
 
 
 def test_the_command(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
