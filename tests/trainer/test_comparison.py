@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, rated_rows
 from tests.trainer.test_baselines import write_functionals
+from trainer.aggregators import AGGREGATORS
 from trainer.baselines import baselines
 from trainer.chunking import Window
 from trainer.cli import app
@@ -23,6 +25,7 @@ from trainer.comparison import compare
 from trainer.errors import InputError
 from trainer.finetune import finetune
 from trainer.folder import load_model
+from trainer.objectives import OBJECTIVES
 from trainer.params import Params, load_params, parse_params
 from trainer.predict import predict
 
@@ -141,6 +144,32 @@ def test_a_wrong_system_is_named(
         compare(
             "sequence", make_shards("labelled", labelled_rows()), tmp_path / "m", tmp_path, params, cache=tmp_path / "c"
         )
+
+
+def example(page: str) -> str:
+    """The Python block of a page of docs."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+
+
+def test_an_aggregator_and_a_loss_of_ones_own_are_what_the_pages_say(
+    make_shards: Make, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AGGREGATORS, "_entries", dict(AGGREGATORS._entries))
+    monkeypatch.setattr(OBJECTIVES, "_entries", dict(OBJECTIVES._entries))
+    exec(compile(example("sequence.md"), "sequence.md", "exec"), {"__name__": "peak"})
+    exec(compile(example("penalisation.md"), "penalisation.md", "exec"), {"__name__": "soft_ce"})
+    finetuning = FINETUNE | {"objective": "soft_ce", "target": "votes", "seeds": [0]}
+    params = write(tmp_path, tiny=tiny, finetune=finetuning, sequence={"systems": {"peak": {"aggregator": "peak"}}})
+    shards = make_shards("labelled", with_votes(labelled_rows()))
+    table = compare("sequence", shards, tmp_path / "m", tmp_path / "r", params, cache=tmp_path / "c")
+    assert table["kl_mean"].notna().all()
+    folder = tmp_path / "m" / json.loads((tmp_path / "m/index.json").read_text())[0]["folder"]
+    assert load_model(folder).spec.encoder.aggregator == "peak"
+    assert len(predict(shards, folder, cache=tmp_path / "c2")) == len(labelled_rows())
+    params = write(tmp_path, tiny=tiny, finetune={"objective": "sort"})
+    with pytest.raises(InputError, match=r"unknown objective 'sort'; known: attribute, hard, multilabel, soft"):
+        compare("sequence", shards, tmp_path / "m", tmp_path / "r", params, cache=tmp_path / "c")
 
 
 def test_what_cannot_be_compared_is_refused(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
