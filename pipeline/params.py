@@ -24,7 +24,7 @@ SetName = Literal["unlabelled", "labelled"]
 # Sections that the trainer owns and checks; known here only so that a misspelt section is still refused.
 TRAINER_SECTIONS = (
     "trainer", "encoder", "pretrain", "finetune", "cluster", "baselines", "orofacial", "report", "recipes", "ablation",
-    "sequence",
+    "sequence", "penalisation",
 )  # fmt: skip
 
 

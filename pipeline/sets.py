@@ -12,37 +12,40 @@ from typing import Any
 import yaml
 
 from pipeline.errors import InputError
-from pipeline.params import SetConfig, Sets
+from pipeline.params import SetConfig, Sets, load_params
 
 _SECTION = re.compile(r"^sets:.*\n(?:[ \t#].*\n|[ \t]*\n)*?(?=^[^ \t#\n]|\Z)", re.MULTILINE)
 
 
 def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[str, SetConfig]:
-    """Write ``folder``'s unlabelled.csv and labelled.csv into the section ``sets`` of ``params``; return the sets.
+    """Write ``folder``'s labelled.csv and unlabelled.csv into the section ``sets`` of ``params``; return the sets.
 
-    Paths in a manifest start from ``folder``, or from what ``folder``/roots.yaml says of its set (``labelled:
+    Without unlabelled.csv the films stay those that ``params`` names. Paths in a manifest start from ``folder``, or from what ``folder``/roots.yaml says of its set (``labelled:
     /data/ravdess``; relative paths start from ``folder``). All else in ``params`` stays as it is, comments too.
 
     Raises:
-        InputError: a manifest or a root is missing, roots.yaml names something else, or there is no section ``sets``.
+        InputError: labelled.csv or a root is missing, roots.yaml names something else, or there is no section ``sets``.
 
     """
     roots = _roots(folder / "roots.yaml")
-    chosen: dict[str, SetConfig] = {}
-    for name in Sets.model_fields:
-        manifest, root = folder / f"{name}.csv", folder / roots.get(name, "")
-        if not manifest.is_file():
-            raise InputError(
-                f"{manifest} is missing: a folder of manifests holds unlabelled.csv (films whose faces teach) and "
-                "labelled.csv (utterances with labels); `python -m pipeline manifest` writes them"
-            )
-        if not root.is_dir():
-            raise InputError(f"{root}, the root of {manifest}, is no folder: name it in {folder / 'roots.yaml'}")
-        chosen[name] = SetConfig(manifest=manifest, root=root)
     try:
         old = params.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"{params} not found: run from the folder that holds params.yaml") from error
+    chosen: dict[str, SetConfig] = {}
+    for name in Sets.model_fields:
+        manifest, root = folder / f"{name}.csv", folder / roots.get(name, "")
+        if name == "unlabelled" and not manifest.is_file() and name not in roots and _SECTION.search(old):
+            chosen[name] = load_params(params).sets.unlabelled
+            continue
+        if not manifest.is_file():
+            raise InputError(
+                f"{manifest} is missing: a folder of manifests holds labelled.csv (utterances with labels) and "
+                "unlabelled.csv (films whose faces teach); `python -m pipeline manifest` writes them"
+            )
+        if not root.is_dir():
+            raise InputError(f"{root}, the root of {manifest}, is no folder: name it in {folder / 'roots.yaml'}")
+        chosen[name] = SetConfig(manifest=manifest, root=root)
     lines = [
         # JSON strings are YAML strings, whatever stands in a path
         f"  {name}: {{ manifest: {json.dumps(str(one.manifest))}, root: {json.dumps(str(one.root))} }}\n"

@@ -42,6 +42,19 @@ def test_only_the_sets_change(project, tmp_path):
     assert params.read_text() == after
 
 
+def test_without_films_those_of_the_file_stay(project):
+    folder, params = project
+    (folder / "unlabelled.csv").unlink()
+    films = load_params(params).sets.unlabelled
+    assert use_manifests(folder, params=params)["unlabelled"] == films
+    sets = load_params(params).sets
+    assert sets.unlabelled == films
+    assert sets.labelled.manifest == folder / "labelled.csv"
+    (folder / "roots.yaml").write_text("unlabelled: .\n")  # a root, and no manifest for it
+    with pytest.raises(InputError, match=r"unlabelled\.csv is missing"):
+        use_manifests(folder, params=params)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("labelled: nowhere", "is no folder"), ("films: .", "name nothing else"), ("[a]", "name nothing else")],
