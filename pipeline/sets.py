@@ -20,9 +20,9 @@ _SECTION = re.compile(r"^sets:.*\n(?:[ \t#].*\n|[ \t]*\n)*?(?=^[^ \t#\n]|\Z)", r
 def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[str, SetConfig]:
     """Write ``folder``'s labelled.csv and unlabelled.csv into the section ``sets`` of ``params``; return the sets.
 
-    Without unlabelled.csv the films stay those that ``params`` names. Paths in a manifest start from ``folder``, or from
-    what ``folder``/roots.yaml says of its set (``labelled: /data/ravdess``; relative paths start from ``folder``). All
-    else in ``params`` stays as it is, comments too.
+    Without unlabelled.csv the films stay those that ``params`` names. Paths in a manifest start from ``folder``, or
+    from what ``folder``/roots.yaml says of its set (``labelled: /data/ravdess``; relative ones start from ``folder``).
+    All else in ``params`` stays as it is, comments too.
 
     Raises:
         InputError: labelled.csv or a root is missing, roots.yaml names something else, or there is no section ``sets``.

@@ -122,6 +122,21 @@ def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tm
     assert "0 trainings to do" in dvc(folder, "repro", "--force", "--single-item", "recipes/results/dvc.yaml:ablation")
 
 
+def test_penalisation_is_a_stage_of_its_own(finished, tmp_path):
+    folder = tmp_path / "penalisation"
+    shutil.copytree(finished, folder, symlinks=True)
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    shutil.copy(ROOT / ".dvcignore", folder)
+    dvc(folder, "repro", "recipes/penalisation/dvc.yaml")
+    table = pd.read_csv(folder / "reports/penalisation.csv")
+    networks = table[~table["system"].str.contains("svm|majority")]
+    assert list(networks["system"]) == list(
+        yaml.safe_load((ROOT / "params.yaml").read_text())["penalisation"]["systems"]
+    )
+    assert "SYNTHETIC" in (folder / "reports/penalisation.md").read_text()
+    assert "up to date" in dvc(folder, "repro", "recipes/penalisation/dvc.yaml")
+
+
 def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path):
     folder = project(tmp_path / "killed")
     kills = 0

@@ -36,6 +36,7 @@ class SyntheticConfig(Config):
     dev_speakers: int = Field(2, ge=0, description="unlabelled speakers held out as split 'dev'; the others train")
     labelled_speakers: int = Field(10, ge=2, le=10, description="voices other than those of the films")
     utterances_per_speaker: int = Field(24, ge=1, description="labelled sound files a speaker")
+    raters: int = Field(5, ge=0, description="simulated votes a labelled utterance, for recipes that need them")
     folds: int = Field(5, ge=2, description="speaker-disjoint folds of the labelled set")
     fps: float = Field(25.0, gt=0, description="frames a second, as in GRID")
     size: int = Field(256, ge=128, multiple_of=2, description="px, edge of the square film")

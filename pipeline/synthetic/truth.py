@@ -16,10 +16,13 @@ import pyarrow.parquet as pq
 from pipeline.store import describe, replace_file
 from pipeline.synthetic.muscles import AU_NAMES, CHANNELS
 from pipeline.synthetic.photos import PHOTOS
-from pipeline.synthetic.plan import Clip, SyntheticConfig
+from pipeline.synthetic.plan import Clip, SyntheticConfig, clip_rng
 from pipeline.synthetic.voice import Utterance
 
 NOTICE = "synthetic corpus: a demonstration and a test bed; no statement about people follows from it"
+
+
+AROUSED = frozenset({"anger", "fear", "happiness", "surprise"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
             manifests[clip.set].append(known | {"split": clip.part})
             frames.append(_frame_row(clip, acted, config.fps))
         else:
-            manifests[clip.set].append(known | {"fold": clip.part, "emotion": clip.emotion, "label_source": "acted"})
+            label = {"fold": clip.part, "emotion": clip.emotion, "label_source": "acted"}
+            manifests[clip.set].append(known | label | planted_votes(clip, config))
         planted = {
             "emotion": clip.emotion,
             "energy_class": "high" if clip.energy else "low",
@@ -65,6 +69,16 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
     for name, table in manifests.items():
         text = pd.DataFrame(table).to_csv(index=False, lineterminator="\n")
         replace_file(out_dir / f"{name}.csv", partial(_write_text, text=text))
+
+
+def planted_votes(clip: Clip, config: SyntheticConfig) -> dict[str, float]:
+    """Return the votes of simulated raters: seven in ten hear what was acted, others mostly what is as aroused."""
+    names = config.emotions
+    near = [(name in AROUSED) == (clip.emotion in AROUSED) for name in names]
+    weights = np.where(near, 4.0, 1.0) * [name != clip.emotion for name in names]
+    shares = 0.3 * weights / weights.sum() + 0.7 * np.array([name == clip.emotion for name in names])
+    votes = clip_rng(config, f"{clip.clip_id} votes").multinomial(config.raters, shares)
+    return {f"votes_{name}": float(count) for name, count in zip(names, votes, strict=True)} if config.raters else {}
 
 
 def _frame_row(clip: Clip, acted: Acted, fps: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pipeline.media import decode_audio, frames
 from pipeline.store import METADATA_KEY
 from pipeline.synthetic.corpus import SyntheticConfig, act, plan, synthesize
 from pipeline.synthetic.muscles import AU_NAMES
+from pipeline.synthetic.truth import planted_votes
 from pipeline.synthetic.voice import RATE
 
 TINY = SyntheticConfig(
@@ -83,10 +84,21 @@ def test_manifests_obey_the_schema_and_keep_speakers_apart(made: Path) -> None:
     assert not {"emotion", "label_source"} & set(tables["unlabelled"])
     assert set(tables["unlabelled"]["split"]) == {"train", "dev"}
     assert (tables["labelled"]["label_source"] == "acted").all()
+    assert (tables["labelled"].filter(like="votes_").sum(axis=1) == SyntheticConfig().raters).all()
     for table, column in ((tables["unlabelled"], "split"), (tables["labelled"], "fold")):
         assert (table.groupby("speaker")[column].nunique() == 1).all()
         assert table[column].nunique() == 2
     assert not set(tables["unlabelled"]["speaker"]) & set(tables["labelled"]["speaker"])
+
+
+def test_simulated_raters_mostly_hear_what_was_acted() -> None:
+    config = SyntheticConfig(raters=100)
+    heard = pd.DataFrame([planted_votes(clip, config) for clip in plan(config) if clip.emotion == "anger"]).mean()
+    # 70 of 100; 4 : 1 : 1 share the rest, as happiness is as aroused as anger
+    assert heard.to_dict() == pytest.approx(
+        {"votes_anger": 70, "votes_happiness": 20, "votes_sadness": 5, "votes_neutral": 5}, abs=1.5
+    )
+    assert planted_votes(plan(config)[-1], SyntheticConfig(raters=0)) == {}
 
 
 def test_no_voice_is_in_both_sets_or_two_speakers() -> None:
