@@ -312,6 +312,7 @@ def orofacial(
     reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
 ) -> None:
     """Learn mouth movement from speech, alone and with visemes and emotion, and compare."""
     options = load_params(params)
@@ -325,7 +326,8 @@ def orofacial(
             reports,
             options,
             cache=cache,
-            on_start=lambda total: progress.update(task, total=total),
+            workers=_training_workers(workers, options),
+            on_start=lambda total, done: progress.update(task, total=total, completed=done),
             on_unit=lambda name: progress.update(task, advance=1, description=f"orofacial: {escape(name)}"),
         )
     console.print((reports / "orofacial.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)

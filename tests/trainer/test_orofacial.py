@@ -20,11 +20,12 @@ from trainer.data import Batch, Normalisation
 from trainer.dense import DENSE, VECTORS, VISEME, FrameTargets, TrackLoss, TrackScale
 from trainer.errors import InputError
 from trainer.facenet import EMOTION, FaceNetwork, FaceSpec, load_face
+from trainer.facerun import FrameCrossEntropy
 from trainer.folder import load_model, save_model
 from trainer.loop import run_network
 from trainer.losses import CrossEntropy, SummedLoss
 from trainer.movement import per_coordinate, summary
-from trainer.orofacial import FrameCrossEntropy, orofacial, parts
+from trainer.orofacial import orofacial, parts
 from trainer.orofacial_report import markdown
 from trainer.params import OrofacialParams, Params, parse_params
 from trainer.predict import predict
@@ -345,8 +346,28 @@ def test_tasks_without_labels_are_left_out_and_the_report_says_so(make_shards: M
 def test_same_seed_same_numbers(make_shards: Make, tmp_path: Path) -> None:
     params = quick(structures=["branches"], tasks=[["viseme"]], epochs=2)
     folder = make_shards("faces", face_rows(), **ABOUT)
-    one, two = (orofacial(folder, tmp_path / n, tmp_path / "r", params, cache=tmp_path / "c") for n in "ab")
+    one, two = (orofacial(folder, tmp_path / n, tmp_path / "r", params, cache=tmp_path / n / "c") for n in "ab")
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_a_killed_run_goes_on_and_a_larger_one_costs_what_is_new(make_shards: Make, tmp_path: Path) -> None:
+    folder, cache, done = make_shards("faces", face_rows(), **ABOUT), tmp_path / "c", []
+    shared: dict[str, Any] = {"structures": ["shared"], "epochs": 1, "seeds": [0, 1]}
+
+    def killed(name: str) -> None:
+        raise KeyboardInterrupt(name)
+
+    arguments: dict[str, Any] = {"cache": cache, "on_start": lambda *counts: done.append(counts)}
+    with pytest.raises(KeyboardInterrupt):
+        orofacial(folder, tmp_path / "m", tmp_path / "r", quick(tasks=[[]], **shared), on_unit=killed, **arguments)
+    one = orofacial(folder, tmp_path / "m", tmp_path / "r", quick(tasks=[[]], **shared), **arguments)
+    more = quick(tasks=[[], ["viseme"]], **shared)
+    two = orofacial(folder, tmp_path / "m", tmp_path / "r", more, workers=2, **arguments)
+    assert done == [(2, 0), (2, 1), (4, 2)]
+    pd.testing.assert_frame_equal(two[two["tasks"] == "movement"].dropna(axis=1).reset_index(drop=True), one)
+    changed = quick(tasks=[[]], **{**shared, "epochs": 2})
+    orofacial(folder, tmp_path / "m", tmp_path / "r", changed, **arguments)
+    assert done[-1] == (2, 0)
 
 
 def test_the_report_pairs_seeds() -> None:
