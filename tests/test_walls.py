@@ -99,7 +99,8 @@ def test_the_ablation_is_no_part_of_the_flow_and_depends_on_the_whole_trainer():
     assert "ablation" not in (ROOT / "dvc.yaml").read_text()
     stage = yaml.safe_load((ROOT / "recipes" / "results" / "dvc.yaml").read_text())["stages"]["ablation"]
     assert "trainer" in stage["deps"]
-    assert set(stage["params"]) == set(Params.model_fields) - {"baselines", "cluster", "orofacial", "sequence"}
+    others = {"baselines", "cluster", "orofacial", "penalisation", "sequence"}
+    assert set(stage["params"]) == set(Params.model_fields) - others
 
 
 def test_the_command_lines_answer_without_loading_anything_heavy():
