@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pipeline.store import code_digest, write_json
 from pipeline.synthetic.acting import draw_manner, face_tracks, head_track
@@ -144,7 +145,12 @@ def _start(config: SyntheticConfig, photos: list[FacePhoto], out_dir: Path) -> N
 
 def _make(clip: Clip) -> Acted:
     """Write one clip's media, unless it is there, and return its truth (without the samples, which are written)."""
-    config, path = _worker["config"], _worker["out_dir"] / clip.path
+    # Threads for thousands of 3 x 3 systems a frame gain nothing, and on a busy machine they wait for each other.
+    with threadpool_limits(1):
+        return _made(clip, _worker["config"], _worker["out_dir"] / clip.path)
+
+
+def _made(clip: Clip, config: SyntheticConfig, path: Path) -> Acted:
     acted = act(clip, config)
     if not path.exists():
         if clip.set == "labelled":
