@@ -130,9 +130,8 @@ def test_penalisation_is_a_stage_of_its_own(finished, tmp_path):
     dvc(folder, "repro", "recipes/penalisation/dvc.yaml")
     table = pd.read_csv(folder / "reports/penalisation.csv")
     networks = table[~table["system"].str.contains("svm|majority")]
-    assert list(networks["system"]) == list(
-        yaml.safe_load((ROOT / "params.yaml").read_text())["penalisation"]["systems"]
-    )
+    systems = yaml.safe_load((folder / "params.yaml").read_text())["penalisation"]["systems"]
+    assert list(networks["system"]) == list(systems)
     assert "SYNTHETIC" in (folder / "reports/penalisation.md").read_text()
     assert "up to date" in dvc(folder, "repro", "recipes/penalisation/dvc.yaml")
 
