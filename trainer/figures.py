@@ -156,7 +156,7 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
     """Gain over scratch against the share of labels: a panel a corpus and mode, a line a recipe, task set and amount.
 
     ``table``: of `trainer.ablation_report`. Bars are the interval over pairs. Dashed: less unlabelled speech. Diamonds:
-    the verdict's fresh seeds.
+    the verdict's fresh seeds, in the colour of the same recipe.
     """
     table = table[table["mode"] != "scratch"]
     corpora, modes = sorted(set(table["corpus"])), modes_in_order(table["mode"])
@@ -195,7 +195,10 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
         for number, recipe in enumerate(verdicts):
             rows = panel[(panel["part"] == "verdict") & (panel["recipe"] == recipe)]
             places = [ticks.index(value) + 0.32 + 0.06 * number for value in rows["label_fraction"]]
-            _gain(axis, rows, places, color="black", linestyle="none", marker="D", label=f"verdict: {recipe}")
+            kind = next(((recipe, tasks) for tasks in rows["tasks"] if (recipe, tasks) in kinds), None)
+            colour = colours(kinds.index(kind) % 10) if kind else "black"
+            style = {"color": colour, "marker": "D", "markeredgecolor": "black", "linestyle": ":"}
+            _gain(axis, rows, places, **style, label=f"verdict: {recipe}")
         axis.axhline(0, color="black", linewidth=1)
         axis.set_xticks(range(len(ticks)), [f"{100 * value:g} %" for value in ticks])
         axis.set_xlabel("share of the training labels")
