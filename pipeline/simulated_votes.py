@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.corpora.crema_d import ACTED, LETTERS, NAME, read_votes
+from pipeline.corpora.crema_d import ACTED, BLOCKS, LETTERS, NAME, read_votes
 from pipeline.corpora.votes import vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest import ManifestRow, read_rows, write_manifest
+from pipeline.manifest import COLUMNS, ManifestRow, read_rows, write_manifest
 
-SOURCES = ("voice", "face", "audiovisual")
+VOTES = tuple(name for name in COLUMNS if name.startswith("votes_"))
 _NAMES = tuple(LETTERS.values())
 
 
@@ -29,8 +29,8 @@ def confusion(crema_d: Path, source: str) -> pd.DataFrame:
 
     ``source``: voice, face or audiovisual. Raises ``InputError`` for another, or if the vote table is missing.
     """
-    if source not in SOURCES:
-        raise InputError(f"--source {source!r} is not one of {', '.join(SOURCES)}")
+    if source not in BLOCKS:
+        raise InputError(f"--source {source!r} is not one of {', '.join(BLOCKS)}")
     counts = pd.DataFrame(0.0, index=list(_NAMES), columns=list(_NAMES))
     for clip, votes in read_votes(crema_d, source).items():
         if match := NAME.fullmatch(clip):
@@ -72,7 +72,7 @@ def simulate_manifest(
     Raises ``InputError`` if a row already has votes or a label that is not acted, or if no emotion is CREMA-D's.
     """
     rows = read_rows(manifest)
-    rated = [row.clip_id for row in rows if any(getattr(row, name) is not None for name in _votes())]
+    rated = [row.clip_id for row in rows if any(getattr(row, name) is not None for name in VOTES)]
     if rated:
         raise InputError(f"{manifest}: {len(rated)} rows have votes already, the first is {rated[0]!r}: use those")
     heard = [row.clip_id for row in rows if row.emotion and row.label_source not in ("", "acted")]
@@ -88,7 +88,3 @@ def simulate_manifest(
     dropped = ", ".join(f"{count} {name}" for name, count in sorted(without.items()))
     left = f"; left out, as CREMA-D has no such emotion: {dropped}" if without else ""
     return f"{output}: {len(kept)} rows with {raters} simulated votes each (CREMA-D, {source}, seed {seed}){left}"
-
-
-def _votes() -> list[str]:
-    return [name for name in ManifestRow.model_fields if name.startswith("votes_")]

@@ -8,9 +8,8 @@ what is new, and changed data, parameters or code never meet an old result.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,14 @@ from trainer.ablation_grid import Cell, grid, task_names
 from trainer.ablation_report import CellRuns, write_ablation
 from trainer.collect import gather
 from trainer.errors import InputError
-from trainer.finetune import Context, is_done, train_unit
+from trainer.finetune import Context, train_job, unfinished
 from trainer.folder import Loaded, load_model, package_versions
 from trainer.params import Params
 from trainer.pretrain import pretrain
 from trainer.processes import in_processes
 from trainer.protocol import speaker_keys, text
 from trainer.shards import Shards, open_shards
-from trainer.units import Unit, check_parent, code_fingerprint, plan
+from trainer.units import Unit, check_parent, code_fingerprint, content_key, is_done, plan
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Study:
             "code": code_fingerprint(),
             "packages": package_versions(),
         }
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+        key = content_key(identity)
         share = f"{100 * changed.unlabelled_fraction:g} % of the speech"
         name = f"pretraining {cell.recipe}, tasks {task_names(changed.tasks)}, {share}, seed {seed}"
         return Pretraining(name, params, self.cache / "pretrained" / key)
@@ -160,10 +159,9 @@ class Study:
         units: dict[Any, bool] = {}
         for leg in self.everything():
             waits = leg.parent is not None and not leg.parent.done
-            context = self.context(leg)
             for unit in leg.units:
                 place = leg.parent.folder if leg.parent is not None and waits else None
-                units[(place, unit.key)] = not waits and is_done(context, unit)
+                units[(place, unit.key)] = not waits and is_done(self.cache / "units", unit.key)
         return Counts(len(pretrained), sum(pretrained), len(units), sum(units.values()), len(self.cells))
 
 
@@ -223,12 +221,8 @@ def ablation(
         told(pretraining.name)
     legs = study.everything()
     contexts = [study.context(leg) for leg in legs]
-    jobs: dict[str, tuple[int, Unit]] = {}
-    for number, (leg, context) in enumerate(zip(legs, contexts, strict=True)):
-        for unit in leg.units:
-            if unit.key not in jobs and not is_done(context, unit):
-                jobs[unit.key] = (number, unit)
-    for number, unit in in_processes(_finetune_one, contexts, list(jobs.values()), workers=workers):
+    jobs = unfinished(contexts, [leg.units for leg in legs])
+    for number, unit in in_processes(train_job, contexts, jobs, workers=workers):
         fraction = legs[number].params.finetune.label_fraction
         told(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}, {100 * fraction:g} % of the labels")
     return write_ablation(_cell_runs(study), Path(reports), params)
@@ -240,11 +234,6 @@ def _pretrain_one(shared: tuple[Path, Path], job: Pretraining) -> None:
         pretrain(shards, job.folder, job.params, cache=cache)
     except InputError as error:
         raise InputError(f"{job.name}: {error}") from None
-
-
-def _finetune_one(contexts: Sequence[Context], job: tuple[int, Unit]) -> None:
-    number, unit = job
-    train_unit(contexts[number], unit)
 
 
 def _cell_runs(study: Study) -> Iterator[CellRuns]:

@@ -30,7 +30,7 @@ from trainer.metrics import classification
 from trainer.params import BaselinesParams, Params
 from trainer.protocol import label_subset, speaker_keys, text
 from trainer.shards import Shards, open_shards
-from trainer.units import Unit, plan
+from trainer.units import Unit, content_key, plan
 
 MAJORITY = "majority"
 _KEYS = ["corpus", "mode", "fold", "seed"]
@@ -141,7 +141,7 @@ def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) 
                     corpus = np.flatnonzero(text(shards.rows, "corpus") == unit.corpus)
                     prints[unit.corpus, features] = tables[features].fingerprint(corpus)
                 identity["features"] = prints[unit.corpus, features]
-            key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+            key = content_key(identity)
             if key not in seen:
                 seen.add(key)
                 trials.append(Trial(unit, model, features, _mode(model, features, options), rows, key))

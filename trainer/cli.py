@@ -27,6 +27,7 @@ if not console.is_terminal:  # a log or a pipe, which may claim to be 80 columns
     console = Console(width=max(console.width, 100))
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="Parameter file.")]
+WorkersOption = Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished units; safe to delete.")]
 
 
@@ -126,7 +127,7 @@ def finetune(
     reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    workers: WorkersOption = 0,
 ) -> None:
     """Train and test on labelled speech: every mode on the same folds and seeds."""
     options = load_params(params)
@@ -190,7 +191,7 @@ def cluster(
     reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports/cluster"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    workers: WorkersOption = 0,
 ) -> None:
     """Compare supervised training with DeepEmoCluster's, on the folds and seeds of finetune."""
     options = load_params(params)
@@ -250,7 +251,7 @@ def sequence(
     reports: Annotated[Path, typer.Option(help="Folder of table and picture; baselines there join.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    workers: WorkersOption = 0,
 ) -> None:
     """Compare ways from speech of any length to one answer: chunks, aggregators, padding, cropping."""
     _compare("sequence", shards, out, reports, load_params(params), cache=cache, workers=workers)
@@ -265,7 +266,7 @@ def penalisation(
     reports: Annotated[Path, typer.Option(help="Folder of the table; baselines there join.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    workers: WorkersOption = 0,
 ) -> None:
     """Compare losses that know from raters' votes which emotions go together."""
     _compare("penalisation", shards, out, reports, load_params(params), cache=cache, workers=workers)
@@ -312,7 +313,7 @@ def orofacial(
     reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    workers: WorkersOption = 0,
 ) -> None:
     """Learn mouth movement from speech, alone and with visemes and emotion, and compare."""
     options = load_params(params)
@@ -394,7 +395,7 @@ def ablation(
     reports: Annotated[Path, typer.Option(help="Folder of the table and the picture.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
     cache: CacheOption = Path(".cache/trainer"),
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")] = 0,
+    workers: WorkersOption = 0,
     count: Annotated[bool, typer.Option("--count", help="Only say how many trainings there are and are done.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Only print the table that is there.")] = False,
 ) -> None:

@@ -6,8 +6,6 @@ clustering itself does is in ``trainer.clustering``.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from trainer.finetune import Context, run_units
 from trainer.params import Params
 from trainer.protocol import speaker_keys
 from trainer.shards import Shards, open_shards
-from trainer.units import Unit, plan
+from trainer.units import Unit, content_key, plan
 
 
 def cluster(
@@ -77,7 +75,7 @@ def _with_own_key(unit: Unit, params: Params, unlabelled: Unlabelled | None) -> 
     identity = {"unit": unit.key, "cluster": params.cluster.model_dump(mode="json", exclude={"modes"})}
     if unit.mode == BOTH and unlabelled is not None:
         identity["unlabelled"] = unlabelled.shards.fingerprint
-    return replace(unit, key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32])
+    return replace(unit, key=content_key(identity))
 
 
 def _check_same_features(one: Shards, other: Shards) -> None:

@@ -21,7 +21,7 @@ from trainer.collect import gather, keep_models
 from trainer.comparison_report import write_comparison
 from trainer.data import Cut
 from trainer.errors import InputError
-from trainer.finetune import Context, is_done, train_unit
+from trainer.finetune import Context, train_job, unfinished
 from trainer.folder import Loaded, load_model, replace_folder
 from trainer.loop import make_deterministic, measure, run_network
 from trainer.params import ComparisonParams, Params, SequenceParams
@@ -83,15 +83,11 @@ def compare(
     chosen: ComparisonParams = getattr(params, comparison)
     systems = [System.of(name, comparison, shards, params, units=finished) for name in chosen.systems]
     contexts = [system.context for system in systems]
-    jobs: dict[str, tuple[int, Unit]] = {}  # by key: two systems may ask for the same network
-    for number, system in enumerate(systems):
-        for unit in system.units:
-            if not is_done(system.context, unit):
-                jobs.setdefault(unit.key, (number, unit))
+    jobs = unfinished(contexts, [system.units for system in systems])  # two systems may ask for the same network
     keys = {unit.key for system in systems for unit in system.units}
     if on_start is not None:
         on_start(len(keys), len(keys) - len(jobs))
-    for number, unit in in_processes(_train_one, contexts, list(jobs.values()), workers=workers):
+    for number, unit in in_processes(train_job, contexts, jobs, workers=workers):
         if on_unit is not None:
             on_unit(f"{systems[number].name} {unit.corpus} {unit.fold} seed {unit.seed}")
     make_deterministic(params.trainer, seed=0)
@@ -117,11 +113,6 @@ def compare(
     named = [replace(unit, mode=system.name) for system in systems for unit in system.units]
     replace_folder(Path(out), lambda folder: keep_models(folder, finished, named, table, keep=options.keep))
     return written
-
-
-def _train_one(contexts: Sequence[Context], job: tuple[int, Unit]) -> None:
-    number, unit = job
-    train_unit(contexts[number], unit)
 
 
 def _on_less(system: System, params: Params) -> Iterator[dict[str, Any]]:

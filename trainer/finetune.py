@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from trainer.pretrain import chunking_for
 from trainer.processes import in_processes
 from trainer.protocol import speaker_keys
 from trainer.shards import Shards, open_shards
-from trainer.units import Unit, check_parent, plan
+from trainer.units import Unit, check_parent, is_done, plan
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def run_units(
     on_unit: Callable[[str], None] | None,
 ) -> pd.DataFrame:
     """Train those of ``units`` that are not finished, then write models and tables of all; see `finetune`."""
-    missing = [unit for unit in units if not is_done(context, unit)]
+    missing = [unit for unit in units if not is_done(context.units, unit.key)]
     if on_start is not None:
         on_start(len(units), len(units) - len(missing))
     for unit in in_processes(train_unit, context, missing, workers=workers):
@@ -95,9 +95,20 @@ def run_units(
     return collect(units, context.units, context.shards, context.params.finetune, parent, out=out, reports=reports)
 
 
-def is_done(context: Context, unit: Unit) -> bool:
-    """Say whether a unit has been trained, by whatever run."""
-    return (context.units / unit.key / "metrics.json").is_file()
+def unfinished(contexts: Sequence[Context], units: Sequence[Sequence[Unit]]) -> list[tuple[int, Unit]]:
+    """Jobs for `train_job`: of the units of each context those that are not finished, once a key."""
+    jobs: dict[str, tuple[int, Unit]] = {}
+    for number, (context, some) in enumerate(zip(contexts, units, strict=True)):
+        for unit in some:
+            if unit.key not in jobs and not is_done(context.units, unit.key):
+                jobs[unit.key] = (number, unit)
+    return list(jobs.values())
+
+
+def train_job(contexts: Sequence[Context], job: tuple[int, Unit]) -> None:
+    """Train a unit in the context of its number."""
+    number, unit = job
+    train_unit(contexts[number], unit)
 
 
 def train_unit(context: Context, unit: Unit) -> None:

@@ -7,7 +7,6 @@ them. Speakers with few clips are never trained on and are measured besides. Siz
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from trainer.params import OrofacialParams, Params
 from trainer.processes import in_processes
 from trainer.protocol import speaker_keys, text
 from trainer.shards import Shards, open_shards
-from trainer.units import code_fingerprint
+from trainer.units import code_fingerprint, content_key, is_done
 
 MIN_CLASS = 10  # training segments that an emotion needs: of fewer nothing is learnt but their weight [ours]
 
@@ -71,11 +70,12 @@ def parts(shards: Shards, options: OrofacialParams, *, seed: int) -> Parts:
 
 @dataclass(frozen=True)
 class FaceUnit:
-    """One training: a seed, a structure, and the classes of its secondary tasks."""
+    """One training: a seed and the rows it draws, a structure, and the classes of its secondary tasks."""
 
     seed: int
     structure: Structure
     classes: dict[str, tuple[str, ...]]
+    rows: Parts
     key: str  # of its content; names its folder among the finished units
 
     @property
@@ -115,7 +115,7 @@ def orofacial(
     shards = open_shards(shards_folder, cache=cache)
     context = FaceContext(shards, params, Path(cache) / "units")
     units, left_out = plan_faces(shards, params)
-    missing = [unit for unit in units if not (context.units / unit.key / "metrics.json").is_file()]
+    missing = [unit for unit in units if not is_done(context.units, unit.key)]
     if on_start is not None:
         on_start(len(units), len(units) - len(missing))
     for unit in in_processes(_train_one, context, missing, workers=workers):
@@ -152,15 +152,14 @@ def plan_faces(shards: Shards, params: Params) -> tuple[list[FaceUnit], list[str
             for names in tasks:
                 wanted: dict[str, tuple[str, ...]] = {name: classes[seed][name] for name in names}
                 identity = {**base, "seed": seed, "structure": structure, "classes": wanted}
-                key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-                units.append(FaceUnit(seed, structure, wanted, key))
+                key = content_key(identity)
+                units.append(FaceUnit(seed, structure, wanted, drawn[seed], key))
     return units, sorted({name for names in options.tasks for name in names} - there)
 
 
 def _train_one(context: FaceContext, unit: FaceUnit) -> None:
     """Train and measure one unit; its folder appears only when it is complete."""
-    rows = parts(context.shards, context.params.orofacial, seed=unit.seed)
-    run = FaceRun(context.shards, rows, context.params, unit.seed, unit.structure, unit.classes)
+    run = FaceRun(context.shards, unit.rows, context.params, unit.seed, unit.structure, unit.classes)
     row = run.train()
     run.save(context.units / unit.key, row)
 

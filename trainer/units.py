@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def plan(
                         identity["transfer"] = options.transfer
                     sides = [rows[train], rows[dev], rows[fold.test]]
                     identity["rows"] = [side.tolist() for side in sides]
-                    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+                    key = content_key(identity)
                     units.append(
                         Unit(
                             corpus=corpus,
@@ -229,6 +229,16 @@ def _base_key(shards: Shards, params: Params) -> dict[str, Any]:
         "code": code_fingerprint(),
         "packages": package_versions(),
     }
+
+
+def content_key(identity: Mapping[str, Any]) -> str:
+    """Name a finished piece of work by all that its result depends on: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def is_done(finished: Path, key: str) -> bool:
+    """Say whether a unit has been trained, by whatever run; ``finished``: the folder of finished units."""
+    return (finished / key / "metrics.json").is_file()
 
 
 def code_fingerprint() -> str:

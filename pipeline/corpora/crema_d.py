@@ -50,8 +50,8 @@ _SENTENCES = {
     "WSI": "We'll stop in a couple of minutes",
 }
 ACTORS = tuple(str(number) for number in range(1001, 1092))
-# The blocks of the vote table, told apart by the hundred thousands of its row ids (queryType in the corpus's README).
-_BLOCKS = {"voice": 1, "face": 2, "audiovisual": 3}
+#: The blocks of the vote table, told apart by the hundred thousands of its row ids (queryType in the corpus's README).
+BLOCKS = {"voice": 1, "face": 2, "audiovisual": 3}
 # Speaker-disjoint sessions of EMO-SUPERB and of Chou's thesis, as first and last actor.
 SESSIONS = {
     "S1": (1037, 1054), "S2": (1001, 1018), "S3": (1073, 1091), "S4": (1055, 1072), "S5": (1019, 1036),
@@ -99,7 +99,7 @@ def read_votes(root: Path, source: str) -> dict[str, dict[str, float]]:
     votes: dict[str, dict[str, float]] = {}
     for record in csv.DictReader(io.StringIO(read_text(path))):
         try:
-            if int(record[""]) // 100000 == _BLOCKS[source]:
+            if int(record[""]) // 100000 == BLOCKS[source]:
                 votes[record["fileName"]] = {name: float(record[letter]) for letter, name in LETTERS.items()}
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is not CREMA-D's vote table (cannot read {error}); fetch it anew") from None
