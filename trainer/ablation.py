@@ -18,6 +18,7 @@ import pandas as pd
 
 from trainer.ablation_grid import Cell, grid, task_names
 from trainer.ablation_report import CellRuns, write_ablation
+from trainer.auxiliary import check_auxiliary
 from trainer.collect import gather
 from trainer.errors import InputError
 from trainer.finetune import Context, train_job, unfinished
@@ -119,7 +120,7 @@ class Study:
     def context(self, leg: Leg) -> Context:
         """Return what the leg's units are trained with."""
         folder = leg.parent.folder if leg.parent is not None else None
-        return Context(self.labelled, leg.params, folder, self.cache / "units")
+        return Context(self.labelled, leg.params, folder, self.cache / "units", self.unlabelled)
 
     def _plan(self, params: Params, parent: Pretraining | None) -> list[Unit]:
         there = parent is not None and parent.done
@@ -129,6 +130,8 @@ class Study:
             loaded = self.loaded(parent) if parent is not None and there else None
             if parent is not None and loaded is not None:
                 check_parent(loaded, self.labelled, params, parent.folder)
+                if any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
+                    check_auxiliary(loaded, self.unlabelled, params.finetune.target)
             heard = set(self._teachers) if parent is not None else set()
             self._plans[key] = plan(self.labelled, params, loaded, expected_speakers=heard)
         return self._plans[key]

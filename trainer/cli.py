@@ -123,6 +123,9 @@ def pretrain(
 def finetune(
     shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
     parent: Annotated[Path, typer.Option(help="Pretrained model folder.")] = Path("models/pretrain"),
+    unlabelled: Annotated[Path, typer.Option(help="Its shards, for finetune.auxiliary.")] = Path(
+        "data/shards/unlabelled"
+    ),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/finetune"),
     reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
     params: ParamsOption = Path("params.yaml"),
@@ -141,6 +144,7 @@ def finetune(
             out,
             reports,
             options,
+            unlabelled=unlabelled,
             cache=cache,
             workers=_training_workers(workers, options),
             on_start=lambda total, done: progress.update(task, total=total, completed=done),

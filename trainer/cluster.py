@@ -57,7 +57,7 @@ def cluster(
     if unlabelled is not None and not options.allow_pretrain_speakers:
         _refuse_heard(units, shards, unlabelled)
     return run_units(
-        Context(shards, params, None, Path(cache) / "units", unlabelled),
+        Context(shards, params, None, Path(cache) / "units", unlabelled.shards if unlabelled else None),
         units,
         None,
         out=Path(out),

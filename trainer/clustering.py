@@ -20,6 +20,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 from torch import nn
 
+from trainer.beside import Beside
 from trainer.chunking import IntArray
 from trainer.data import MISSING, ChunkDataset, Normalisation, Target
 from trainer.errors import InputError
@@ -163,40 +164,29 @@ class Clustering:
 
 
 @dataclass(frozen=True)
-class ClusterRecipe:
-    """What a mode adds to the plain training of one target: nothing where ``clusters`` is None."""
+class ClusterRecipe(Beside):
+    """A cluster head beside the target; ``unlabelled``: rows of another folder that are clustered too."""
 
-    clusters: ClusterParams | None = None
+    clusters: ClusterParams
     unlabelled: Unlabelled | None = None
-
-    @classmethod
-    def of(cls, mode: str, params: ClusterParams, unlabelled: Unlabelled | None) -> ClusterRecipe:
-        """Return the recipe of a mode; only `BOTH` hears ``unlabelled``."""
-        return cls(params if mode in (CLUSTERED, BOTH) else None, unlabelled if mode == BOTH else None)
 
     @property
     def heads(self) -> dict[str, Objective]:
-        """Further heads of the network."""
-        return {} if self.clusters is None else {CLUSTER: cluster_head(self.clusters.k)}
+        """The cluster head."""
+        return {CLUSTER: cluster_head(self.clusters.k)}
 
     def targets(self, n_rows: int) -> dict[str, Target]:
-        """Further targets of ``n_rows`` rows: no cluster yet, and never one for held-out rows."""
-        return {} if self.clusters is None else {CLUSTER: unassigned(n_rows)}
+        """No cluster yet, and never one for held-out rows."""
+        return {CLUSTER: unassigned(n_rows)}
 
     def loss(self, target: str, loss: Loss) -> SummedLoss:
-        """Loss of all heads."""
-        return (
-            SummedLoss({target: loss}, {target: 1.0})
-            if self.clusters is None
-            else joint_loss(target, loss, self.clusters)
-        )
+        """Loss of both heads."""
+        return joint_loss(target, loss, self.clusters)
 
     def each_epoch(
         self, train: ChunkDataset, spec: ModelSpec, loss: SummedLoss, *, seed: int, device: str
-    ) -> Clustering | None:
-        """Return what plans the epochs; None: each goes through ``train`` once."""
-        if self.clusters is None:
-            return None
+    ) -> Clustering:
+        """Cluster, then plan both stages."""
         others = None if self.unlabelled is None else self.unlabelled.dataset(spec)
         return Clustering(train, others, loss, self.clusters, seed=seed, device=device)
 
@@ -206,9 +196,7 @@ class ClusterRecipe:
         return set() if self.unlabelled is None else self.unlabelled.speakers
 
     def about(self, history: pd.DataFrame, *, tested: set[str]) -> dict[str, Any]:
-        """Return what a row of results says of it; ``tested``: keys of the test speakers."""
-        if self.clusters is None:
-            return {}
+        """Name the setting, the last agreement of successive clusters, and test speakers among the unlabelled."""
         nmi = history["cluster_nmi"].iloc[-1]
         about: dict[str, Any] = {"clustering": str(self.clusters), "cluster_nmi": None if pd.isna(nmi) else float(nmi)}
         if self.unlabelled is not None:
@@ -217,9 +205,7 @@ class ClusterRecipe:
         return about
 
     def provenance(self) -> dict[str, Any]:
-        """Return what ``config.json`` says of it; {} for plain training."""
-        if self.clusters is None:
-            return {}
+        """Name the setting and the unlabelled shards."""
         others = None if self.unlabelled is None else self.unlabelled.shards.fingerprint
         return {"clustering": {**self.clusters.model_dump(mode="json", exclude={"modes"}), "unlabelled_shards": others}}
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.clustering import ClusterRecipe, Unlabelled
+from trainer.auxiliary import Auxiliary, check_auxiliary
+from trainer.beside import Beside
+from trainer.clustering import BOTH, CLUSTERED, ClusterRecipe, Unlabelled
 from trainer.collect import collect
 from trainer.data import Normalisation
+from trainer.errors import InputError
 from trainer.folder import Loaded, ModelSpec, load_model, save_model
 from trainer.loop import fit, make_deterministic, measure, run_network
 from trainer.params import Params
@@ -31,7 +34,16 @@ class Context:
     params: Params
     parent: Path | None
     units: Path  # folder of finished units
-    unlabelled: Unlabelled | None = None  # what mode clustered_both clusters beside the training rows
+    unlabelled: Shards | None = None  # for mode clustered_both and finetune.auxiliary
+
+    def beside(self, mode: str, parent: Loaded | None) -> Beside:
+        """Return what a mode trains beside the target."""
+        others = self.unlabelled
+        if mode in (CLUSTERED, BOTH):
+            return ClusterRecipe(self.params.cluster, Unlabelled(others) if others and mode == BOTH else None)
+        if self.params.finetune.goes_on(mode) and parent is not None and others is not None:
+            return Auxiliary(self.params.finetune.auxiliary, parent, others)
+        return Beside()
 
 
 def finetune(
@@ -41,6 +53,7 @@ def finetune(
     reports: str | Path,
     params: Params,
     *,
+    unlabelled: str | Path | None = None,
     cache: str | Path = ".cache/trainer",
     workers: int = 1,
     on_start: Callable[[int, int], None] | None = None,
@@ -51,7 +64,8 @@ def finetune(
     Every unit trains on its own seed and is stored under a key of its content: a killed run resumes, a repeated run
     costs nothing, and the number of ``workers`` (processes) changes no number.
 
-    ``parent``: the pretrained model folder (not needed for mode scratch alone). Writes ``reports``/finetune_runs
+    ``parent``: the pretrained model folder (not needed for mode scratch alone). ``unlabelled``: the shards it was
+    pretrained on, opened only for ``finetune.auxiliary``. Writes ``reports``/finetune_runs
     (.parquet, .csv), predictions.parquet, finetune_history.csv and the kept model folders with an index.json under
     ``out``. ``on_start(units, already done)`` and ``on_unit(name)`` report progress. Raises InputError for leaking
     splits, pretraining speakers in a test fold, and a parent that does not fit.
@@ -61,7 +75,13 @@ def finetune(
     loaded = load_model(parent) if needs_parent else None
     if loaded is not None:
         check_parent(loaded, shards, params, Path(parent))
-    context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units")
+    others = None
+    if loaded is not None and any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
+        if unlabelled is None:
+            raise InputError("finetune.auxiliary needs the unlabelled shards that the parent was pretrained on")
+        others = open_shards(unlabelled, cache=cache)
+        check_auxiliary(loaded, others, params.finetune.target)
+    context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units", others)
     return run_units(
         context,
         plan(shards, params, loaded),
@@ -119,8 +139,8 @@ def train_unit(context: Context, unit: Unit) -> None:
     target = options.target
     labels = unit.objective.encode(shards.rows, target)
     objective = unit.objective.fitted(labels[unit.train])
-    clusters = ClusterRecipe.of(unit.mode, params.cluster, context.unlabelled)
-    heads = {target: objective, **clusters.heads}
+    beside = context.beside(unit.mode, parent)
+    heads = {target: objective, **beside.heads}
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -137,15 +157,17 @@ def train_unit(context: Context, unit: Unit) -> None:
             clip=params.encoder.clip,
             scope="speaker" if options.normalisation == "speaker" else "train",
         ),
+        frames=beside.frames,
     )
     train, dev, test = (
-        spec.dataset(shards, rows, {target: labels[rows], **clusters.targets(len(rows))})
+        spec.dataset(shards, rows, {target: labels[rows], **beside.targets(len(rows))})
         for rows in (unit.train, unit.dev, unit.test)
     )
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
+    beside.carry_over(network)
     own_loss = penalise(
         objective.loss(labels[unit.train], label_smoothing=options.label_smoothing),
         objective,
@@ -153,7 +175,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         options.penalty,
         label_smoothing=options.label_smoothing,
     )
-    loss = clusters.loss(target, own_loss)
+    loss = beside.loss(target, own_loss)
     fitted = fit(
         network,
         train,
@@ -164,7 +186,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         seed=unit.seed,
         device=runtime.device,
         freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
-        each_epoch=clusters.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
+        each_epoch=beside.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
     speakers = speaker_keys(shards.rows, unknown_is_own=True)
@@ -178,7 +200,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **clusters.about(fitted.history, tested=set(speakers[unit.test])),
+        **beside.about(fitted.history, tested=set(speakers[unit.test])),
     }
     provenance = {
         "corpus": unit.corpus,
@@ -186,9 +208,9 @@ def train_unit(context: Context, unit: Unit) -> None:
         "fold": unit.fold,
         "seed": unit.seed,
         "data": {"shards": shards.fingerprint},
-        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *clusters.heard}),
+        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *beside.heard}),
         "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
-        **clusters.provenance(),
+        **beside.provenance(),
         "parent": None
         if parent is None
         else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},

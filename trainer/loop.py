@@ -23,7 +23,7 @@ from trainer.data import Batch, ChunkDataset
 from trainer.dense import VECTORS, mean_correlation
 from trainer.losses import TotalLoss
 from trainer.objectives import Objective
-from trainer.params import RuntimeParams, ScheduleParams
+from trainer.params import AugmentParams, RuntimeParams, ScheduleParams
 
 
 def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:
@@ -61,6 +61,7 @@ class Pass:
     data: ChunkDataset
     loss: TotalLoss
     order: IntArray | None = None  # positions in ``data``, some perhaps repeated or left out; None: all, shuffled
+    augment: AugmentParams | None = None  # None: the schedule's
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,9 @@ def fit(
             module.eval()
         total, seen = 0.0, 0
         for part in plan.passes:
+            changes = schedule.augment if part.augment is None else part.augment
             for plain in _batches(part.data, batch_size=schedule.batch_size, generator=generator, order=part.order):
-                batch, mix = augment(plain, schedule.augment, generator) if schedule.augment.on else (plain, None)
+                batch, mix = augment(plain, changes, generator) if changes.on else (plain, None)
                 moved = batch.to(device)
                 optimizer.zero_grad(set_to_none=True)
                 # Libraries exist whose import switches gradients off for the whole process (py-feat's does).

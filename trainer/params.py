@@ -163,6 +163,17 @@ class PenaltyParams(Section):
         return "none" if self.form == "none" else f"{self.form}, alpha {self.alpha:g}, beta {self.beta:g}"
 
 
+class AuxiliaryParams(Section):
+    """Section ``finetune.auxiliary``: tasks of pretraining go on beside the target; see trainer.auxiliary."""
+
+    weight: float = Field(default=0.0, ge=0)  # of the pretext loss; 0: off. Mode pretrained alone [ours]
+    share: float = Field(default=1.0, gt=0)  # rows of film an epoch for every labelled training row [ours]
+
+    def __str__(self) -> str:
+        """As in a row of results."""
+        return f"weight {self.weight:g}, share {self.share:g}" if self.weight else "none"
+
+
 class FinetuneParams(ScheduleParams):
     """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode.
 
@@ -186,6 +197,7 @@ class FinetuneParams(ScheduleParams):
     normalisation: Literal["train", "parent", "speaker"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
     penalty: PenaltyParams = PenaltyParams()
+    auxiliary: AuxiliaryParams = AuxiliaryParams()
     monitor: Literal["loss", "score", "last"] = "last"
     lr: float = Field(default=2e-3, gt=0)  # AdamW, at its highest [ours]
     lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
@@ -212,6 +224,10 @@ class FinetuneParams(ScheduleParams):
         if self.penalty.form != "none" and self.objective == "attribute":
             raise ValueError("penalty is about classes: it goes with objective hard, soft or multilabel")
         return self
+
+    def goes_on(self, mode: str) -> bool:
+        """Say whether a mode trains the pretext tasks on: scratch has none, what is frozen cannot learn from them."""
+        return mode == "pretrained" and self.auxiliary.weight > 0
 
 
 ClusterMode = Literal["scratch", "clustered", "clustered_both"]

@@ -27,6 +27,7 @@ RULES = (
     "label_fraction",
     "penalty",
     "clustering",
+    "auxiliary",
     "pretrain_tasks",
     "transfer",
     "allow_pretrain_speakers",

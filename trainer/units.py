@@ -122,6 +122,8 @@ def plan(
                     if mode != "scratch" and parent is not None:
                         identity["parent"] = parent.fingerprint
                         identity["transfer"] = options.transfer
+                    if options.goes_on(mode):
+                        identity["auxiliary"] = options.auxiliary.model_dump(mode="json")
                     sides = [rows[train], rows[dev], rows[fold.test]]
                     identity["rows"] = [side.tolist() for side in sides]
                     key = content_key(identity)
@@ -220,7 +222,7 @@ def _early_stopping(
 
 def _base_key(shards: Shards, params: Params) -> dict[str, Any]:
     """Name what every unit's result depends on; what only chooses or shows units is left out."""
-    choosing = {"modes", "seeds", "folds", "keep", "allow_pretrain_speakers", "transfer", "normalisation"}
+    choosing = {"modes", "seeds", "folds", "keep", "allow_pretrain_speakers", "transfer", "normalisation", "auxiliary"}
     return {
         "shards": shards.fingerprint,
         "trainer": params.trainer.model_dump(mode="json"),
