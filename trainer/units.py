@@ -26,7 +26,7 @@ from trainer.protocol import Fold, assert_disjoint, folds, hold_out_speakers, la
 from trainer.results import slug
 from trainer.shards import Shards
 
-# modules that show or start results but change no number
+# modules that show or start results, or check parameters (whose values are in the key), but change no number
 _OUTSIDE_KEY = frozenset(
     {
         "__main__.py",
@@ -35,6 +35,8 @@ _OUTSIDE_KEY = frozenset(
         "ablation_report.py",
         "baselines.py",
         "cli.py",
+        "cli_sisters.py",
+        "console.py",
         "cluster.py",
         "collect.py",
         "comparison.py",
@@ -43,6 +45,7 @@ _OUTSIDE_KEY = frozenset(
         "functionals.py",
         "latent.py",
         "page.py",
+        "params.py",
         "predict.py",
         "probe.py",
         "processes.py",
@@ -50,6 +53,7 @@ _OUTSIDE_KEY = frozenset(
         "report.py",
         "results.py",
         "significance.py",
+        "study_params.py",
     }
 )
 

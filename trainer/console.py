@@ -1,0 +1,76 @@
+"""What all commands share: the terminal, options, progress, and mistakes as messages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from trainer.errors import InputError
+from trainer.params import Params
+
+console = Console()
+if not console.is_terminal:  # a log or a pipe, which may claim to be 80 columns wide or less
+    console = Console(width=max(console.width, 100))
+
+ParamsOption = Annotated[Path, typer.Option("--params", help="Parameter file.")]
+WorkersOption = Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")]
+CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished units; safe to delete.")]
+
+
+def named_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Show an InputError as a message and leave with status 1."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except InputError as error:
+            Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def training_workers(asked: int, options: Params) -> int:
+    """Return the number of training processes: as asked, or one a CPU and at most 8 (about 1 GB of memory each)."""
+    if options.trainer.device == "cuda":
+        return 1  # one accelerator: processes would only queue for it
+    return asked if asked > 0 else min(8, max(1, cpus() // options.trainer.threads))
+
+
+def narrow(rows: list[dict[str, str]]) -> Table:
+    """Lay out rows of equal columns, narrow enough for 80 columns."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row.values()))
+    return table
+
+
+def progress_bar() -> Progress:
+    """Return a bar with counts, time gone and time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
