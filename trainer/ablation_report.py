@@ -9,15 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from trainer import figures
+from trainer import ablation_overall, figures
+from trainer.ablation_overall import overall
 from trainer.errors import InputError
 from trainer.folder import replace_file
-from trainer.objective import LOWER_IS_BETTER, title
+from trainer.objective import title
 from trainer.params import Params, ReportParams
 from trainer.report import PAIR_NOTE, markdown_table, synthetic_banner
 from trainer.results import paired_table, pool, result_table
-from trainer.significance import ENOUGH_PAIRS, holm, mean_interval
-from trainer.words import chosen_measure, label, measures_of, p_value, records, target
+from trainer.significance import holm, mean_interval
+from trainer.words import chosen_measure, conclusion, interval, label, measures_of, p_value, records, target
 
 SCRATCH = "scratch"
 
@@ -42,15 +43,17 @@ class CellRuns:
 
 
 def write_ablation(cells: Iterable[CellRuns], reports: Path, params: Params) -> pd.DataFrame:
-    """Write ablation.parquet, .csv, .md, .png and ablation_runs.parquet under ``reports``; return the table."""
+    """Write ablation.parquet, .csv, .md, .png, ablation_overall.csv and ablation_runs.parquet; return the table."""
     cells = list(cells)
     table = ablation_table(cells, params)
     runs = ablation_runs(cells)
+    over = overall(runs, table, params.report)
     banner = synthetic_banner(set(table["corpus"]) | {name for cell in cells for name in cell.pretrain_corpora})
-    text = "\n".join(markdown(table, params, banner=banner))
+    text = "\n".join(markdown(table, over, params, banner=banner))
     replace_file(reports / "ablation_runs.parquet", lambda path: runs.to_parquet(path, index=False))
     replace_file(reports / "ablation.parquet", lambda path: table.to_parquet(path, index=False))
     replace_file(reports / "ablation.csv", lambda path: table.to_csv(path, index=False))
+    replace_file(reports / "ablation_overall.csv", lambda path: over.to_csv(path, index=False))
     replace_file(reports / "ablation.md", lambda path: _write(path, text))
     replace_file(reports / "ablation.png", lambda path: figures.gain_figure(path, table, note=banner))
     return table
@@ -118,23 +121,6 @@ def _cell_rows(cell: CellRuns, params: Params, *, scratch_of: str) -> list[dict[
     return rows
 
 
-def conclusion(row: dict[str, Any], *, alpha: float) -> str:
-    """Say what a row shows, after correction for the number of comparisons; scratch shows nothing.
-
-    >>> conclusion({"pairs": 24, "p_holm": 0.01, "difference": -0.02, "measure": "uar"}, alpha=0.05)
-    'worse'
-    >>> conclusion({"pairs": 4, "p_holm": 0.01, "difference": 0.02, "measure": "uar"}, alpha=0.05)
-    'too few pairs'
-    """
-    if pd.isna(row["pairs"]):
-        return ""
-    if row["pairs"] < ENOUGH_PAIRS:
-        return "too few pairs"
-    if pd.isna(row["p_holm"]) or row["p_holm"] >= alpha:
-        return "no difference shown"
-    return "better" if (row["difference"] > 0) != (row["measure"] in LOWER_IS_BETTER) else "worse"
-
-
 def _comparison(tests: list[dict[str, Any]], row: dict[str, Any], params: ReportParams) -> dict[str, Any]:
     """Put the paired tests of one cell and corpus into columns; intervals and p of the chosen measure alone."""
     chosen = next(test for test in tests if test["measure"] == row["measure"])
@@ -172,7 +158,7 @@ def ablation_runs(cells: list[CellRuns]) -> pd.DataFrame:
     return everything[[*first, *(name for name in everything.columns if name not in first)]]
 
 
-def markdown(table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
+def markdown(table: pd.DataFrame, over: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
     """Format the table for people: rules of each corpus, then its rows, the ablation's and the verdict's apart."""
     lines = ["# Does the face teach the voice?", ""]
     if banner:
@@ -184,13 +170,17 @@ def markdown(table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
             rows = records(group)
             lines += [f"### {corpus}{' (synthetic)' if rows[0]['synthetic'] else ''}", "", _rules(rows), ""]
             lines += [*markdown_table([_readable(row) for row in rows]), ""]
+        means = [ablation_overall.readable(row) for row in records(over[over["part"] == part])]
+        if means:
+            lines += ["### Over all shares of the labels", "", *markdown_table(means), ""]
     tested = int(table["p"].notna().sum()) if "p" in table else 0
     lines += [
         "Difference: cell minus scratch on the same folds, seeds and labels, with the "
         f"{100 * params.report.confidence:g} % interval of Student's t over the pairs. Speakers: the same interval for "
         "the pooled difference, over resampled speakers. Relative: per cent of scratch. p: paired t-test, two-sided; "
-        f"Holm: corrected over all comparisons of the same heading ({tested} in the table). Mean ± standard deviation "
-        "over folds x seeds.",
+        f"Holm: corrected over all comparisons of the same heading ({tested} in the table). Over all shares: the "
+        "difference of a fold and seed is averaged over the shares first, and corrected over its own table. Mean ± "
+        "standard deviation over folds x seeds.",
         "",
         PAIR_NOTE,
         "",
@@ -226,8 +216,8 @@ def _readable(row: dict[str, Any]) -> dict[str, str]:
     if row["mode"] == SCRATCH:
         return {**cells, "unlabelled": "none"}
     return cells | {
-        f"{title(row['measure'])} difference": f"{row['difference']:+.3f}{_interval(row, 'pairs')}",
-        "speakers": _interval(row, "speakers").strip(),
+        f"{title(row['measure'])} difference": f"{row['difference']:+.3f}{interval(row, 'pairs')}",
+        "speakers": interval(row, "speakers").strip(),
         "relative": "" if pd.isna(row["relative_gain"]) else f"{row['relative_gain']:+.1f} %",
         "d_z": "" if pd.isna(row["cohens_dz"]) else f"{row['cohens_dz']:+.2f}",
         "pairs": str(int(row["pairs"])),
@@ -251,7 +241,7 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     for row in rows:
         scratch = row["mode"] == SCRATCH
         mean, deviation = row[f"{row['measure']}_mean"], row[f"{row['measure']}_std"]
-        difference = "" if scratch else f"{row['difference']:+.3f}{_interval(row, 'pairs')}"
+        difference = "" if scratch else f"{row['difference']:+.3f}{interval(row, 'pairs')}"
         result.append(
             {
                 "recipe": row["recipe"] if scratch else f"{row['recipe']} {row['tasks']}",
@@ -265,11 +255,6 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             }
         )
     return result
-
-
-def _interval(row: dict[str, Any], name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if low is None or pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
 
 
 def _write(path: Path, content: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from trainer import figures
-from trainer.ablation_report import conclusion
 from trainer.baselines import with_baselines
 from trainer.folder import replace_file
 from trainer.objective import title
@@ -16,7 +15,7 @@ from trainer.params import ComparisonParams, Params
 from trainer.report import PAIR_NOTE, markdown_table, synthetic_banner
 from trainer.results import paired_table, pool, result_table
 from trainer.significance import holm, mean_interval
-from trainer.words import chosen_measure, measures_of, p_value, records, rules_line
+from trainer.words import chosen_measure, conclusion, measures_of, p_value, records, rules_line
 
 _SHOWN = ("macro_f1", "uar", "kl", "f1_over_chance")  # measures in the table for people, beside the compared one
 HEADINGS = {

@@ -32,6 +32,7 @@ _OUTSIDE_KEY = frozenset(
         "__main__.py",
         "ablation.py",
         "ablation_grid.py",
+        "ablation_overall.py",
         "ablation_report.py",
         "baselines.py",
         "cli.py",

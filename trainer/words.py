@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.objective import title
+from trainer.objective import LOWER_IS_BETTER, title
+from trainer.significance import ENOUGH_PAIRS
 
 MODE_WIDTH = 18  # svm-linear compare
 _BRIEF = {"accuracy": "WA", "ece": "ECE"}
@@ -183,3 +184,26 @@ def p_value(value: float | None) -> str:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def conclusion(row: Row, *, alpha: float) -> str:
+    """Say what a row shows, after correction for the number of comparisons; scratch shows nothing.
+
+    >>> conclusion({"pairs": 24, "p_holm": 0.01, "difference": -0.02, "measure": "uar"}, alpha=0.05)
+    'worse'
+    >>> conclusion({"pairs": 4, "p_holm": 0.01, "difference": 0.02, "measure": "uar"}, alpha=0.05)
+    'too few pairs'
+    """
+    if pd.isna(row["pairs"]):
+        return ""
+    if row["pairs"] < ENOUGH_PAIRS:
+        return "too few pairs"
+    if pd.isna(row["p_holm"]) or row["p_holm"] >= alpha:
+        return "no difference shown"
+    return "better" if (row["difference"] > 0) != (row["measure"] in LOWER_IS_BETTER) else "worse"
+
+
+def interval(row: Row, name: str) -> str:
+    """Format ``<name>_low`` and ``<name>_high`` with a space before; nothing where there is no interval."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if low is None or pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"

@@ -268,7 +268,24 @@ def test_the_table_is_what_the_runs_say(study: Callable[..., Any]) -> None:
     np.testing.assert_allclose(cells["p_holm"], holm(cells["p"]))
     text = (study.reports / "ablation.md").read_text()
     assert "label acted" in text
+    assert "Over all shares of the labels" in text
+    over = pd.read_csv(study.reports / "ablation_overall.csv")
+    assert list(over["label_fractions"]) == ["50+100 %"] * 2
+    for row in over.to_dict("records"):
+        cell = runs[(runs["mode"] == "pretrained") & (runs["tasks"].astype(str) == str(row["tasks"]))]
+        sides = [part.groupby(["fold", "seed"])["macro_f1"].mean() for part in (cell, runs[runs["mode"] == "scratch"])]
+        test = stats.ttest_rel(*sides)
+        assert (row["pairs"], row["p"]) == (6, pytest.approx(test.pvalue))
+        assert row["difference"] == pytest.approx((sides[0] - sides[1]).mean())
+        both = cells[cells["tasks"] == str(row["tasks"])]["difference"]
+        assert row["difference"] == pytest.approx(both.mean())  # of equally many pairs
     assert (study.reports / "ablation.png").stat().st_size > 1000
+
+
+def test_one_share_of_the_labels_has_nothing_to_average_over(study: Callable[..., Any]) -> None:
+    study().run(study.params())
+    assert not len(pd.read_csv(study.reports / "ablation_overall.csv"))
+    assert "Over all shares of the labels" not in (study.reports / "ablation.md").read_text()
 
 
 def test_scratch_is_trained_once_unless_a_recipe_changes_its_network(study: Callable[..., Any]) -> None:
