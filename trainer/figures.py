@@ -168,7 +168,6 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
         len(modes),
         figsize=(1.5 + 5.2 * len(modes), 0.8 + 3.8 * len(corpora)),
         squeeze=False,
-        sharey="row",
         layout="constrained",
     )
     ticks = sorted(set(table["label_fraction"]))
@@ -180,7 +179,7 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
         for number, (recipe, tasks, share) in enumerate(lines):
             chosen = (panel["part"] == "ablation") & (panel["recipe"] == recipe)
             chosen &= (panel["tasks"] == tasks) & (panel["unlabelled_fraction"] == share)
-            offset = 0.5 * ((number + 0.5) / len(lines) - 0.5)
+            offset = 0.6 * ((number + 0.5) / len(lines) - 0.5) - (0.1 if verdicts else 0.0)
             less = "" if share == max(line[2] for line in lines) else f", {100 * share:g} % of the speech"
             _gain(
                 axis,
@@ -194,16 +193,20 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
             )
         for number, recipe in enumerate(verdicts):
             rows = panel[(panel["part"] == "verdict") & (panel["recipe"] == recipe)]
-            places = [ticks.index(value) + 0.32 + 0.06 * number for value in rows["label_fraction"]]
+            first = 0.26 if lines else -0.04 * len(verdicts)
+            places = [ticks.index(value) + first + 0.08 * number for value in rows["label_fraction"]]
             kind = next(((recipe, tasks) for tasks in rows["tasks"] if (recipe, tasks) in kinds), None)
             colour = colours(kinds.index(kind) % 10) if kind else "black"
             style = {"color": colour, "marker": "D", "markeredgecolor": "black", "linestyle": ":"}
             _gain(axis, rows, places, **style, label=f"verdict: {recipe}")
         axis.axhline(0, color="black", linewidth=1)
+        for border in range(1, len(ticks)):
+            axis.axvline(border - 0.5, color="lightgrey", linewidth=0.8)
+        axis.set_xlim(-0.5, len(ticks) - 0.5)
         axis.set_xticks(range(len(ticks)), [f"{100 * value:g} %" for value in ticks])
         axis.set_xlabel("share of the training labels")
         axis.set_title(f"{corpora[i]}, {modes[j]}", fontsize=10)
-        if not panel.empty and j == 0:
+        if not panel.empty:
             axis.set_ylabel(f"{title(panel['measure'].iloc[0])}, difference to scratch")
     handles: dict[str, Any] = {}
     for axis in axes.flat:
