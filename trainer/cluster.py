@@ -49,9 +49,7 @@ def cluster(
     shards = open_shards(shards_folder, cache=cache)
     unlabelled = None
     if BOTH in params.cluster.modes:
-        # a cache keeps one memory map a folder name: two sets called alike must not drive each other out
-        alike = Path(unlabelled_folder).name == Path(shards_folder).name
-        unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=Path(cache) / "unlabelled" if alike else cache))
+        unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=cache))
         _check_same_features(shards, unlabelled.shards)
     units = [_with_own_key(unit, params, unlabelled) for unit in plan(shards, params, None, modes=params.cluster.modes)]
     if unlabelled is not None and not options.allow_pretrain_speakers:

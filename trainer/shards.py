@@ -120,7 +120,9 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     if len(repeated):
         raise InputError(f"{folder}: segment_id {repeated.iloc[0]!r} occurs twice")
     fingerprint = _fingerprint(parts)
-    place = Path(cache) / "frames" / f"{folder.name}-{fingerprint[:16]}"
+    # sets of one name in two folders are two sets: neither is an old version of the other
+    where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    place = Path(cache) / "frames" / f"{folder.name}-{where}-{fingerprint[:16]}"
     if not place.is_dir():
         _build(parts, n_rows=len(rows), n_features=len(names), frame_names=frame_names, place=place)
     return Shards(

@@ -50,6 +50,13 @@ def test_the_map_is_built_once_and_again_when_content_changes(make_shards: Make,
     assert [path.name for path in (cache / "frames").iterdir()] == [other.place.name]  # the old one is gone
 
 
+def test_sets_of_one_name_in_two_folders_do_not_drive_each_other_out(make_shards: Make, tmp_path: Path) -> None:
+    one, two = (make_shards(f"{home}/labelled", labelled_rows(seed=seed)) for seed, home in enumerate(("a", "b")))
+    first, second = (open_shards(folder, cache=tmp_path / "cache") for folder in (one, two))
+    assert first.place != second.place
+    assert first.place.is_dir()
+
+
 def test_sending_shards_to_a_worker_does_not_copy_the_features(make_shards: Make, tmp_path: Path) -> None:
     shards = open_shards(make_shards("labelled", labelled_rows()), cache=tmp_path / "cache")
     assert len(shards.features)
