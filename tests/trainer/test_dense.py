@@ -359,9 +359,12 @@ def test_recipes_on_the_page_are_those_of_params_yaml() -> None:
         raw = yaml.safe_load((root / "params.yaml").read_text())
         for quoted, plain in re.findall(r"-S (?:'([^']+)'|(\S+))", changes):
             keys, value = (quoted or plain).split("=", 1)
-            section, key = keys.split(".")
-            assert key in raw[section]
-            raw[section][key] = yaml.safe_load(value)
+            *sections, key = keys.split(".")
+            place = raw
+            for section in sections:
+                place = place[section]
+            assert key in place
+            place[key] = yaml.safe_load(value)
         found[name] = parse_params(raw)
     shipped = load_params(root / "params.yaml")
     assert set(found) == set(shipped.recipes)
