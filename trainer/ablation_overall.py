@@ -9,7 +9,7 @@ import pandas as pd
 from trainer.objective import LOWER_IS_BETTER, title
 from trainer.params import ReportParams
 from trainer.significance import holm, mean_interval, paired_test
-from trainer.words import conclusion, interval, p_value, records
+from trainer.words import conclusion, interval, paired_cells, records
 
 CELL = ["part", "corpus", "recipe", "tasks", "mode", "unlabelled_fraction"]
 PAIR = ["fold", "seed"]
@@ -77,10 +77,5 @@ def readable(row: dict[str, Any]) -> dict[str, str]:
         "labels": row["label_fractions"],
         f"scratch {title(row['measure'])}": f"{row['scratch_mean']:.3f}",
         "difference": f"{row['difference']:+.3f}{interval(row, 'pairs')}",
-        "relative": "" if pd.isna(row["relative_gain"]) else f"{row['relative_gain']:+.1f} %",
-        "d_z": "" if pd.isna(row["cohens_dz"]) else f"{row['cohens_dz']:+.2f}",
-        "pairs": str(int(row["pairs"])),
-        "p": p_value(row["p"]).removeprefix("p ").removeprefix("= "),
-        "Holm": p_value(row["p_holm"]).removeprefix("p ").removeprefix("= "),
-        "": row["conclusion"],
+        **paired_cells(row),
     }

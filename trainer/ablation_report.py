@@ -18,7 +18,7 @@ from trainer.params import Params, ReportParams
 from trainer.report import PAIR_NOTE, markdown_table, synthetic_banner
 from trainer.results import paired_table, pool, result_table
 from trainer.significance import holm, mean_interval
-from trainer.words import chosen_measure, conclusion, interval, label, measures_of, p_value, records, target
+from trainer.words import chosen_measure, conclusion, interval, label, measures_of, paired_cells, records, target
 
 SCRATCH = "scratch"
 
@@ -173,12 +173,12 @@ def markdown(table: pd.DataFrame, over: pd.DataFrame, params: Params, *, banner:
         means = [ablation_overall.readable(row) for row in records(over[over["part"] == part])]
         if means:
             lines += ["### Over all shares of the labels", "", *markdown_table(means), ""]
-    tested = int(table["p"].notna().sum()) if "p" in table else 0
+    comparisons = int(table["p"].notna().sum()) if "p" in table else 0
     lines += [
         "Difference: cell minus scratch on the same folds, seeds and labels, with the "
         f"{100 * params.report.confidence:g} % interval of Student's t over the pairs. Speakers: the same interval for "
         "the pooled difference, over resampled speakers. Relative: per cent of scratch. p: paired t-test, two-sided; "
-        f"Holm: corrected over all comparisons of the same heading ({tested} in the table). Over all shares: the "
+        f"Holm: corrected over all comparisons of the same heading ({comparisons} in the table). Over all shares: the "
         "difference of a fold and seed is averaged over the shares first, and corrected over its own table. Mean ± "
         "standard deviation over folds x seeds.",
         "",
@@ -218,12 +218,7 @@ def _readable(row: dict[str, Any]) -> dict[str, str]:
     return cells | {
         f"{title(row['measure'])} difference": f"{row['difference']:+.3f}{interval(row, 'pairs')}",
         "speakers": interval(row, "speakers").strip(),
-        "relative": "" if pd.isna(row["relative_gain"]) else f"{row['relative_gain']:+.1f} %",
-        "d_z": "" if pd.isna(row["cohens_dz"]) else f"{row['cohens_dz']:+.2f}",
-        "pairs": str(int(row["pairs"])),
-        "p": p_value(row["p"]).removeprefix("p ").removeprefix("= "),
-        "Holm": p_value(row["p_holm"]).removeprefix("p ").removeprefix("= "),
-        "": row["conclusion"],
+        **paired_cells(row),
     }
 
 

@@ -18,6 +18,7 @@ from trainer.console import (
     ParamsOption,
     WorkersOption,
     console,
+    counted,
     cpus,
     named_errors,
     narrow,
@@ -87,8 +88,7 @@ def finetune(
     options = load_params(params)
     from trainer.finetune import finetune as run
 
-    with progress_bar() as progress:
-        task = progress.add_task("finetune: runs", total=None)
+    with counted("finetune", what="runs") as (on_start, on_unit):
         run(
             shards,
             parent,
@@ -98,8 +98,8 @@ def finetune(
             unlabelled=unlabelled,
             cache=cache,
             workers=training_workers(workers, options),
-            on_start=lambda total, done: progress.update(task, total=total, completed=done),
-            on_unit=lambda name: progress.update(task, advance=1, description=f"finetune: {escape(name)}"),
+            on_start=on_start,
+            on_unit=on_unit,
         )
     console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
 
@@ -120,8 +120,7 @@ def baselines(
 
     if workers <= 0:
         workers = cpus()
-    with progress_bar() as progress:
-        task = progress.add_task("baselines", total=None)
+    with counted("baselines") as (on_start, on_trial):
         run(
             shards,
             functionals,
@@ -129,8 +128,8 @@ def baselines(
             options,
             cache=cache,
             workers=workers,
-            on_start=lambda total, done: progress.update(task, total=total, completed=done),
-            on_trial=lambda name: progress.update(task, advance=1, description=f"baselines: {escape(name)}"),
+            on_start=on_start,
+            on_trial=on_trial,
         )
     if options.finetune.objective != "hard":
         console.print(f"no baselines: they answer with one class, not finetune.objective {options.finetune.objective}")

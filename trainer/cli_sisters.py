@@ -15,9 +15,9 @@ from trainer.console import (
     ParamsOption,
     WorkersOption,
     console,
+    counted,
     named_errors,
     narrow,
-    progress_bar,
     training_workers,
 )
 from trainer.params import Params, load_params
@@ -40,8 +40,7 @@ def cluster(
     options = load_params(params)
     from trainer.cluster import cluster as run
 
-    with progress_bar() as progress:
-        task = progress.add_task("cluster: runs", total=None)
+    with counted("cluster", what="runs") as (on_start, on_unit):
         run(
             shards,
             unlabelled,
@@ -50,8 +49,8 @@ def cluster(
             options,
             cache=cache,
             workers=training_workers(workers, options),
-            on_start=lambda total, done: progress.update(task, total=total, completed=done),
-            on_unit=lambda name: progress.update(task, advance=1, description=f"cluster: {escape(name)}"),
+            on_start=on_start,
+            on_unit=on_unit,
         )
     console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
 
@@ -130,8 +129,7 @@ def _compare(
     from trainer.comparison_report import brief
     from trainer.words import records
 
-    with progress_bar() as progress:
-        task = progress.add_task(f"{name}: runs", total=None)
+    with counted(name, what="runs") as (on_start, on_unit):
         compared = compare(
             name,
             shards,
@@ -140,8 +138,8 @@ def _compare(
             options,
             cache=cache,
             workers=training_workers(workers, options),
-            on_start=lambda total, done: progress.update(task, total=total, completed=done),
-            on_unit=lambda unit: progress.update(task, advance=1, description=f"{name}: {escape(unit)}"),
+            on_start=on_start,
+            on_unit=on_unit,
         )
     for corpus, group in compared.groupby("corpus", sort=True):
         console.print(f"\n[bold]{escape(str(corpus))}[/]")
@@ -162,8 +160,7 @@ def orofacial(
     options = load_params(params)
     from trainer.orofacial import orofacial as run
 
-    with progress_bar() as progress:
-        task = progress.add_task("orofacial: runs", total=None)
+    with counted("orofacial", what="runs") as (on_start, on_unit):
         run(
             shards,
             out,
@@ -171,8 +168,8 @@ def orofacial(
             options,
             cache=cache,
             workers=training_workers(workers, options),
-            on_start=lambda total, done: progress.update(task, total=total, completed=done),
-            on_unit=lambda name: progress.update(task, advance=1, description=f"orofacial: {escape(name)}"),
+            on_start=on_start,
+            on_unit=on_unit,
         )
     console.print((reports / "orofacial.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
     console.print(f"models: {out}")

@@ -15,7 +15,7 @@ from trainer.params import ComparisonParams, Params
 from trainer.report import PAIR_NOTE, markdown_table, synthetic_banner
 from trainer.results import paired_table, pool, result_table
 from trainer.significance import holm, mean_interval
-from trainer.words import chosen_measure, conclusion, measures_of, p_value, records, rules_line
+from trainer.words import bare_p, chosen_measure, conclusion, interval, measures_of, records, rules_line
 
 _SHOWN = ("macro_f1", "uar", "kl", "f1_over_chance")  # measures in the table for people, beside the compared one
 HEADINGS = {
@@ -113,8 +113,8 @@ def _comparison(test: dict[str, Any] | None, *, confidence: float) -> dict[str, 
     if test is None:
         return dict.fromkeys((*names, "cohens_dz", "p", "p_wilcoxon"))
     mean, deviation, pairs = test["mean_difference"], test["std_difference"], test["n"]
-    interval = mean_interval(mean, deviation, pairs, confidence=confidence) or (None, None)
-    values = (mean, deviation, pairs, *interval, test["difference_low"], test["difference_high"])
+    bounds = mean_interval(mean, deviation, pairs, confidence=confidence) or (None, None)
+    values = (mean, deviation, pairs, *bounds, test["difference_low"], test["difference_high"])
     tests = {"cohens_dz": test["cohens_dz"], "p": test["p_t_test"], "p_wilcoxon": test["p_wilcoxon"]}
     return {**dict(zip(names, values, strict=True)), **tests}
 
@@ -157,19 +157,14 @@ def _readable(row: dict[str, Any], params: Params) -> dict[str, str]:
     shown = [name for name in measures_of(row) if name in {*_SHOWN, row["measure"]}]
     cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in shown}
     if pd.notna(row["difference"]):
-        cells["difference"] = f"{row['difference']:+.3f}{interval(row)}"
+        cells["difference"] = f"{row['difference']:+.3f}{interval(row, 'pairs')}"
         cells["pairs"] = f"{row['pairs']:.0f}"
-        cells["Holm"] = p_value(row["p_holm"]).removeprefix("p ").removeprefix("= ")
+        cells["Holm"] = bare_p(row["p_holm"])
         cells["shown"] = row["conclusion"]
     if network:
         cells |= {"parameters": f"{row['parameters']:.0f}", "ms": f"{row['milliseconds']:.2f}"}
         cells |= {f"{100 * share:g} %": f"{row[at(share)]:.3f}" for share in params.sequence.shares}
     return cells
-
-
-def interval(row: dict[str, Any]) -> str:
-    """Word the interval over pairs, if there is one."""
-    return "" if pd.isna(row["pairs_low"]) else f" [{row['pairs_low']:+.3f}, {row['pairs_high']:+.3f}]"
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -180,7 +175,7 @@ def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         cells = {
             "system": row["system"],
             title(own): f"{row[f'{own}_mean']:.3f}±{row[f'{own}_std']:.3f}",
-            "minus first": "" if pd.isna(row["difference"]) else f"{row['difference']:+.3f}{interval(row)}",
+            "minus first": "" if pd.isna(row["difference"]) else f"{row['difference']:+.3f}{interval(row, 'pairs')}",
             "Holm p": "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}",
         }
         if "milliseconds" in row:

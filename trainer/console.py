@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,3 +75,17 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+@contextmanager
+def counted(name: str, *, what: str = "") -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """Show the progress of named pieces of work: gives ``on_start(total, done)`` and what to call after each piece.
+
+    ``what``: the pieces' own word behind ``name`` until the first one is done.
+    """
+    with progress_bar() as progress:
+        task = progress.add_task(f"{name}: {what}" if what else name, total=None)
+        yield (
+            lambda total, done: progress.update(task, total=total, completed=done),
+            lambda piece: progress.update(task, advance=1, description=f"{name}: {escape(piece)}"),
+        )

@@ -181,6 +181,11 @@ def p_value(value: float | None) -> str:
     return "p < .001" if value < 0.001 else f"p = {value:.3f}"
 
 
+def bare_p(value: float | None) -> str:
+    """Format a p value for a column that is named p: `p_value` without the letter and the equals sign."""
+    return p_value(value).removeprefix("p ").removeprefix("= ")
+
+
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
@@ -207,3 +212,15 @@ def interval(row: Row, name: str) -> str:
     """Format ``<name>_low`` and ``<name>_high`` with a space before; nothing where there is no interval."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return "" if low is None or pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+
+
+def paired_cells(row: Row) -> dict[str, str]:
+    """Format what the paired tests say of a row of the ablation's tables: cells by heading."""
+    return {
+        "relative": "" if pd.isna(row["relative_gain"]) else f"{row['relative_gain']:+.1f} %",
+        "d_z": "" if pd.isna(row["cohens_dz"]) else f"{row['cohens_dz']:+.2f}",
+        "pairs": str(int(row["pairs"])),
+        "p": bare_p(row["p"]),
+        "Holm": bare_p(row["p_holm"]),
+        "": row["conclusion"],
+    }
