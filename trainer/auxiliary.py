@@ -105,6 +105,11 @@ class Auxiliary(Beside):
 
         return plan
 
+    @property
+    def heard(self) -> set[str]:
+        """Keys of the speakers of the films."""
+        return set(self.pretext.speakers[self.pretext.train])
+
     def about(self, history: pd.DataFrame, *, tested: set[str]) -> dict[str, Any]:
         """Name the setting and the number of films' rows."""
         return {"auxiliary": str(self.params), "n_unlabelled": len(self.pretext.train)}

@@ -41,7 +41,9 @@ class Context:
         others = self.unlabelled
         if mode in (CLUSTERED, BOTH):
             return ClusterRecipe(self.params.cluster, Unlabelled(others) if others and mode == BOTH else None)
-        if self.params.finetune.goes_on(mode) and parent is not None and others is not None:
+        if self.params.finetune.goes_on(mode):
+            assert parent is not None  # never plain training under the key of the other
+            assert others is not None
             return Auxiliary(self.params.finetune.auxiliary, parent, others)
         return Beside()
 

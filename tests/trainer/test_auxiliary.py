@@ -116,6 +116,7 @@ def test_the_models_keep_the_tasks_load_back_and_predict(
     assert set(before.spec.heads) < set(loaded.spec.heads)
     assert loaded.spec.frames == (None if before.spec.frames is None else loaded.spec.frames)
     assert loaded.config["auxiliary"]["unlabelled_shards"] == before.config["data"]["shards"]
+    assert {"talk/u", "talk/v", "talk/w", "talk/x"} & set(loaded.config["speakers"])  # it has heard the films too
     told = predict(labelled, folder, cache=cache)
     own = pd.read_parquet(tmp_path / "r" / "predictions.parquet")
     own = own[(own["fold"] == index[0]["fold"])].set_index("segment_id")
