@@ -31,8 +31,6 @@ from trainer.shards import Shards, open_shards
 from trainer.units import Unit, plan
 
 Name = Literal["sequence", "penalisation"]
-# the section that the systems of a comparison change
-PREFIX: dict[Name, str] = {"sequence": "encoder.", "penalisation": "finetune.penalty."}
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class System:
     def of(cls, name: str, comparison: Name, shards: Shards, params: Params, *, units: Path) -> System:
         """Lay a system's changes over its section; raises InputError naming it for unknown keys or values."""
         options: ComparisonParams = getattr(params, comparison)
-        wanted = changes(options.systems[name], PREFIX[comparison])
+        wanted = changes(options.systems[name], options.changed)
         own = with_changes(params, wanted, where=f"{comparison}.systems.{name}")
         return cls(name, Context(shards, own, None, units), plan(shards, own, None, modes=("scratch",)))
 

@@ -18,10 +18,6 @@ from trainer.significance import holm, mean_interval
 from trainer.words import bare_p, chosen_measure, conclusion, interval, measures_of, records, rules_line
 
 _SHOWN = ("macro_f1", "uar", "kl", "f1_over_chance")  # measures in the table for people, beside the compared one
-HEADINGS = {
-    "sequence": "From speech of any length to one answer",
-    "penalisation": "A loss that knows which emotions go together",
-}
 
 
 def write_comparison(
@@ -121,7 +117,8 @@ def _comparison(test: dict[str, Any] | None, *, confidence: float) -> dict[str, 
 
 def markdown(name: str, table: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
     """Format the table for people: rules of each corpus, then its systems."""
-    lines = [f"# {HEADINGS[name]}", ""]
+    options: ComparisonParams = getattr(params, name)
+    lines = [f"# {options.heading}", ""]
     if banner:
         lines += [f"**{banner}**", ""]
     for corpus, group in table.groupby("corpus", sort=True):
@@ -129,7 +126,6 @@ def markdown(name: str, table: pd.DataFrame, params: Params, *, banner: str) -> 
         lines += [f"## {corpus}", "", f"{rules_line(rows)}.", ""]
         lines += [*markdown_table([_readable(row, params) for row in rows]), ""]
     confidence = f"{100 * params.report.confidence:g} %"
-    options: ComparisonParams = getattr(params, name)
     note = (
         f"Mean ± standard deviation over folds x seeds. Difference: to {next(iter(options.systems))} on the "
         f"same folds and seeds, with the {confidence} interval of Student's t over the pairs; p: paired t-test, "

@@ -5,11 +5,11 @@ Sources: [paper] and [code] as named per class; [ours] where they are silent.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from trainer.training_params import ScheduleParams, Section
+from trainer.training_params import DISTINCT, ScheduleParams, Section, Seeds
 
 ClusterMode = Literal["scratch", "clustered", "clustered_both"]
 
@@ -18,18 +18,12 @@ class ClusterParams(Section):
     """Section ``cluster``: DeepEmoCluster, beside the folds, seeds, target and schedule of ``finetune``."""
 
     # scratch: supervised alone; clustered: clusters of the labelled rows; clustered_both: of both sets
-    modes: tuple[ClusterMode, ...] = ("scratch", "clustered", "clustered_both")
+    modes: Annotated[tuple[ClusterMode, ...], DISTINCT] = ("scratch", "clustered", "clustered_both")
     k: int = Field(default=10, ge=2)  # clusters [code: 10 for arousal, 30 for dominance and valence]
     iterations: int = Field(default=20, ge=1)  # of K-means, every epoch [code]
     weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy beside the objective's loss of 1 [code]
     # which rows are drawn evenly over clusters: those of stage 1, or the labelled ones of stage 2 too [ours]
     uniform: Literal["unlabelled", "all"] = "unlabelled"
-
-    @model_validator(mode="after")
-    def _distinct(self) -> ClusterParams:
-        if not self.modes or len(set(self.modes)) != len(self.modes):
-            raise ValueError("modes must be non-empty and without repeats")
-        return self
 
     def __str__(self) -> str:
         """As in a row of results."""
@@ -43,21 +37,15 @@ FunctionalSet = Literal["egemaps", "compare"]
 class BaselinesParams(Section):
     """Section ``baselines``: simple recognisers on the folds, seeds, target and label fraction of ``finetune``."""
 
-    models: tuple[Baseline, ...] = ("majority", "svm-linear", "svm-rbf")
-    features: tuple[FunctionalSet, ...] = ("egemaps", "compare")  # openSMILE functionals that each SVM hears
+    models: Annotated[tuple[Baseline, ...], DISTINCT] = ("majority", "svm-linear", "svm-rbf")
+    # openSMILE functionals that each SVM hears
+    features: Annotated[tuple[FunctionalSet, ...], DISTINCT] = ("egemaps", "compare")
     rows: Literal["all", "network"] = "all"  # all training rows, or without the network's early-stopping speakers
     c: float = Field(default=1.0, gt=0)  # of both SVMs; the linear one's is divided by the number of features [ours]
     normalisation: Literal["train", "speaker"] = "train"  # training statistics; speaker: everyone's own, test too
 
-    @model_validator(mode="after")
-    def _distinct(self) -> BaselinesParams:
-        for name in ("models", "features"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{name} must be non-empty and without repeats")
-        return self
 
-
+Structure = Literal["shared", "branches"]
 Secondary = Literal["viseme", "emotion"]
 
 
@@ -65,9 +53,10 @@ class OrofacialParams(ScheduleParams):
     """Section ``orofacial``: speech-driven mouth movement (Sadoughi & Busso 2018), alone and with secondary tasks."""
 
     corpora: tuple[str, ...] = ()  # which corpora of the shards; empty: all
-    structures: tuple[Literal["shared", "branches"], ...] = ("shared", "branches")  # both [paper]
-    tasks: tuple[tuple[Secondary, ...], ...] = ((), ("viseme",), ("viseme", "emotion"))  # beside movement [paper]
-    seeds: tuple[int, ...] = (0, 1, 2)  # each draws its held-out sentences and first weights
+    structures: Annotated[tuple[Structure, ...], DISTINCT] = ("shared", "branches")  # both [paper]
+    # beside movement [paper]
+    tasks: Annotated[tuple[tuple[Secondary, ...], ...], DISTINCT] = ((), ("viseme",), ("viseme", "emotion"))
+    seeds: Seeds = (0, 1, 2)  # each draws its held-out sentences and first weights
     loss: Literal["ccc", "mse", "smooth_l1"] = "ccc"  # of movement: 1 - CCC a coordinate, or a distance [ours]
     viseme_weight: float = Field(default=0.3, gt=0)  # of its cross-entropy beside the movement's loss [ours]
     emotion_weight: float = Field(default=0.1, gt=0)  # of its cross-entropy beside the movement's loss [ours]
@@ -86,11 +75,7 @@ class OrofacialParams(ScheduleParams):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of both secondary tasks
 
     @model_validator(mode="after")
-    def _distinct(self) -> OrofacialParams:
-        for name in ("structures", "tasks", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{name} must be non-empty and without repeats")
+    def _consistent(self) -> OrofacialParams:
         if any(len(set(tasks)) != len(tasks) for tasks in self.tasks):
             raise ValueError("tasks must name viseme and emotion at most once each")
         if self.augment.mixup:
@@ -123,15 +108,8 @@ def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(values))
 
 
-def _distinct_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values or len(set(values)) != len(values):
-        raise ValueError("must be non-empty and without repeats")
-    return values
-
-
 Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_distinct_values)]
-Against = Annotated[tuple[Literal["pretrained", "frozen"], ...], AfterValidator(_distinct_values)]
+Against = Annotated[tuple[Literal["pretrained", "frozen"], ...], DISTINCT]
 
 
 class VerdictParams(Section):
@@ -196,6 +174,8 @@ PENALTIES: dict[str, dict[str, Any]] = {
 class ComparisonParams(Section):
     """Named systems, all compared with the first, on folds, seeds and schedule of finetune; see trainer.comparison."""
 
+    changed: ClassVar[str]  # prefix of the keys that systems change
+    heading: ClassVar[str]  # of the report
     systems: dict[SystemName, dict[str, Any]] = Field(min_length=1)
     measure: Measure = "macro_f1"  # compared, tested and drawn, where the objective has it; else its own score
 
@@ -203,12 +183,16 @@ class ComparisonParams(Section):
 class PenalisationParams(ComparisonParams):
     """Section ``penalisation``: losses; systems are changes of section ``finetune.penalty``."""
 
+    changed = "finetune.penalty."
+    heading = "A loss that knows which emotions go together"
     systems: dict[SystemName, dict[str, Any]] = Field(default=PENALTIES, min_length=1)
 
 
 class SequenceParams(ComparisonParams):
     """Section ``sequence``: ways from speech of any length to one answer; systems are changes of section encoder."""
 
+    changed = "encoder."
+    heading = "From speech of any length to one answer"
     systems: dict[SystemName, dict[str, Any]] = Field(default=SYSTEMS, min_length=1)  # [ours]
     shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance, heard by the trained networks [ours]
     cut: Literal["beginning", "middle"] = "middle"  # which part of a test utterance is kept [ours]

@@ -6,15 +6,25 @@ and their released code for chunking and encoders); [ours] where the sources are
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
     """A frozen, strict section: an unknown key is refused, so that a typo never means "the default"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values or len(set(values)) != len(values):
+        raise ValueError("must be non-empty and without repeats")
+    return values
+
+
+DISTINCT = AfterValidator(_distinct)  # of a tuple, in Annotated
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], DISTINCT]
 
 
 class RuntimeParams(Section):
@@ -173,8 +183,9 @@ class FinetuneParams(ScheduleParams):
     down to nothing over a fixed time needs no one to say when to stop (docs/baselines.md has the measurements).
     """
 
-    modes: tuple[Mode, ...] = ("scratch", "pretrained")  # frozen: what was carried over does not learn [paper]
-    seeds: tuple[int, ...] = (0, 1)
+    # frozen: what was carried over does not learn [paper]
+    modes: Annotated[tuple[Mode, ...], DISTINCT] = ("scratch", "pretrained")
+    seeds: Seeds = (0, 1)
     # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
     folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
     # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
@@ -197,11 +208,7 @@ class FinetuneParams(ScheduleParams):
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
     @model_validator(mode="after")
-    def _distinct(self) -> FinetuneParams:
-        for name in ("modes", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{name} must be non-empty and without repeats")
+    def _consistent(self) -> FinetuneParams:
         if isinstance(self.folds, int) and self.folds < 2:
             raise ValueError("folds must be at least 2")
         if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
