@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.alignment import read_alignment
 from pipeline.dense import DenseConfig, Floats, face_line, on_frames
 from pipeline.errors import InputError
 from pipeline.params import Params
 from pipeline.shards import face_row, run_shards
 from pipeline.stages import index_rows, table
-from pipeline.visemes import CLASSES, NONE, phones, read_alignment
+from pipeline.visemes import CLASSES, NONE, spoken
 from pipeline.visemes import on_frames as visemes_on_frames
 
 FOLDER = "orofacial"
@@ -49,7 +50,7 @@ def trajectories(face: Mapping[str, Any], config: DenseConfig, at: Floats) -> ND
 
 
 class Mouth:
-    """The columns ``mouth`` and ``viseme`` of a segment; counts the words that no dictionary has."""
+    """The columns ``mouth`` and ``viseme`` of a segment; counts alignments, by what they give, and what was amiss."""
 
     fields: tuple[tuple[str, pa.DataType], ...] = (("mouth", pa.list_(pa.float32())), ("viseme", pa.list_(pa.int8())))
 
@@ -57,8 +58,9 @@ class Mouth:
         self.config = config
         self.faces = faces
         self.root = root
-        self.aligned = 0
-        self.unknown: Counter[str] = Counter()
+        self.aligned: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()  # words and phones that no table has
+        self.unreadable: list[str] = []
 
     def covers(self, segment_id: str) -> bool:
         """Tell whether the segment shows a face."""
@@ -69,10 +71,15 @@ class Mouth:
         face = face_row(self.faces[segment["segment_id"]]())
         viseme = np.full(len(at), NONE, np.int8)
         if segment.get("alignment"):
-            spans, unknown = phones(read_alignment(self.root / segment["alignment"]))
-            viseme = visemes_on_frames(spans, at + (segment.get("start") or 0.0))
-            self.aligned += 1
-            self.unknown.update(unknown)
+            try:
+                alignment = read_alignment(self.root / segment["alignment"])
+            except InputError as error:  # the movement of this segment is as good as any
+                self.unreadable.append(str(error))
+            else:
+                spans, unknown = spoken(alignment)
+                viseme = visemes_on_frames(spans, at + (segment.get("start") or 0.0))
+                self.aligned["phones" if alignment.phones else "words"] += 1
+                self.unknown.update(unknown)
         return {"mouth": trajectories(face, self.config, at).ravel(), "viseme": viseme}
 
     def metadata(self) -> dict[str, Any]:
@@ -87,7 +94,8 @@ class Mouth:
             "viseme": {
                 "names": list(CLASSES),
                 "none": NONE,
-                "source": "word alignments; phones share a word's time in proportion to typical durations",
+                "source": "phone times of alignments; of words alone, phones share a word's time in proportion to "
+                "typical durations",
             },
         }
 
@@ -106,6 +114,13 @@ def run_orofacial(params: Params) -> None:
         params.shards.dense, faces=dict(index_rows(folder, ok_only=True)), root=params.set("unlabelled").root.resolve()
     )
     run_shards(params, "unlabelled", more=mouth, folder=table("shards", FOLDER))
-    print(f"visemes: {mouth.aligned} segments with a word alignment", end="")
-    missing = ", ".join(f"{word} ({count})" for word, count in mouth.unknown.most_common(10))
-    print(f"; not in the dictionary: {missing} (install the extra 'visemes')" if missing else "")
+    print(
+        "visemes: " + ", ".join(f"{mouth.aligned[kind]} segments with times of {kind}" for kind in ("phones", "words"))
+    )
+    if mouth.unknown:
+        missing = ", ".join(f"{name} ({count})" for name, count in mouth.unknown.most_common(10))
+        print(f"in no table: {missing} (words: install the extra 'visemes'; phones: ARPABET is wanted)")
+    if mouth.unreadable:
+        print(
+            f"{len(mouth.unreadable)} segments without visemes, as their alignment is wrong, e.g. {mouth.unreadable[0]}"
+        )

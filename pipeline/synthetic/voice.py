@@ -54,6 +54,16 @@ _VISEMES = {
     "silence": ("_", "|"),
 }
 VISEMES = tuple(_VISEMES)
+
+# Phoneme to ARPABET, the same way. What has no counterpart takes the nearest: a flap T, a glottal stop T.
+_PHONES = {
+    "P": "p", "B": "b", "M": "m", "F": "f", "V": "v", "TH": "T", "DH": "D", "T": "t * ?", "D": "d", "N": "n", "S": "s",
+    "Z": "z", "L": "l @L", "SH": "S", "ZH": "Z", "CH": "tS", "JH": "dZ", "R": "r", "Y": "j ;", "K": "k x", "G": "g",
+    "NG": "N", "HH": "h C", "W": "w", "ER": "3 IR", "AH": "@ V a#", "AA": "A 0 aa", "AE": "a", "AY": "aI", "AW": "aU",
+    "EH": "E e", "EY": "eI", "IH": "I", "IY": "i", "AO": "O o", "OY": "OI", "OW": "oU", "UW": "u", "UH": "U",
+    "SIL": "_ |",
+}  # fmt: skip
+_ARPABET = {mnemonic: phone for phone, mnemonics in _PHONES.items() for mnemonic in mnemonics.split()}
 _BY_MNEMONIC = {mnemonic: shape for shape, mnemonics in _VISEMES.items() for mnemonic in mnemonics}
 
 
@@ -84,6 +94,16 @@ class Phoneme:
     start: float
     end: float
 
+    @property
+    def phone(self) -> str:
+        """The sound in ARPABET, SIL for a pause; as it is for a mnemonic that English lacks.
+
+        >>> [Phoneme(name, "", 0, 0).phone for name in ("'oU", "tS", "@2", "_:")]
+        ['OW', 'CH', 'AH', 'SIL']
+        """
+        bare = _bare(self.name)
+        return _ARPABET.get(bare[:2]) or _ARPABET.get(bare[:1]) or bare or "SIL"
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -100,8 +120,12 @@ def viseme(mnemonic: str) -> str:
     >>> viseme("'oU"), viseme("tS"), viseme("m"), viseme("_:")
     ('rounded', 'postalveolar', 'closed', 'silence')
     """
-    bare = mnemonic.lstrip("',%=")
+    bare = _bare(mnemonic)
     return _BY_MNEMONIC.get(bare[:2]) or _BY_MNEMONIC.get(bare[:1], "silence" if not bare else "mid")
+
+
+def _bare(mnemonic: str) -> str:
+    return mnemonic.lstrip("',%=")  # without stress marks
 
 
 class _Identity(ctypes.Union):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import contracts, stages, visemes
+from pipeline.alignment import UNITS_PER_SECOND, Alignment, Span, read_alignment
 from pipeline.corpora.grid import _WORDS
 from pipeline.dense import DenseConfig
 from pipeline.errors import InputError
@@ -19,7 +21,7 @@ from pipeline.orofacial import NAMES, POINTS, run_orofacial, trajectories
 from pipeline.params import Params
 from pipeline.shards import run_shards
 from pipeline.store import read_metadata, row_table, write_parts
-from pipeline.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES, Span, phones, pronounce, read_alignment
+from pipeline.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES, phones, pronounce, spoken
 from tests.pipeline.test_dense import ABOUT, PERIOD, SIZE, _write, still_face
 
 ALIGNMENT = "0 23750 sil\n23750 29500 bin\n29500 34000 blue\n34000 35500 at\n35500 74500 sil\n"
@@ -66,7 +68,7 @@ def test_a_word_without_dictionary_stays_empty_and_is_told(monkeypatch):
 
 def test_phones_of_an_alignment_by_hand(tmp_path):
     (tmp_path / "a.align").write_text(ALIGNMENT)
-    words = read_alignment(tmp_path / "a.align")
+    words = read_alignment(tmp_path / "a.align").words
     assert words[1] == Span(0.95, 1.18, "bin")
     spans, unknown = phones(words)
     assert not unknown
@@ -81,7 +83,7 @@ def test_phones_of_an_alignment_by_hand(tmp_path):
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(GRID_WORDS)), st.integers(1, 12_000)), min_size=1, max_size=8))
 def test_phones_cover_their_words_without_gap_or_overlap(said):
-    edges = np.cumsum([0, *(length for _, length in said)]) / visemes.UNITS_PER_SECOND
+    edges = np.cumsum([0, *(length for _, length in said)]) / UNITS_PER_SECOND
     words = [Span(a, b, word) for (word, _), a, b in zip(said, edges[:-1], edges[1:], strict=True)]
     spans, _ = phones(words)
     assert spans[0].start == 0
@@ -93,24 +95,19 @@ def test_phones_cover_their_words_without_gap_or_overlap(said):
     assert visemes.on_frames(spans, middle).tolist() == [PHONE_CLASS[span.name] for span in spans]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("0 10", "line 1"), ("0 x sil", "line 1"), ("0 9 sil\n5 20 bin", "line 2"), ("9 5 bin", "ends before")],
-)
-def test_a_bad_alignment_is_named(tmp_path, text, message):
-    path = tmp_path / "bad.align"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_alignment(path)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_alignment(tmp_path / "none.align")
+def test_given_phones_go_before_those_of_a_dictionary():
+    words, given = [Span(0.0, 1.0, "two")], [Span(0.0, 0.7, "t"), Span(0.7, 0.9, "UW1"), Span(0.9, 1.0, "spn")]
+    spans, unknown = spoken(Alignment(words, given))
+    assert spans == [Span(0.0, 0.7, "T"), Span(0.7, 0.9, "UW")]
+    assert unknown == ["spn"]
+    assert spoken(Alignment(words, []))[0][0] == Span(0.0, pytest.approx(1 / 3), "T")
 
 
 def test_all_alignments_of_grid_are_covered(shared_data):
     paths = sorted((shared_data / "grid").rglob("*.align"))
     assert len(paths) >= 100
     for path in paths:
-        spans, unknown = phones(read_alignment(path))
+        spans, unknown = spoken(read_alignment(path))
         assert not unknown
         assert visemes.on_frames(spans, np.arange(0, 2.97, 0.016)).min() >= 0
 
@@ -144,14 +141,14 @@ def test_left_of_the_picture_comes_first_and_the_chin_lies_lowest():
     assert canonical[152, 1] == canonical[[p for group in POINTS.values() for p in group], 1].min()
 
 
-def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch):
-    """Written as the stages write: a segment with face and alignment, one without alignment, one without face."""
+def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch, capsys):
+    """Segments with a face and an alignment, without alignment, with one that is wrong, and without a face."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.align").write_text(ALIGNMENT)
-    n, ids = 120, ["a#000", "b#000", "c#000"]
+    n, ids = 120, ["a#000", "b#000", "d#000", "c#000"]
     base = {"corpus": "t", "speaker": "s", "start": 0.5, "end": 2.5, "status": "ok"}
     rows = [base | {"segment_id": i, "clip_id": i[0]} for i in ids]
-    rows[0]["alignment"] = "a.align"
+    rows[0]["alignment"], rows[2]["alignment"] = "a.align", "none.align"
     _write("segments", "unlabelled", rows, contracts.segments([]), {})
     sound = [
         {"segment_id": i, "status": "ok", "n_frames": n, "lld": np.ones(2 * n, "f4"), "rms_db": np.ones(n, "f4")}
@@ -164,8 +161,8 @@ def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="run the faces stage"):
         run_orofacial(params)
     none = {"quality": None, "pose": None, "interocular": None, "status": "ok", "n_frames": 48}
-    faces = [still_face(np.arange(48) / 25) | none | {"segment_id": i} for i in ids[:2]]
-    faces.append({"segment_id": ids[2], "status": "quarantined", "reason": "no face"})
+    faces = [still_face(np.arange(48) / 25) | none | {"segment_id": i} for i in ids[:3]]
+    faces.append({"segment_id": ids[3], "status": "quarantined", "reason": "no face"})
     _write("faces", "unlabelled", faces, contracts.FACES, ABOUT)
     labels = [{"segment_id": i, "t3_label": "neutral"} for i in ids]
     loaders = [(r["segment_id"], lambda r=r: row_table(r, contracts.pseudo_labels([])), 10) for r in labels]
@@ -174,7 +171,7 @@ def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch):
     run_orofacial(params)
     folder = stages.table("shards", "orofacial")
     table = pd.read_parquet(folder).set_index("segment_id")
-    assert sorted(table.index) == ids[:2]
+    assert sorted(table.index) == ids[:3]
     assert "dense" not in table.columns
     assert table.loc["a#000", "t3_label"] == "neutral"
     assert table.loc["a#000", "mouth"].shape == (n * 60,)
@@ -182,7 +179,12 @@ def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch):
     at = np.arange(n) * PERIOD + SIZE / 2 + 0.5  # the segment begins half a second into the clip
     assert said[at < 0.95].tolist() == [0] * int((at < 0.95).sum())
     assert said[np.flatnonzero(at >= 0.95)[0]] == CLASSES.index("bilabial")
-    assert (table.loc["b#000", "viseme"] == -1).all()
+    for name in ("b#000", "d#000"):  # the movement is there all the same
+        assert (table.loc[name, "viseme"] == -1).all()
+        np.testing.assert_array_equal(table.loc[name, "mouth"], table.loc["a#000", "mouth"])
+    told = capsys.readouterr().out
+    assert "0 segments with times of phones, 1 segments with times of words" in told
+    assert re.search(r"1 segments without visemes.*none\.align: alignment cannot be read", told)
     about = read_metadata(folder)
     assert about["mouth"]["names"] == NAMES
     assert about["viseme"]["names"] == list(CLASSES)

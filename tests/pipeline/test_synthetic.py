@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from pipeline.alignment import Span, read_alignment
 from pipeline.manifest_row import ManifestRow
 from pipeline.media import decode_audio, frames
 from pipeline.store import METADATA_KEY
@@ -81,6 +82,7 @@ def test_manifests_obey_the_schema_and_keep_speakers_apart(made: Path) -> None:
         for row in table.to_dict("records"):
             ManifestRow.model_validate(row)
             assert (made / row["path"]).stat().st_size > 1000
+            assert (made / row.get("alignment", "")).exists()
     assert not {"emotion", "label_source"} & set(tables["unlabelled"])
     assert set(tables["unlabelled"]["split"]) == {"train", "dev"}
     assert (tables["labelled"]["label_source"] == "acted").all()
@@ -132,6 +134,14 @@ def test_truth_tables_match_the_media(made: Path, clips: pd.DataFrame) -> None:
         assert aus.min() >= 0
         assert aus[:, AU_NAMES.index("AU25")].max() > 0.1  # somebody speaks
         assert abs(times[-1] + 1 / TINY.fps - clips.at[clip_id, "duration"]) <= 1 / TINY.fps
+    sounds = pd.read_parquet(made / "truth" / "phonemes.parquet").set_index("clip_id")
+    for clip_id in films.index:
+        written = read_alignment(made / "unlabelled" / f"{clip_id}.TextGrid").phones
+        planted = sounds.loc[clip_id]
+        assert [span.name for span in written if span.name] == planted["phone"].tolist()
+        np.testing.assert_allclose([span.start for span in written if span.name], planted["start"], atol=1e-6)
+        assert written[0] == Span(0.0, pytest.approx(planted["start"].iloc[0]), "")  # the margin
+        assert written[-1].end == pytest.approx(clips.at[clip_id, "duration"])
     for name in ("clips", "frames", "phonemes"):
         schema = pq.read_schema(made / "truth" / f"{name}.parquet")
         metadata = json.loads(schema.metadata[METADATA_KEY])

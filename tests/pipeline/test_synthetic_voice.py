@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from pipeline.synthetic.acting import EMOTIONS, draw_manner, draw_speaker, face_tracks, head_track
 from pipeline.synthetic.muscles import CHANNELS
-from pipeline.synthetic.sentences import sentence
+from pipeline.synthetic.sentences import _DID, _WHEN, _WHERE, _WHO, sentence
 from pipeline.synthetic.voice import RATE, VISEMES, VOICES, Manner, Phoneme, Utterance, speak
+from pipeline.visemes import PHONE_CLASS
 
 TEXT = "My mother and Bob map the blue papers near the wooden table."
 MANNER = Manner(pitch=50, range=50, rate=170, level=-25, tilt=0, swing=0, evenness=0)
@@ -92,6 +93,22 @@ def test_phonemes_follow_the_text() -> None:
     assert [sound.viseme for sound in spoken.phonemes if sound.viseme != "silence"] == ["closed", "open", "closed"]
     assert {sound.viseme for sound in say().phonemes} <= set(VISEMES)
     assert len(say().words) == len(TEXT.split())
+    assert [sound.phone for sound in spoken.phonemes if sound.phone != "SIL"] == ["B", "AA", "B"]
+
+
+def test_every_sound_of_the_cast_is_a_phone_with_a_viseme() -> None:
+    grammar = [
+        f"{' '.join(parts)}." for parts in zip(_WHO, _DID, [*_WHERE, *_WHERE[:2]], [*_WHEN, *_WHEN[:4]], strict=True)
+    ]
+    names = {
+        sound.phone
+        for voices in VOICES["unlabelled"].values()
+        for voice in voices
+        for text in grammar
+        for sound in say(text, voice=voice).phonemes
+    }
+    assert names <= set(PHONE_CLASS)
+    assert len(names) > 30
 
 
 @settings(max_examples=30, deadline=None)
