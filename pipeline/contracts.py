@@ -21,6 +21,7 @@ LABEL_COLUMNS = [
     ("valence", pa.float64()),
     ("dominance", pa.float64()),
     ("intensity", pa.float64()),
+    ("level", pa.float64()),
 ]
 ORIGIN_COLUMNS = [
     ("clip_id", pa.string()),

@@ -128,6 +128,7 @@ class ManifestRow(Config):
     valence: Number = _column("mean rating, in the corpus's own scale", None)
     dominance: Number = _column("mean rating, in the corpus's own scale", None)
     intensity: Count = _column("strength asked of the actor, in the corpus's own steps (1 is the weakest)", None)
+    level: Number = _column("strength that raters perceived, mean rating, in the corpus's own scale", None)
     sentence: Text = _column("what is said")
     alignment: RelativePath = _column("file with the times of words or phones, relative to the root")
     language: Text = _column("language code, e.g. en")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.corpora.crema_d import ACTED, BLOCKS, LETTERS, NAME, read_votes
+from pipeline.corpora.crema_d import ACTED, BLOCKS, LETTERS, NAME, read_ratings
 from pipeline.corpora.votes import vote_columns
 from pipeline.errors import InputError
 from pipeline.manifest import COLUMNS, ManifestRow, read_rows, write_manifest
@@ -32,7 +32,7 @@ def confusion(crema_d: Path, source: str) -> pd.DataFrame:
     if source not in BLOCKS:
         raise InputError(f"--source {source!r} is not one of {', '.join(BLOCKS)}")
     counts = pd.DataFrame(0.0, index=list(_NAMES), columns=list(_NAMES))
-    for clip, votes in read_votes(crema_d, source).items():
+    for clip, (votes, _) in read_ratings(crema_d, source).items():
         if match := NAME.fullmatch(clip):
             counts.loc[ACTED[match[3]]] += pd.Series(votes)
     return counts.div(counts.sum(axis=1), axis=0)

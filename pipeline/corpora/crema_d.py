@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -85,8 +86,15 @@ def session(actor: int) -> str:
     return next((name for name, (first, last) in SESSIONS.items() if first <= actor <= last), "")
 
 
-def read_votes(root: Path, source: str) -> dict[str, dict[str, float]]:
-    """Return clip -> emotion -> number of raters, from ``processedResults/tabulatedVotes.csv``.
+class Rated(NamedTuple):
+    """What raters said of a clip: votes by emotion, and how strong they found it (mean of 0 to 100)."""
+
+    votes: dict[str, float]
+    level: float
+
+
+def read_ratings(root: Path, source: str) -> dict[str, Rated]:
+    """Return clip -> what its raters said, from ``processedResults/tabulatedVotes.csv``.
 
     ``source`` is voice, face or audiovisual. Raises ``InputError`` if the table is missing or not as published.
     """
@@ -96,16 +104,17 @@ def read_votes(root: Path, source: str) -> dict[str, dict[str, float]]:
             f"{path} is missing: labels={source} needs CREMA-D's vote table; give --root its repository, or use "
             "--option labels=acted"
         )
-    votes: dict[str, dict[str, float]] = {}
+    rated: dict[str, Rated] = {}
     for record in csv.DictReader(io.StringIO(read_text(path))):
         try:
             if int(record[""]) // 100000 == BLOCKS[source]:
-                votes[record["fileName"]] = {name: float(record[letter]) for letter, name in LETTERS.items()}
+                votes = {name: float(record[letter]) for letter, name in LETTERS.items()}
+                rated[record["fileName"]] = Rated(votes, float(record["meanEmoResp"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is not CREMA-D's vote table (cannot read {error}); fetch it anew") from None
-    if not votes:
+    if not rated:
         raise InputError(f"{path} holds no ratings of {source}; fetch it anew")
-    return votes
+    return rated
 
 
 @CORPORA.register("crema_d")
@@ -128,7 +137,7 @@ class CremaD(Corpus[CremaDOptions]):
         paths = [f"{folder}/{path}" for path in find_files(root / folder, suffixes, reading)]
         codes = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
         reading.left_out(set(paths) - set(codes), "the name is not CREMA-D's")
-        votes = {} if options.labels == "acted" else read_votes(root, options.labels)
+        ratings = {} if options.labels == "acted" else read_ratings(root, options.labels)
         bad = set() if options.keep_bad else SILENT | (BROKEN_FILMS if folder == "VideoFlash" else frozenset())
         dropped, unrated = [], []
         for path in first_of_each(list(codes), reading):
@@ -140,8 +149,9 @@ class CremaD(Corpus[CremaDOptions]):
             columns: dict[str, Any] = {}
             emotion = ACTED[acted]
             if options.labels != "acted":
-                columns = vote_columns(votes.get(clip, {}))
-                emotion = label_from_votes(votes.get(clip, {}), options.rule, seed=f"{options.seed}:{clip}")
+                votes, level = ratings.get(clip, Rated({}, math.nan))
+                columns = vote_columns(votes) | ({} if math.isnan(level) else {"level": level})
+                emotion = label_from_votes(votes, options.rule, seed=f"{options.seed}:{clip}")
                 unrated += [] if emotion else [clip]
             reading.rows.append(
                 ManifestRow(

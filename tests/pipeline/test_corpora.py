@@ -194,9 +194,9 @@ def test_tess(tree):
 
 
 CREMA_TABLE = (
-    '"","A","D","F","H","N","S","fileName"\n'
-    '"100001",6,2,0,0,1,0,"1001_DFA_ANG_XX"\n"100002",1,1,0,0,4,4,"1091_IEO_SAD_HI"\n'
-    '"200001",0,0,9,0,0,0,"1001_DFA_ANG_XX"\n"300001",0,0,0,9,0,0,"1001_DFA_ANG_XX"\n'
+    '"","A","D","F","H","N","S","fileName","meanEmoResp"\n'
+    '"100001",6,2,0,0,1,0,"1001_DFA_ANG_XX",71.5\n"100002",1,1,0,0,4,4,"1091_IEO_SAD_HI",40\n'
+    '"200001",0,0,9,0,0,0,"1001_DFA_ANG_XX",80\n"300001",0,0,0,9,0,0,"1001_DFA_ANG_XX",90\n'
 )
 
 
@@ -209,11 +209,14 @@ def test_crema_ratings_of_voice_face_and_both_are_kept_apart(tree):
     )  # fmt: skip
     assert (first.votes_anger, first.votes_disgust, first.votes_sadness, first.votes_surprise) == (6, 2, 0, None)
     assert (tied.fold, tied.emotion, tied.votes_sadness, tied.intensity) == ("S3", "", 4, 3.0)
+    assert (first.level, tied.level) == (71.5, 40.0)
+    assert [read_corpus("crema_d", root, labels=name)[0].level for name in ("face", "acted")] == [80.0, None]
     assert read_corpus("crema_d", root, rule="all_inclusive")[1].emotion in ("neutral", "sadness")
     assert [read_corpus("crema_d", root, labels=name)[0].emotion for name in ("face", "audiovisual", "acted")] == [
         "fear", "happiness", "anger",
     ]  # fmt: skip
-    assert read_corpus("crema_d", root, labels="face")[1].votes_anger is None  # nobody rated it: no zeros
+    unrated = read_corpus("crema_d", root, labels="face")[1]
+    assert (unrated.votes_anger, unrated.level) == (None, None)  # nobody rated it: no zeros
 
 
 def test_msp_face(tree):

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.corpora import make_manifest, read_corpus
 from pipeline.corpora.base import compare, make_reader
-from pipeline.corpora.crema_d import ACTORS, LETTERS, SESSIONS, read_votes, session
+from pipeline.corpora.crema_d import ACTORS, LETTERS, SESSIONS, read_ratings, session
 from pipeline.errors import InputError
 from pipeline.manifest import check_manifest
 
@@ -94,10 +94,11 @@ def test_crema_human_accuracy_per_block_tells_that_the_blocks_are_not_swapped(re
     acted = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness"}
     accuracy = {}
     for source in ("voice", "face", "audiovisual"):
-        votes = read_votes(real("crema_d"), source)
-        assert len(votes) == 7442
-        right = sum(counts[acted[clip.split("_")[2]]] for clip, counts in votes.items())
-        accuracy[source] = round(right / sum(sum(counts.values()) for counts in votes.values()), 3)
+        ratings = read_ratings(real("crema_d"), source)
+        assert len(ratings) == 7442
+        right = sum(rated.votes[acted[clip.split("_")[2]]] for clip, rated in ratings.items())
+        accuracy[source] = round(right / sum(sum(rated.votes.values()) for rated in ratings.values()), 3)
+        assert all(0 <= rated.level <= 100 for rated in ratings.values())
     assert accuracy == {"voice": 0.400, "face": 0.574, "audiovisual": 0.631}
 
 

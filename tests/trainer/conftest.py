@@ -32,7 +32,7 @@ def write_part(path: Path, rows: list[dict[str, Any]], *, metadata: dict[str, An
         "frame_period": FRAME_PERIOD,
         "config": {"note": "generated"},
     } | (metadata or {})
-    numbers = ("t3_confidence", "arousal", "valence", "dominance", "intensity")
+    numbers = ("t3_confidence", "arousal", "valence", "dominance", "intensity", "level")
     lists = dict.fromkeys(("features", "dense", "mouth"), pa.list_(pa.float32())) | {"viseme": pa.list_(pa.int8())}
     types = {"n_frames": pa.int32(), **lists, **dict.fromkeys(numbers, pa.float64())}
     types |= {name: pa.float64() for name in rows[0] if name.startswith("votes_")}
