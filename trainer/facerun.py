@@ -17,6 +17,7 @@ from trainer.folder import save_model
 from trainer.loop import Fitted, Outputs, fit, make_deterministic, run_network
 from trainer.losses import CrossEntropy, Loss, SummedLoss, balanced_weights
 from trainer.metrics import classification
+from trainer.mouth_shapes import with_mouth_shapes
 from trainer.movement import per_coordinate, summary
 from trainer.params import Params
 from trainer.protocol import speaker_keys, text
@@ -58,7 +59,7 @@ class FaceRun:
         structure: Structure,
         classes: dict[str, tuple[str, ...]],
     ) -> None:
-        self.shards, self.rows, self.params, self.seed = shards, rows, params, seed
+        self.rows, self.params, self.seed = rows, params, seed
         options = params.orofacial
         speakers = speaker_keys(shards.rows, unknown_is_own=True)
         scale = TrackScale.fit(
@@ -70,6 +71,9 @@ class FaceRun:
             speakers=speakers,
             source="mouth",
         )
+        if VISEME in classes and options.viseme == "shapes":
+            shards = with_mouth_shapes(shards, rows.train, scale, count=options.shapes, seed=seed)
+        self.shards = shards
         self.frames = FrameTargets(1, scale, visemes=VISEME in classes)
         self.spec = FaceSpec(
             structure=structure,

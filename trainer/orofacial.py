@@ -23,6 +23,7 @@ from trainer.errors import InputError
 from trainer.facenet import Structure
 from trainer.facerun import FaceRun, Parts
 from trainer.folder import package_versions, replace_folder
+from trainer.mouth_shapes import shape_names
 from trainer.orofacial_report import write_report
 from trainer.params import OrofacialParams, Params
 from trainer.processes import in_processes
@@ -177,7 +178,9 @@ def _classes(shards: Shards, train: IntArray, options: OrofacialParams) -> dict[
     """Return secondary task -> classes, for those that the training rows have labels for."""
     found: dict[str, tuple[str, ...]] = {}
     visemes = shards.frame_names.get("viseme", ())
-    if visemes and any((shards.viseme[shards.offsets[row] : shards.offsets[row + 1]] >= 0).any() for row in train):
+    if options.viseme == "shapes":
+        found["viseme"] = shape_names(options.shapes)
+    elif visemes and any((shards.viseme[shards.offsets[row] : shards.offsets[row + 1]] >= 0).any() for row in train):
         found["viseme"] = visemes
     labels = text(shards.rows.iloc[train], options.emotion)
     frequent = tuple(name for name in label_names(list(labels)) if (labels == name).sum() >= MIN_CLASS)

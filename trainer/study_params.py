@@ -60,6 +60,8 @@ class OrofacialParams(ScheduleParams):
     loss: Literal["ccc", "mse", "smooth_l1"] = "ccc"  # of movement: 1 - CCC a coordinate, or a distance [ours]
     viseme_weight: float = Field(default=0.3, gt=0)  # of its cross-entropy beside the movement's loss [ours]
     emotion_weight: float = Field(default=0.1, gt=0)  # of its cross-entropy beside the movement's loss [ours]
+    viseme: Literal["alignment", "shapes"] = "alignment"  # the shards' classes, or clusters of mouth shapes [ours]
+    shapes: int = Field(default=12, ge=2, le=100)  # clusters of mouth shapes [ours]
     emotion: Literal["t3_label", "emotion"] = "t3_label"  # pseudo-label or the manifest's label
     centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean position is subtracted [ours]
     test_share: float = Field(default=0.2, gt=0, lt=1)  # of a training speaker's clips, held out for testing [ours]

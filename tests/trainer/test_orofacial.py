@@ -24,6 +24,7 @@ from trainer.facerun import FrameCrossEntropy
 from trainer.folder import load_model, save_model
 from trainer.loop import run_network
 from trainer.losses import CrossEntropy, SummedLoss
+from trainer.mouth_shapes import with_mouth_shapes
 from trainer.movement import per_coordinate, summary
 from trainer.orofacial import orofacial, parts
 from trainer.orofacial_report import markdown
@@ -331,6 +332,36 @@ def test_the_recipe_learns_compares_and_loads_back(make_shards: Make, tmp_path: 
         load_model(model)
     with pytest.raises(InputError, match=r"only \.parquet"):
         predict(folder, model, tmp_path / "moved.csv", cache=cache)
+
+
+def test_shapes_of_the_mouth_stand_in_for_visemes(make_shards: Make, tmp_path: Path) -> None:
+    rows = [{**row, "viseme": None} for row in face_rows(per_speaker=15)]
+    rows[3]["mouth"] = None
+    folder = make_shards("faces", rows, **ABOUT)
+    shards = open_shards(folder, cache=tmp_path / "c")
+    params = quick(structures=["branches"], tasks=[[], ["viseme"]], viseme="shapes", shapes=3, epochs=6)
+    drawn = parts(shards, params.orofacial, seed=0)
+    speakers = speaker_keys(shards.rows)
+    scale = TrackScale.fit(shards, drawn.train, NAMES, centre="speaker", clip=10, speakers=speakers, source="mouth")
+    changed, again = (with_mouth_shapes(shards, drawn.train, scale, count=3, seed=0) for _ in range(2))
+    np.testing.assert_array_equal(changed.viseme, again.viseme)
+    np.testing.assert_array_equal(changed.viseme[:, 0] >= 0, np.isfinite(shards.mouth).all(axis=1))
+    assert (shards.viseme == -1).all()  # these stay as they were
+    opening = shards.mouth[:, 1] - np.repeat(scale.centres[:, 1], shards.lengths)
+    middle = [opening[changed.viseme[:, 0] == number].mean() for number in range(3)]
+    assert np.ptp(middle) > 1.5 * np.nanstd(opening)  # the planted opening is what parts them
+    # held-out rows have no say
+    fewer = with_mouth_shapes(shards, drawn.train[:10], scale, count=3, seed=0)
+    assert (fewer.viseme != changed.viseme).any()
+    with pytest.raises(InputError, match=r"orofacial\.shapes = 99"):
+        with_mouth_shapes(shards, drawn.train[:1], scale, count=99, seed=0)
+
+    runs = orofacial(folder, tmp_path / "m", tmp_path / "r", params, cache=tmp_path / "c")
+    assert runs["sentences_viseme_uar"].iloc[1] > 0.5  # chance .33
+    model = load_face(tmp_path / "m" / "branches_movement_viseme")
+    assert model.spec.classes == {"viseme": ("shape_00", "shape_01", "shape_02")}
+    told = predict(folder, tmp_path / "m" / "branches_movement_viseme", tmp_path / "p.parquet", cache=tmp_path / "c")
+    assert len(told) == len(rows)
 
 
 def test_tasks_without_labels_are_left_out_and_the_report_says_so(make_shards: Make, tmp_path: Path) -> None:
