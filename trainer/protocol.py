@@ -173,10 +173,15 @@ def label_subset(labels: IntArray, *, fraction: float, rng: np.random.Generator)
 
     >>> len(label_subset(np.array([0] * 8 + [1] * 4), fraction=0.5, rng=np.random.default_rng(0)))
     6
+
+    Of no rows none: who stops early on nobody has none to thin.
+
+    >>> len(label_subset(np.zeros(0, np.int64), fraction=0.5, rng=np.random.default_rng(0)))
+    0
     """
     if fraction >= 1:
         return np.arange(len(labels))
-    chosen = []
+    chosen = [np.zeros(0, np.int64)]
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         chosen.append(rng.permutation(members)[: max(1, round(fraction * len(members)))])

@@ -142,6 +142,9 @@ def test_fewer_labels_are_fewer_labels(run: Callable[..., pd.DataFrame]) -> None
     assert (half["label_fraction"] == 0.5).all()
     assert (half["n_train"] == whole["n_train"].iloc[0] / 2).all()
     assert len(half) == 2 * len(whole)  # each seed draws its own labels
+    # Regression: with nobody held out for early stopping (the default) a share of nobody's rows was asked for.
+    everyone = run(finetuning={"label_fraction": 0.5, "dev": "none", "monitor": "last"}, **options)
+    assert (everyone["n_train"] == half["n_train"].iloc[0]).all()
     network = run(rows="network", **options)
     assert (network["n_train"] < whole["n_train"].iloc[0]).all()
 
