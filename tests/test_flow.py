@@ -106,14 +106,9 @@ def test_metrics_params_and_plots_are_dvcs(finished):
 
 def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tmp_path):
     assert not (finished / "reports/ablation.csv").exists()
-    folder = tmp_path / "ablation"
-    shutil.copytree(finished, folder, symlinks=True)
-    shutil.copytree(ROOT / "recipes", folder / "recipes")
-    shutil.copy(ROOT / ".dvcignore", folder)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["ablation"] |= {"recipes": ["paper"], "tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
-                           "unlabelled_fractions": [1.0], "verdict": {"run": False}}  # fmt: skip
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    small = {"recipes": ["paper"], "tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
+             "unlabelled_fractions": [1.0], "verdict": {"run": False}}  # fmt: skip
+    folder = with_recipes(finished, tmp_path / "ablation", ablation=small)
     assert "2 pretrainings (0 done), 6 fine-tunings (0 done)" in dvc(folder, "repro", "recipes/results/dvc.yaml")
     table = pd.read_csv(folder / "reports/ablation.csv")
     assert list(table["mode"]) == ["scratch", "pretrained", "pretrained"]
@@ -122,11 +117,20 @@ def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tm
     assert "0 trainings to do" in dvc(folder, "repro", "--force", "--single-item", "recipes/results/dvc.yaml:ablation")
 
 
-def test_penalisation_is_a_stage_of_its_own(finished, tmp_path):
-    folder = tmp_path / "penalisation"
+def with_recipes(finished: Path, folder: Path, **changes) -> Path:
+    """Copy a finished project and lay the recipes and their parameters beside it."""
     shutil.copytree(finished, folder, symlinks=True)
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     shutil.copy(ROOT / ".dvcignore", folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for section, values in changes.items():
+        params[section] |= values
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder
+
+
+def test_penalisation_is_a_stage_of_its_own(finished, tmp_path):
+    folder = with_recipes(finished, tmp_path / "penalisation")
     dvc(folder, "repro", "recipes/penalisation/dvc.yaml")
     table = pd.read_csv(folder / "reports/penalisation.csv")
     networks = table[~table["system"].str.contains("svm|majority")]
@@ -134,6 +138,35 @@ def test_penalisation_is_a_stage_of_its_own(finished, tmp_path):
     assert list(networks["system"]) == list(systems)
     assert "SYNTHETIC" in (folder / "reports/penalisation.md").read_text()
     assert "up to date" in dvc(folder, "repro", "recipes/penalisation/dvc.yaml")
+
+
+def test_sequence_is_a_stage_of_its_own(finished, tmp_path):
+    systems = {"cnn-mean": {"aggregator": "mean"}, "crop": {"length": "crop", "aggregator": "mean"}}
+    folder = with_recipes(finished, tmp_path / "sequence", sequence={"systems": systems, "timed": 2})
+    dvc(folder, "repro", "recipes/sequence/dvc.yaml")
+    table = pd.read_csv(folder / "reports/sequence.csv")
+    assert list(table["system"])[:2] == list(systems)
+    assert table["system"].str.contains("svm").any()  # functionals stand in the same table
+    assert (folder / "reports/sequence.png").stat().st_size > 10_000
+    assert "up to date" in dvc(folder, "repro", "recipes/sequence/dvc.yaml")
+
+
+def test_clusters_are_a_stage_of_their_own(finished, tmp_path):
+    folder = with_recipes(finished, tmp_path / "cluster", cluster={"k": 3})
+    dvc(folder, "repro", "recipes/cluster/dvc.yaml")
+    table = pd.read_csv(folder / "reports/cluster/results.csv")
+    assert list(table["mode"]) == ["scratch", "clustered", "clustered_both"]
+    assert "up to date" in dvc(folder, "repro", "recipes/cluster/dvc.yaml")
+
+
+def test_orofacial_is_a_stage_of_its_own_and_knows_the_phones_of_the_films(finished, tmp_path):
+    small = {"structures": ["shared"], "tasks": [[], ["viseme"]], "seeds": [0], "epochs": 1, "hidden": 8}
+    folder = with_recipes(finished, tmp_path / "orofacial", orofacial=small)
+    said = dvc(folder, "repro", "recipes/orofacial/dvc.yaml")
+    films = len(pd.read_parquet(folder / "data/shards/orofacial"))
+    assert f"visemes: {films} segments with times of phones" in said
+    assert list(pd.read_csv(folder / "reports/orofacial.csv")["tasks"]) == ["movement", "movement+viseme"]
+    assert "up to date" in dvc(folder, "repro", "recipes/orofacial/dvc.yaml")
 
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path):
