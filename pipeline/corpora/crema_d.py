@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
@@ -90,7 +89,7 @@ class Rated(NamedTuple):
     """What raters said of a clip: votes by emotion, and how strong they found it (mean of 0 to 100)."""
 
     votes: dict[str, float]
-    level: float
+    level: float | None
 
 
 def read_ratings(root: Path, source: str) -> dict[str, Rated]:
@@ -149,8 +148,8 @@ class CremaD(Corpus[CremaDOptions]):
             columns: dict[str, Any] = {}
             emotion = ACTED[acted]
             if options.labels != "acted":
-                votes, level = ratings.get(clip, Rated({}, math.nan))
-                columns = vote_columns(votes) | ({} if math.isnan(level) else {"level": level})
+                votes, level = ratings.get(clip, Rated({}, None))
+                columns = vote_columns(votes) | {"level": level}
                 emotion = label_from_votes(votes, options.rule, seed=f"{options.seed}:{clip}")
                 unrated += [] if emotion else [clip]
             reading.rows.append(

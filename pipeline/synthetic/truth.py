@@ -78,8 +78,7 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
 
 def _write_alignment(path: Path, acted: Acted) -> None:
     """Write the times of the phones as a forced aligner would, from espeak-ng itself."""
-    sounds = [sound for sound in acted.utterance.phonemes if sound.end > sound.start]
-    spans = [(sound.start, min(sound.end, acted.seconds), sound.phone) for sound in sounds]
+    spans = [(sound.start, min(sound.end, acted.seconds), sound.phone) for sound in acted.utterance.phonemes]
     grid = Textgrid(0, acted.seconds)
     grid.addTier(IntervalTier("phones", spans, 0, acted.seconds))
     replace_file(path, lambda temporary: grid.save(str(temporary), format="short_textgrid", includeBlankSpaces=True))

@@ -101,8 +101,7 @@ class Phoneme:
         >>> [Phoneme(name, "", 0, 0).phone for name in ("'oU", "tS", "@2", "_:")]
         ['OW', 'CH', 'AH', 'SIL']
         """
-        bare = _bare(self.name)
-        return _ARPABET.get(bare[:2]) or _ARPABET.get(bare[:1]) or bare or "SIL"
+        return _look_up(_ARPABET, self.name, otherwise=self.name)
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,12 @@ def viseme(mnemonic: str) -> str:
     >>> viseme("'oU"), viseme("tS"), viseme("m"), viseme("_:")
     ('rounded', 'postalveolar', 'closed', 'silence')
     """
-    bare = _bare(mnemonic)
-    return _BY_MNEMONIC.get(bare[:2]) or _BY_MNEMONIC.get(bare[:1], "silence" if not bare else "mid")
+    return _look_up(_BY_MNEMONIC, mnemonic, otherwise="mid")
 
 
-def _bare(mnemonic: str) -> str:
-    return mnemonic.lstrip("',%=")  # without stress marks
+def _look_up(table: dict[str, str], mnemonic: str, *, otherwise: str) -> str:
+    bare = mnemonic.lstrip("',%=") or "_"  # without stress marks; nothing but marks is a pause
+    return table.get(bare[:2]) or table.get(bare[:1], otherwise)
 
 
 class _Identity(ctypes.Union):
