@@ -27,7 +27,7 @@ class SetName(StrEnum):
 def synthesize() -> None:
     """Make the embedded synthetic corpus, if a set in params.yaml uses it."""
     from pipeline.params import load_params
-    from pipeline.synthetic.stage import run_synthesize
+    from pipeline.stages.synthesize import run_synthesize
 
     run_synthesize(load_params())
 
@@ -36,7 +36,7 @@ def synthesize() -> None:
 def segments(name: SetName) -> None:
     """Check a set's manifest and cut its clips into segments."""
     from pipeline.params import load_params
-    from pipeline.stages import run_segments
+    from pipeline.stages.extraction import run_segments
 
     run_segments(load_params(), name)
 
@@ -45,7 +45,7 @@ def segments(name: SetName) -> None:
 def audio(name: SetName) -> None:
     """Extract every segment's sound: 16 kHz mono FLAC in Parquet."""
     from pipeline.params import load_params
-    from pipeline.stages import run_audio
+    from pipeline.stages.extraction import run_audio
 
     run_audio(load_params(), name)
 
@@ -54,7 +54,7 @@ def audio(name: SetName) -> None:
 def acoustics(name: SetName) -> None:
     """Compute low-level descriptors, energy and voicing."""
     from pipeline.params import load_params
-    from pipeline.stages import run_acoustics
+    from pipeline.stages.extraction import run_acoustics
 
     run_acoustics(load_params(), name)
 
@@ -63,7 +63,7 @@ def acoustics(name: SetName) -> None:
 def functionals(name: SetName) -> None:
     """Compute functionals, one vector a segment, for the baselines."""
     from pipeline.params import load_params
-    from pipeline.stages import run_functionals
+    from pipeline.stages.extraction import run_functionals
 
     run_functionals(load_params(), name)
 
@@ -72,7 +72,7 @@ def functionals(name: SetName) -> None:
 def faces(name: SetName) -> None:
     """Find faces: landmarks, head pose, action units."""
     from pipeline.params import load_params
-    from pipeline.stages import run_faces
+    from pipeline.stages.extraction import run_faces
 
     run_faces(load_params(), name)
 
@@ -81,7 +81,7 @@ def faces(name: SetName) -> None:
 def pseudo_labels() -> None:
     """Make the labels that the face and the energy give: T1, T2, T3."""
     from pipeline.params import load_params
-    from pipeline.pseudo_labels import run_pseudo_labels
+    from pipeline.stages.pseudo_labels import run_pseudo_labels
 
     run_pseudo_labels(load_params())
 
@@ -90,7 +90,7 @@ def pseudo_labels() -> None:
 def shards(name: SetName) -> None:
     """Join features and labels into the shards that the trainer reads."""
     from pipeline.params import load_params
-    from pipeline.shards import run_shards
+    from pipeline.stages.shards import run_shards
 
     run_shards(load_params(), name)
 
@@ -98,7 +98,7 @@ def shards(name: SetName) -> None:
 @app.command()
 def orofacial() -> None:
     """Make the shards of the recipe orofacial: features, mouth trajectories, visemes."""
-    from pipeline.orofacial import run_orofacial
+    from pipeline.stages.orofacial import run_orofacial
     from pipeline.params import load_params
 
     run_orofacial(load_params())
@@ -108,7 +108,7 @@ def orofacial() -> None:
 def summary() -> None:
     """Count what went in, what came out and why not, print the labels a corpus; compare with a planted truth."""
     from pipeline.params import load_params
-    from pipeline.summary import run_summary
+    from pipeline.stages.summary import run_summary
 
     run_summary(load_params())
 
@@ -119,7 +119,7 @@ def inspect(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="picture file")] = None,
 ) -> None:
     """Draw one segment: frames with landmarks, energy, motion, action units, the labels and why."""
-    from pipeline.inspect import inspect_segment
+    from pipeline.checks.evidence import inspect_segment
     from pipeline.params import load_params
 
     print(inspect_segment(load_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
@@ -133,7 +133,7 @@ def sensitivity(
 ) -> None:
     """Count the labels that change with the frame rate, the compression of the film and the threshold."""
     from pipeline.params import load_params
-    from pipeline.sensitivity import print_sensitivity, run_sensitivity
+    from pipeline.checks.sensitivity import print_sensitivity, run_sensitivity
 
     print_sensitivity(run_sensitivity(load_params(), wanted=segments, skip=skip, output=output))
     print(f"wrote {output}, {output.with_suffix('.png')}")
@@ -148,7 +148,7 @@ def compare_planted(
     segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
 ) -> None:
     """Hold the action units of the synthetic corpus against the planted ones: rank correlation over time per unit."""
-    from pipeline.planted import compare_planted_tables
+    from pipeline.synthetic.recovered import compare_planted_tables
 
     print(compare_planted_tables(faces, truth, segments).to_string(float_format="%.2f", na_rep=""))
 
@@ -160,7 +160,7 @@ def compare_aus(
     segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
 ) -> None:
     """Hold the action units of a faces table against a reference table: Pearson's r per unit over active clips."""
-    from pipeline.faces.reference import compare_tables
+    from pipeline.checks.reference_units import compare_tables
 
     print(compare_tables(faces, reference, segments).to_string(float_format="%.2f"))
 
@@ -173,7 +173,7 @@ def talkers(
     limit: Annotated[int | None, typer.Option(help="most films")] = None,
 ) -> None:
     """Put clips side by side with the voice of one, and count how often the talking face is taken."""
-    from pipeline.faces.talkers import summarise, watch_all
+    from pipeline.checks.talkers import summarise, watch_all
     from pipeline.params import load_params
 
     films = watch_all(folder, load_params().faces, seconds=seconds, rounds=rounds, limit=limit)
@@ -187,8 +187,8 @@ def time_faces(
     limit: Annotated[int | None, typer.Option(min=1, help="most clips, evenly chosen")] = None,
 ) -> None:
     """Measure what the faces stage costs a frame on one core, and which part of it costs what."""
-    from pipeline.faces.speed import measure
-    from pipeline.faces.talkers import find_clips, spaced
+    from pipeline.checks.speed import measure
+    from pipeline.checks.talkers import find_clips, spaced
     from pipeline.params import load_params
 
     cost = measure(spaced(find_clips(folder), limit), load_params().faces)
@@ -229,7 +229,7 @@ def simulate_votes(
     seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
 ) -> None:
     """Give acted utterances the votes of simulated raters, who confuse emotions as CREMA-D's raters do."""
-    from pipeline.simulated_votes import simulate_manifest
+    from pipeline.corpora.simulated_votes import simulate_manifest
 
     print(simulate_manifest(manifest, crema_d=crema_d, output=output, source=source, raters=raters, seed=seed))
 
@@ -249,7 +249,7 @@ def use(
 @models.command()
 def fetch() -> None:
     """Download py-feat's detector weights into the local hub cache (once, with a network)."""
-    from pipeline.faces.pyfeat import fetch_models
+    from pipeline.faces.backends.pyfeat import fetch_models
 
     fetch_models()
 

@@ -1,7 +1,7 @@
 """The tables between the stages, as Arrow schemas: the contract that later stages and the trainer rely on.
 
 One row is one segment. List columns are flat and row-major; how to fold them back is in the file's own
-metadata (``pipeline.store.read_metadata``) together with names, units and the frame period.
+metadata (``pipeline.engine.tables.read_metadata``) together with names, units and the frame period.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError
 from pipeline.acoustics import AcousticsConfig
 from pipeline.audio import AudioConfig
 from pipeline.config import Config
-from pipeline.dense import DenseConfig
-from pipeline.engine import RunConfig
+from pipeline.labels.tracks import DenseConfig
+from pipeline.engine.compute import RunConfig
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
 from pipeline.functionals import FunctionalsConfig

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainer import cli_sisters
+from trainer.recipes import cli as cli_sisters
 from trainer.console import (
     CacheOption,
     ParamsOption,
@@ -41,7 +41,7 @@ def pretrain(
 ) -> None:
     """Train the encoder on the pseudo-labels of unlabelled talking faces."""
     options = load_params(params)
-    from trainer.pretrain import pretrain as run
+    from trainer.pretraining.pretrain import pretrain as run
 
     with progress_bar() as progress:
         task = progress.add_task("pretrain: epochs", total=options.pretrain.epochs)
@@ -86,7 +86,7 @@ def finetune(
 ) -> None:
     """Train and test on labelled speech: every mode on the same folds and seeds."""
     options = load_params(params)
-    from trainer.finetune import finetune as run
+    from trainer.finetuning.finetune import finetune as run
 
     with counted("finetune", what="runs") as (on_start, on_unit):
         run(
@@ -116,7 +116,7 @@ def baselines(
 ) -> None:
     """Test majority class and SVMs on functionals, on the folds of finetune."""
     options = load_params(params)
-    from trainer.baselines import baselines as run
+    from trainer.baselines.trials import baselines as run
 
     if workers <= 0:
         workers = cpus()
@@ -148,10 +148,10 @@ def report(
 ) -> None:
     """Write tables, tests, pictures and the page, and print the result."""
     options = load_params(params)
-    from trainer.objective import title
-    from trainer.report import read_report
-    from trainer.report import report as run
-    from trainer.words import brief, chosen_measure, paired_line, records, rules_line
+    from trainer.objectives.base import title
+    from trainer.report.report import read_report
+    from trainer.report.report import report as run
+    from trainer.report.formatting import brief, chosen_measure, paired_line, records, rules_line
 
     results, paired, banner = read_report(reports, parent) if show else run(reports, parent, options.report)
     if banner:
@@ -189,10 +189,10 @@ def ablation(
 ) -> None:
     """Compare recipes, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
     options = load_params(params)
-    from trainer.ablation import Counts, Study
-    from trainer.ablation import ablation as run
-    from trainer.ablation_report import brief, read_ablation
-    from trainer.words import records
+    from trainer.recipes.ablation.study import Counts, Study
+    from trainer.recipes.ablation.study import ablation as run
+    from trainer.recipes.ablation.report import brief, read_ablation
+    from trainer.report.formatting import records
 
     if count:
         console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()), soft_wrap=True)
@@ -252,8 +252,8 @@ def probe(
 ) -> None:
     """Compare frozen pretrained layers with random ones by a linear classifier: minutes, no training."""
     options = load_params(params)
-    from trainer.probe import compare
-    from trainer.probe import probe as run
+    from trainer.recipes.probe import compare
+    from trainer.recipes.probe import probe as run
 
     rows = compare(run(shards, parents, out, options, draws=draws, cache=cache))
     table = Table(title=f"linear probe, macro F1, {options.finetune.label_fraction:.0%} of the labels")

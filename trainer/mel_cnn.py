@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.encoders import CHUNK_ENCODERS, MaskedBatchNorm, statistics, zero_padding
+from trainer.models.encoders import CHUNK_ENCODERS, MaskedBatchNorm, statistics, zero_padding
 from trainer.params import EncoderParams
 
 UNSTRIDED = 2  # layers that keep the resolution [code]

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from trainer.errors import InputError
-from trainer.facenet import FaceSpec, load_face
-from trainer.folder import load_model, model_kind, replace_file
-from trainer.loop import make_deterministic, run_network
+from trainer.recipes.orofacial.network import FaceSpec, load_face
+from trainer.models.checkpoint import load_model, model_kind, replace_file
+from trainer.training.loop import make_deterministic, run_network
 from trainer.params import RuntimeParams
-from trainer.protocol import text
-from trainer.shards import open_shards
+from trainer.data.splits import text
+from trainer.data.shards import open_shards
 
 
 def predict(

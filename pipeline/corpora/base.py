@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pipeline.config import Config
 from pipeline.errors import InputError
-from pipeline.manifest_row import UNPRINTABLE, ManifestRow, inside_root, printable, suggestion
+from pipeline.manifest.row import UNPRINTABLE, ManifestRow, inside_root, printable, suggestion
 from pipeline.registry import Registry
 
 AUDIO = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.corpora.base import CORPORA, About, Corpus, Reading, nothing_found, one_line, read_text
 from pipeline.corpora.votes import SPELLINGS
 from pipeline.errors import InputError
-from pipeline.manifest_row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
+from pipeline.manifest.row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
 
 
 class _TableOptions(Config):

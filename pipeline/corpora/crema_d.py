@@ -27,7 +27,7 @@ from pipeline.corpora.base import (
 )
 from pipeline.corpora.votes import Rule, label_from_votes, vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(XX|LO|MD|HI)")
 #: What the actor was asked for, as file names spell it.

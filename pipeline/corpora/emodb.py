@@ -17,7 +17,7 @@ from pipeline.corpora.base import (
     first_of_each,
     nothing_found,
 )
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"(\d{2})([ab]\d{2})([WLEAFTN])([a-z]?)")
 # The letters stand for the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer.

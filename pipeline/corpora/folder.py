@@ -20,7 +20,7 @@ from pipeline.corpora.base import (
     nothing_found,
     one_line,
 )
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 
 class FolderOptions(Config):

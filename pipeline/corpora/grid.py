@@ -22,7 +22,7 @@ from pipeline.corpora.base import (
     nothing_found,
     read_text,
 )
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 _NAME = re.compile("[blps][bgrw][abiw][a-z][z1-9][anps]")
 _WORDS: tuple[dict[str, str], ...] = (

@@ -22,7 +22,7 @@ from pipeline.corpora.base import (
     read_text,
 )
 from pipeline.corpora.votes import SPELLINGS, vote_columns
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 # In Ses01F_impro01_M000, "F" is who wore the markers; the turn's own letter (M) says who speaks.
 NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\w+?_([FM])(?:XX)?\d+")

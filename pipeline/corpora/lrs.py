@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import CORPORA, About, Corpus, Reading, find_files, nothing_found, one_line, read_text, some
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 
 class LrsOptions(Config):

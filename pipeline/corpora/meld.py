@@ -21,7 +21,7 @@ from pipeline.corpora.base import (
 )
 from pipeline.corpora.votes import SPELLINGS
 from pipeline.errors import InputError
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 # Part -> table, and the folder of its films once MELD.Raw is unpacked.
 PARTS = {

@@ -26,7 +26,7 @@ from pipeline.corpora.base import (
 )
 from pipeline.corpora.votes import count_votes, vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"MSP-FACE_(\d{4})_\d{4}")
 #: The letters of all MSP corpora; O (other) and X (no agreement) give no label.

@@ -22,7 +22,7 @@ from pipeline.corpora.base import (
     read_text,
 )
 from pipeline.corpora.votes import label_from_votes, vote_columns
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 # sentence, intended emotion - speaker (sex, session) - scenario - turn; sound is MSP-..., film and labels are UTD-...
 NAME = re.compile(r"(?:MSP|UTD)-IMPROV-(S\d\d[AHNS]-([FM]\d\d)-[PRST]-[FM]{2}\d\d\d?)")

@@ -25,7 +25,7 @@ from pipeline.corpora.base import (
 from pipeline.corpora.msp_face import LETTERS, SPLITS
 from pipeline.corpora.votes import count_votes, vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 
 class MspPodcastOptions(Config):

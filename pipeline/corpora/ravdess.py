@@ -23,7 +23,7 @@ from pipeline.corpora.base import (
     nothing_found,
 )
 from pipeline.errors import InputError
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 # modality - channel - emotion - intensity - statement - repetition - actor
 NAME = re.compile(r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")

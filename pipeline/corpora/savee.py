@@ -21,7 +21,7 @@ from pipeline.corpora.base import (
     first_of_each,
     nothing_found,
 )
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
 # The speaker is the folder (DC/sa01.wav) or a prefix of the name (DC_sa01.wav), as copies differ.

@@ -17,7 +17,7 @@ from pipeline.corpora.base import (
     first_of_each,
     nothing_found,
 )
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 # A file or two of the release is named OA_... instead of OAF_...
 NAME = re.compile(r"([OY]AF?)_(\w+)_(angry|disgust|fear|happy|neutral|ps|sad)", re.IGNORECASE)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pipeline.manifest_row import EMOTIONS
+from pipeline.manifest.row import EMOTIONS
 
 Rule = Literal["majority", "plurality", "all_inclusive"]
 

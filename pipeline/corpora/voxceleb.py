@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import AUDIO, CORPORA, VIDEO, About, Corpus, Reading, find_files, nothing_found
-from pipeline.manifest_row import ManifestRow
+from pipeline.manifest.row import ManifestRow
 
 # speaker / recording / number, below any folders
 NAME = re.compile(r"(?:.*/)?(id\d{5})/([^/]+)/([^/]+)\.\w+")

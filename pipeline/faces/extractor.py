@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Quarantined
-from pipeline.faces import aus as action_units
-from pipeline.faces import blendshapes, mesh, pyfeat
+from pipeline.faces import action_units
+from pipeline.faces.backends import blendshapes, mesh, pyfeat
 from pipeline.faces.align import Aligned, align, quality
-from pipeline.faces.backends import BACKENDS, Backend, Track
+from pipeline.faces.backends.base import BACKENDS, Backend, Track
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.gaps import all_cuts, bridge, timeline
+from pipeline.faces.timeline import all_cuts, bridge, timeline
 from pipeline.faces.meshmodel import N_POINTS
-from pipeline.faces.talking import sound_of
+from pipeline.faces.tracking.talking import sound_of
 from pipeline.media import frames
 
 __all__ = ["BACKENDS", "FacesExtractor", "blendshapes", "mesh", "pyfeat"]  # importing a backend registers it
@@ -60,7 +60,7 @@ class FacesExtractor:
                 "time": "s from the segment's start",
                 "quality": "0 to 1",
                 "landmarks": "inter-ocular distances of the canonical face, (n_frames, 478, 3), x right, y up, z near",
-                "aus": "0 typical face, 1 strong movement (pipeline.faces.aus.level)",
+                "aus": "0 typical face, 1 strong movement (pipeline.faces.action_units.level)",
                 "pose": "deg; up, to the subject's right, tilted to the subject's right are positive",
                 "interocular": "px of the decoded picture",
                 "shot": "number, rising where the camera was cut or another face is followed",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.store import replace_file
+from pipeline.engine.tables import replace_file
 
 
 def encoder() -> str:

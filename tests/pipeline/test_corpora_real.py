@@ -12,7 +12,7 @@ from pipeline.corpora import make_manifest, read_corpus
 from pipeline.corpora.base import compare, make_reader
 from pipeline.corpora.crema_d import ACTORS, LETTERS, SESSIONS, read_ratings, session
 from pipeline.errors import InputError
-from pipeline.manifest import check_manifest
+from pipeline.manifest.table import check_manifest
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 

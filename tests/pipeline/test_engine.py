@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.engine import Item, RunConfig, check_failures, compute
+from pipeline.engine.compute import Item, RunConfig, check_failures, compute
 from pipeline.errors import InputError
 from tests.pipeline.extractors_for_tests import Double, DoubleConfig
 
@@ -114,7 +114,7 @@ def test_a_damaged_cache_entry_is_recomputed(tmp_path):
 
 SCRIPT = """
 from pathlib import Path
-from pipeline.engine import Item, RunConfig, compute
+from pipeline.engine.compute import Item, RunConfig, compute
 from tests.pipeline.extractors_for_tests import Double, DoubleConfig
 from tests.pipeline.test_engine import SCHEMA
 if __name__ == "__main__":

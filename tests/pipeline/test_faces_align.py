@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.faces.align import ROUNDING, STABLE, align, quality, umeyama
-from pipeline.faces.backends import Track
+from pipeline.faces.backends.base import Track
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.gaps import bridge, cuts, from_shot_median, running_median, smooth, timeline
+from pipeline.faces.timeline import bridge, cuts, from_shot_median, running_median, smooth, timeline
 from pipeline.faces.meshmodel import N_POINTS, mesh_model
 from pipeline.faces.texture import REGIONS
 

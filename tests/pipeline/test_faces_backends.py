@@ -16,22 +16,13 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.faces.align import align
-from pipeline.faces.aus import AU_NAMES
-from pipeline.faces.blendshapes import BLENDSHAPES, BlendshapeBackend, refine
+from pipeline.faces.action_units import AU_NAMES
+from pipeline.faces.backends.blendshapes import BLENDSHAPES, BlendshapeBackend, refine
 from pipeline.faces.config import FacesConfig, PyfeatConfig
 from pipeline.faces.extractor import FacesExtractor
-from pipeline.faces.gaps import timeline
+from pipeline.faces.timeline import timeline
 from pipeline.faces.meshmodel import mesh_model
-from pipeline.faces.pyfeat import (
-    DLIB68,
-    Follower,
-    PyfeatBackend,
-    cache_folder,
-    dense_points,
-    fetch_models,
-    find_weights,
-    offline,
-)
+from pipeline.faces.backends.pyfeat import DLIB68, Follower, PyfeatBackend, cache_folder, dense_points, fetch_models, find_weights, offline
 from pipeline.media import frames
 
 FEAT = Path(importlib.util.find_spec("feat").submodule_search_locations[0])
@@ -132,7 +123,7 @@ def test_the_real_backend_names_missing_weights_before_anything_heavy_is_loaded(
 def test_fetching_offline_says_so(tmp_path):
     code = (
         "from pathlib import Path; from pipeline.errors import InputError\n"
-        "from pipeline.faces.pyfeat import fetch_models\n"
+        "from pipeline.faces.backends.pyfeat import fetch_models\n"
         f"try: fetch_models(Path({str(tmp_path)!r}))\n"
         "except InputError as error: print(error)"
     )
@@ -222,7 +213,7 @@ def feat_with_weights(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(feat.utils.io, "get_resource_path", lambda: str(folder))
     patch.setattr(feat.detector, "get_resource_path", lambda: str(folder))
-    patch.setattr("pipeline.faces.pyfeat.cache_folder", lambda: folder)
+    patch.setattr("pipeline.faces.backends.pyfeat.cache_folder", lambda: folder)
     yield folder
     patch.undo()
 
@@ -315,7 +306,7 @@ def test_constants_are_py_feats():
     from feat.multitask.inference import HF_REPO, HF_WEIGHTS_FILE
     from feat.utils.blendshape_to_au import DLIB68_FROM_MP478
 
-    from pipeline.faces.pyfeat import _WEIGHTS
+    from pipeline.faces.backends.pyfeat import _WEIGHTS
 
     assert tuple(DLIB68_FROM_MP478) == DLIB68
     assert (_WEIGHTS["v2"][1].repo, _WEIGHTS["v2"][1].names[0]) == (HF_REPO, HF_WEIGHTS_FILE)
@@ -330,6 +321,6 @@ def test_constructing_py_feat_with_an_empty_cache_gives_the_same_message(tmp_pat
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(feat.utils.io, "get_resource_path", lambda: str(tmp_path))
-    monkeypatch.setattr("pipeline.faces.pyfeat.find_weights", lambda config: {})
+    monkeypatch.setattr("pipeline.faces.backends.pyfeat.find_weights", lambda config: {})
     with pytest.raises(InputError, match="models fetch"):
         PyfeatBackend(FacesConfig(backend="pyfeat"))([next(frames(ALONE))])

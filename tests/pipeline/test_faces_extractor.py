@@ -14,12 +14,12 @@ import pytest
 from pipeline import contracts
 from pipeline.errors import InputError, Quarantined
 from pipeline.faces.align import align
-from pipeline.faces.backends import BACKENDS, no_points, no_texture
+from pipeline.faces.backends.base import BACKENDS, no_points, no_texture
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
-from pipeline.faces.graphs import landmark_array
-from pipeline.faces.mesh import MeshBackend
-from pipeline.faces.reference import compare_tables, compare_with_reference, summarise
+from pipeline.faces.tracking.graphs import landmark_array
+from pipeline.faces.backends.mesh import MeshBackend
+from pipeline.checks.reference_units import compare_tables, compare_with_reference, summarise
 from pipeline.labels.statistics import facial_activation
 from pipeline.media import Frame, frames
 

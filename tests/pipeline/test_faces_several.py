@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.faces import following, talking
-from pipeline.faces.backends import BACKENDS
-from pipeline.faces.choosing import ONLY, PROMINENT, TALKS, choose
+from pipeline.faces.tracking import following, talking
+from pipeline.faces.backends.base import BACKENDS
+from pipeline.faces.tracking.choosing import ONLY, PROMINENT, TALKS, choose
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
-from pipeline.faces.following import Face, FaceFollower, Scene
+from pipeline.faces.tracking.following import Face, FaceFollower, Scene
 from pipeline.faces.meshmodel import mesh_model
-from pipeline.faces.shots import CutFinder
-from pipeline.faces.talkers import pairs, put_beside, summarise, watch_all
-from pipeline.faces.talking import RATE, Sound, expected_motion, sound_of, talk_score
+from pipeline.faces.tracking.shots import CutFinder
+from pipeline.checks.talkers import pairs, put_beside, summarise, watch_all
+from pipeline.faces.tracking.talking import RATE, Sound, expected_motion, sound_of, talk_score
 from pipeline.media import Frame, frames, probe
 
 from .conftest import run_ffmpeg
@@ -423,7 +423,7 @@ def test_two_clips_beside_each_other_have_one_voice_and_one_clock(film):
 
 @pytest.mark.slow
 def test_the_talker_is_taken_in_real_films(shared_data):
-    """Ten speakers on which nothing was chosen; the figures for more clips are in ``pipeline.faces.choosing``."""
+    """Ten speakers on which nothing was chosen; the figures for more clips are in ``pipeline.faces.tracking.choosing``."""
     films = watch_all(shared_data / "grid" / "mixed", CONFIG, seconds=10.0, rounds=1, limit=None)
     table = summarise(films)
     assert table.loc["all", "films"] >= 8

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from pipeline.label_report import label_summary, print_summary
+from pipeline.labels.report import label_summary, print_summary
 
 
 def labels(n: int = 40) -> pd.DataFrame:

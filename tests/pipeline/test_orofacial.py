@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import contracts, stages, visemes
-from pipeline.alignment import UNITS_PER_SECOND, Alignment, Span, read_alignment
+from pipeline import contracts
+from pipeline.stages import extraction as stages
+from pipeline.orofacial import visemes
+from pipeline.orofacial.alignment import UNITS_PER_SECOND, Alignment, Span, read_alignment
 from pipeline.corpora.grid import _WORDS
-from pipeline.dense import DenseConfig
+from pipeline.labels.tracks import DenseConfig
 from pipeline.errors import InputError
-from pipeline.orofacial import NAMES, POINTS, run_orofacial, trajectories
+from pipeline.stages.orofacial import NAMES, POINTS, run_orofacial, trajectories
 from pipeline.params import Params
-from pipeline.shards import run_shards
-from pipeline.store import read_metadata, row_table, write_parts
-from pipeline.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES, phones, pronounce, spoken
+from pipeline.stages.shards import run_shards
+from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.orofacial.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES, phones, pronounce, spoken
 from tests.pipeline.test_dense import ABOUT, PERIOD, SIZE, _write, still_face
 
 ALIGNMENT = "0 23750 sil\n23750 29500 bin\n29500 34000 blue\n34000 35500 at\n35500 74500 sil\n"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.planted import compare_planted, compare_planted_tables, summarise
+from pipeline.synthetic.recovered import compare_planted, compare_planted_tables, summarise
 
 TIME = np.arange(60) / 25
 PLANTED = np.column_stack([np.sin(4 * TIME) ** 2, np.clip(TIME - 1, 0, 1), 0.1 * np.ones(60)])

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.manifest import read_rows, write_manifest
-from pipeline.manifest_row import ManifestRow
-from pipeline.simulated_votes import confusion, simulate, simulate_manifest
+from pipeline.manifest.table import read_rows, write_manifest
+from pipeline.manifest.row import ManifestRow
+from pipeline.corpora.simulated_votes import confusion, simulate, simulate_manifest
 from tests.pipeline.conftest import SHARED
 
 HEAD = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote","meanEmoResp","meanAcc"\n'

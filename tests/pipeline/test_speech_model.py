@@ -13,8 +13,8 @@ from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
 from pipeline.audio import encode_flac
 from pipeline.errors import InputError, Quarantined
 from pipeline.params import load_params
-from pipeline.shards import _centre, _grid
-from pipeline.store import identity
+from pipeline.stages.shards import _centre, _grid
+from pipeline.engine.tables import identity
 from tests.pipeline.conftest import tone
 
 torch = pytest.importorskip("torch")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import store
+from pipeline.engine import tables as store
 from pipeline.errors import InputError
 
 SCHEMA = pa.schema([("segment_id", pa.string()), ("x", pa.list_(pa.float32())), ("n", pa.int32())])

@@ -16,15 +16,15 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer.ablation import Counts, Study, ablation
-from trainer.ablation_grid import grid
+from trainer.recipes.ablation.study import Counts, Study, ablation
+from trainer.recipes.ablation.grid import grid
 from trainer.cli import app
 from trainer.errors import InputError
 from trainer.params import Params
-from trainer.pretrain import pretrain
-from trainer.protocol import speaker_keys, unlabelled_subset
-from trainer.recipes import with_recipe
-from trainer.significance import holm, mean_interval
+from trainer.pretraining.pretrain import pretrain
+from trainer.data.splits import speaker_keys, unlabelled_subset
+from trainer.params.changes import with_recipe
+from trainer.evaluation.significance import holm, mean_interval
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.conftest import labelled_rows
-from trainer.augment import augment
-from trainer.data import Batch
+from trainer.training.augment import augment
+from trainer.data.dataset import Batch
 from trainer.errors import InputError
-from trainer.finetune import finetune
+from trainer.finetuning.finetune import finetune
 from trainer.params import AugmentParams, Params, parse_params
 
 

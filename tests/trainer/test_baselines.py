@@ -18,12 +18,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from tests.trainer.conftest import N_FEATURES, labelled_rows
-from trainer.baselines import baselines, build, per_speaker, with_baselines
+from trainer.baselines.trials import baselines, build, per_speaker, with_baselines
 from trainer.errors import InputError
-from trainer.finetune import finetune
-from trainer.functionals import open_functionals
+from trainer.finetuning.finetune import finetune
+from trainer.data.functionals import open_functionals
 from trainer.params import BaselinesParams, Params, ReportParams
-from trainer.report import report
+from trainer.report.report import report
 
 Rows = list[dict[str, Any]]
 MODES = ["majority", "svm-linear egemaps", "svm-linear compare", "svm-rbf egemaps", "svm-rbf compare"]

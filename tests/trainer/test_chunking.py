@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.chunking import Chunking, Window
+from trainer.data.chunking import Chunking, Window
 
 
 @given(st.integers(1, 40), st.integers(1, 13), st.integers(1, 700))

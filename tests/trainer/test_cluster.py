@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, rated_rows, unlabelled_rows
 from trainer.cli import app
-from trainer.cluster import cluster
+from trainer.recipes.cluster.study import cluster
 from trainer.errors import InputError
-from trainer.finetune import finetune
-from trainer.folder import load_model
-from trainer.latent import agreement, latent_clusters
+from trainer.finetuning.finetune import finetune
+from trainer.models.checkpoint import load_model
+from trainer.recipes.cluster.latent import agreement, latent_clusters
 from trainer.params import Params, ReportParams
 from trainer.predict import predict
-from trainer.report import report
+from trainer.report.report import report
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

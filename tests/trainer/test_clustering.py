@@ -14,25 +14,16 @@ from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer.clustering import (
-    CLUSTER,
-    Clustering,
-    Unlabelled,
-    cluster_head,
-    evenly_over_clusters,
-    joint_loss,
-    kmeans,
-    unassigned,
-)
-from trainer.data import MISSING, Normalisation
+from trainer.recipes.cluster.clustering import CLUSTER, Clustering, Unlabelled, cluster_head, evenly_over_clusters, joint_loss, kmeans, unassigned
+from trainer.data.dataset import MISSING, Normalisation
 from trainer.errors import InputError
-from trainer.folder import ModelSpec
-from trainer.loop import EpochPlan, Pass, fit, make_deterministic
-from trainer.losses import SummedLoss
-from trainer.objectives import Hard
+from trainer.models.checkpoint import ModelSpec
+from trainer.training.loop import EpochPlan, Pass, fit, make_deterministic
+from trainer.objectives.losses import SummedLoss
+from trainer.objectives.classes import Hard
 from trainer.params import ClusterParams, Params, RuntimeParams, ScheduleParams
-from trainer.pretrain import chunking_for
-from trainer.shards import open_shards
+from trainer.pretraining.pretrain import chunking_for
+from trainer.data.shards import open_shards
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from tests.trainer.conftest import FRAME_PERIOD, N_FEATURES, labelled_rows, unlabelled_rows, write_part
-from trainer.chunking import Chunking, Window
-from trainer.data import ChunkDataset, Cut, Normalisation
+from trainer.data.chunking import Chunking, Window
+from trainer.data.dataset import ChunkDataset, Cut, Normalisation
 from trainer.errors import InputError
-from trainer.shards import Shards, open_shards
+from trainer.data.shards import Shards, open_shards
 
 Make = Callable[..., Path]
 

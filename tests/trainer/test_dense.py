@@ -17,31 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.conftest import N_FEATURES, labelled_rows, rated_rows, unlabelled_rows
-from trainer.chunking import Chunking
-from trainer.data import Batch, ChunkDataset, Normalisation
-from trainer.dense import (
-    DENSE,
-    RECONSTRUCTION,
-    VECTORS,
-    FrameTargets,
-    TrackLoss,
-    TrackScale,
-    correlations,
-    cover,
-    hidden_positions,
-    pool_frames,
-    variance_loss,
-)
+from trainer.data.chunking import Chunking
+from trainer.data.dataset import Batch, ChunkDataset, Normalisation
+from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS, FrameTargets, TrackLoss, TrackScale, correlations, cover, hidden_positions, pool_frames, variance_loss
 from trainer.errors import InputError
-from trainer.finetune import finetune
-from trainer.folder import load_model
-from trainer.model import Network
+from trainer.finetuning.finetune import finetune
+from trainer.models.checkpoint import load_model
+from trainer.models.network import Network
 from trainer.params import EncoderParams, Params, load_params, parse_params
-from trainer.pretrain import pretrain
-from trainer.protocol import speaker_keys
-from trainer.recipes import with_recipe
-from trainer.report import report
-from trainer.shards import open_shards
+from trainer.pretraining.pretrain import pretrain
+from trainer.data.splits import speaker_keys
+from trainer.params.changes import with_recipe
+from trainer.report.report import report
+from trainer.data.shards import open_shards
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

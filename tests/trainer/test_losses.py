@@ -11,15 +11,7 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.losses import (
-    ConcordanceLoss,
-    CrossEntropy,
-    DistributionLoss,
-    Loss,
-    MultiLabelLoss,
-    SummedLoss,
-    balanced_weights,
-)
+from trainer.objectives.losses import ConcordanceLoss, CrossEntropy, DistributionLoss, Loss, MultiLabelLoss, SummedLoss, balanced_weights
 
 
 def test_hand_computed_value() -> None:

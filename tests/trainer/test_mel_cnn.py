@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.encoders import MaskedBatchNorm
+from trainer.models.encoders import MaskedBatchNorm
 from trainer.mel_cnn import MelChunkEncoder, _normalise
 from trainer.params import EncoderParams
 

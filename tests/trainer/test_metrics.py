@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.metrics import classification, confusion, spread
+from trainer.objectives.metrics import classification, confusion, spread
 
 
 def test_measures_by_hand() -> None:

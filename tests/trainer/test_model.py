@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trainer.aggregators import AGGREGATORS
-from trainer.data import Batch
-from trainer.encoders import CHUNK_ENCODERS, MaskedBatchNorm
+from trainer.models.aggregators import AGGREGATORS
+from trainer.data.dataset import Batch
+from trainer.models.encoders import CHUNK_ENCODERS, MaskedBatchNorm
 from trainer.errors import InputError
-from trainer.model import Network, dead_units, effective_rank
+from trainer.models.network import Network, dead_units, effective_rank
 from trainer.params import EncoderParams
 
 

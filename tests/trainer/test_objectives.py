@@ -18,10 +18,10 @@ from torchmetrics.functional import concordance_corrcoef
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from trainer.errors import InputError
-from trainer.metrics import CALIBRATION_BINS
-from trainer.objectives import OBJECTIVES, Attribute, Hard, Objective
+from trainer.objectives.metrics import CALIBRATION_BINS
+from trainer.objectives.classes import OBJECTIVES, Attribute, Hard, Objective
 from trainer.params import FinetuneParams
-from trainer.votes import MultiLabel, Soft
+from trainer.objectives.votes import MultiLabel, Soft
 
 VOTES = pd.DataFrame(
     {

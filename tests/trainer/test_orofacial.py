@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.trainer.conftest import N_FEATURES, unlabelled_rows
-from trainer.data import Batch, Normalisation
-from trainer.dense import DENSE, VECTORS, VISEME, FrameTargets, TrackLoss, TrackScale
+from trainer.data.dataset import Batch, Normalisation
+from trainer.data.tracks import DENSE, VECTORS, VISEME, FrameTargets, TrackLoss, TrackScale
 from trainer.errors import InputError
-from trainer.facenet import EMOTION, FaceNetwork, FaceSpec, load_face
-from trainer.facerun import FrameCrossEntropy
-from trainer.folder import load_model, save_model
-from trainer.loop import run_network
-from trainer.losses import CrossEntropy, SummedLoss
-from trainer.mouth_shapes import with_mouth_shapes
-from trainer.movement import per_coordinate, summary
-from trainer.orofacial import orofacial, parts
-from trainer.orofacial_report import markdown
+from trainer.recipes.orofacial.network import EMOTION, FaceNetwork, FaceSpec, load_face
+from trainer.recipes.orofacial.run import FrameCrossEntropy
+from trainer.models.checkpoint import load_model, save_model
+from trainer.training.loop import run_network
+from trainer.objectives.losses import CrossEntropy, SummedLoss
+from trainer.recipes.orofacial.mouth_shapes import with_mouth_shapes
+from trainer.recipes.orofacial.movement import per_coordinate, summary
+from trainer.recipes.orofacial.study import orofacial, parts
+from trainer.recipes.orofacial.report import markdown
 from trainer.params import OrofacialParams, Params, parse_params
 from trainer.predict import predict
-from trainer.protocol import speaker_keys
-from trainer.shards import open_shards
+from trainer.data.splits import speaker_keys
+from trainer.data.shards import open_shards
 
 Make = Callable[..., Path]
 NAMES = ["lips_inner_013_x", "lips_inner_013_y", "jaw_152_x", "jaw_152_y"]
@@ -424,7 +424,7 @@ def face_model(tmp_path: Path) -> Path:
     """An untrained model that knows the pipeline's own features and points."""
     from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
     from pipeline.faces.meshmodel import mesh_model
-    from pipeline.orofacial import NAMES as POINTS
+    from pipeline.stages.orofacial import NAMES as POINTS
 
     names = tuple(AcousticsExtractor(AcousticsConfig()).metadata()["feature_names"])
     ones, zeros = np.ones(len(names), np.float32), np.zeros(len(names), np.float32)
@@ -446,7 +446,7 @@ def test_animate_makes_a_film_with_sound_of_the_right_length(face_model: Path, t
     import soundfile
 
     from pipeline.media import decode_audio, frames, probe
-    from trainer.animate import SIZE, animate
+    from trainer.recipes.orofacial.animate import SIZE, animate
 
     rate, time = 22050, np.arange(int(1.3 * 22050)) / 22050
     buzz = np.sign(np.sin(2 * np.pi * 140 * time)) * 0.2 * (1 + np.sin(2 * np.pi * 3 * time)) * (time > 0.4)
@@ -469,7 +469,7 @@ def test_animate_makes_a_film_with_sound_of_the_right_length(face_model: Path, t
 
 
 def test_animate_refuses_what_has_no_sound_and_other_models(face_model: Path, tmp_path: Path) -> None:
-    from trainer.animate import animate
+    from trainer.recipes.orofacial.animate import animate
 
     (tmp_path / "text.wav").write_text("no sound")
     with pytest.raises(InputError, match=r"text\.wav"):
@@ -482,7 +482,7 @@ def test_the_face_of_new_sound_is_the_face_of_the_same_shards(face_model: Path, 
     """The features that animate makes of a file are those of the pipeline's stages on that file."""
     from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
     from pipeline.audio import AudioConfig, AudioExtractor
-    from trainer.animate import features_of
+    from trainer.recipes.orofacial.animate import features_of
 
     soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "v.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)

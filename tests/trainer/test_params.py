@@ -8,7 +8,7 @@ import yaml
 
 from trainer.errors import InputError
 from trainer.params import SECTIONS, Params, VerdictParams, load_params, parse_params
-from trainer.recipes import with_recipe
+from trainer.params.changes import with_recipe
 
 
 @pytest.mark.parametrize(

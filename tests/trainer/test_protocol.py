@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.errors import InputError
-from trainer.protocol import assert_disjoint, folds, hold_out_speakers, label_subset, speaker_keys
+from trainer.data.splits import assert_disjoint, folds, hold_out_speakers, label_subset, speaker_keys
 
 
 def _rows(speakers: list[str | None], **columns: list[str | None]) -> pd.DataFrame:

@@ -19,13 +19,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer import cli, page
+from trainer import cli
+from trainer.report import page
 from trainer.cli import app
 from trainer.errors import InputError
 from trainer.params import Params, ReportParams
-from trainer.report import read_report, report, synthetic_banner
-from trainer.results import class_table, mean_history, paired_table, pool, result_table
-from trainer.words import paired_line, records, rules_line
+from trainer.report.report import read_report, report, synthetic_banner
+from trainer.evaluation.tables import class_table, mean_history, paired_table, pool, result_table
+from trainer.report.formatting import paired_line, records, rules_line
 
 PARAMS = ReportParams(extra=(), resamples=200)
 

@@ -13,12 +13,12 @@ import pytest
 
 from tests.trainer.conftest import labelled_rows, rated_rows
 from trainer.errors import InputError
-from trainer.finetune import finetune
-from trainer.folder import load_model
-from trainer.objectives import OBJECTIVES
+from trainer.finetuning.finetune import finetune
+from trainer.models.checkpoint import load_model
+from trainer.objectives.classes import OBJECTIVES
 from trainer.params import Params, ReportParams
 from trainer.predict import predict
-from trainer.report import report
+from trainer.report.report import report
 
 Make = Callable[..., Path]
 REPORT = ReportParams(extra=(), resamples=200, subsets=5)

@@ -22,11 +22,11 @@ import torch
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
 from trainer.errors import InputError
-from trainer.finetune import finetune
-from trainer.folder import load_model
+from trainer.finetuning.finetune import finetune
+from trainer.models.checkpoint import load_model
 from trainer.params import Params
 from trainer.predict import predict
-from trainer.pretrain import pretrain
+from trainer.pretraining.pretrain import pretrain
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]
@@ -179,7 +179,7 @@ def test_a_killed_run_resumes_to_the_same_bytes_whatever_the_workers(
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     go(undisturbed, workers=1)
     code = (
-        "import sys; from trainer.finetune import finetune; from trainer.params import Params; h = sys.argv[1];"
+        "import sys; from trainer.finetuning.finetune import finetune; from trainer.params import Params; h = sys.argv[1];"
         "finetune(sys.argv[2], 'none', h + '/models', h + '/reports', Params.model_validate_json(sys.argv[3]),"
         "cache=h + '/cache', workers=2)"
     )

@@ -1,0 +1,1 @@
+"""Tools that look at finished tables: pictures, sensitivity, comparison with references, speed."""

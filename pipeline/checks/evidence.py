@@ -1,0 +1,165 @@
+"""One picture a segment: what was seen and heard, and why it got its labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+
+from pipeline.engine.compute import OK
+from pipeline.errors import InputError
+from pipeline.labels.labelling import baselines_of
+from pipeline.labels.measure import Measured
+from pipeline.params import Params
+from pipeline.stages.pseudo_labels import FITTED, NAME, read_labels
+from pipeline.stages.extraction import table
+from pipeline.engine.tables import read_metadata
+
+N_FRAMES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Everything that is drawn of one segment.
+
+    Attributes:
+        segment: its row of the segments table.
+        face: its row of the faces table (``status`` says if there is one), and ``relative``: (n_frames, n_units) how
+            far each action unit is above the speaker's typical face, in training standard deviations; NaN: no face.
+        sound: its row of the acoustics table.
+        labels: its row of the pseudo-label table.
+        everyone: that whole table, for the place of the segment among the others.
+        fitted: thresholds and scales.
+        about: metadata of the faces table.
+        frame_period: s between frames of the acoustics.
+
+    """
+
+    segment: dict[str, Any]
+    face: dict[str, Any]
+    sound: dict[str, Any]
+    labels: pd.Series
+    everyone: pd.DataFrame
+    fitted: dict[str, Any]
+    about: dict[str, Any]
+    frame_period: float
+
+
+def inspect_segment(params: Params, name: str, output: Path) -> Path:
+    """Draw frames with landmarks, energy, facial motion, action units, and the three labels with their reasons.
+
+    Args:
+        params: the parameters that the tables were made with.
+        name: a segment id, or a clip id (then its first segment).
+        output: picture file; its suffix picks the format.
+
+    Raises:
+        InputError: no such segment, or it was quarantined (the message says why).
+
+    """
+    from pipeline.checks.inspect import draw
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draw(gather(params, name), look(params, _find(name)), params, output)
+    return output
+
+
+def gather(params: Params, name: str) -> Evidence:
+    """Collect what the tables say of a segment (or of a clip's first)."""
+    segment = _find(name)
+    where = segment["segment_id"]
+    if not FITTED.exists():
+        raise InputError(f"{FITTED} not found: run the pseudo-labels stage (dvc repro)")
+    fitted = json.loads(FITTED.read_text())
+    everyone = read_labels().set_index("segment_id", drop=False)
+    face, about = _row("faces", where), read_metadata(table("faces", NAME))
+    if face["status"] == OK:
+        aus = face["aus"].reshape(face["n_frames"], -1).astype(np.float64)
+        typical = _typical_face(everyone, where, fitted, params.labels.au_emotion.baseline_segments)
+        relative = (aus - typical) / np.array(fitted["t3"]["scale"])
+        face["relative"] = np.where(face["valid"].astype(bool)[:, None], relative, np.nan)
+    return Evidence(
+        segment,
+        face,
+        _row("acoustics", where),
+        everyone.loc[where],
+        everyone,
+        fitted,
+        about,
+        read_metadata(table("acoustics", NAME))["frame_period"],
+    )
+
+
+def _typical_face(everyone: pd.DataFrame, where: str, fitted: dict[str, Any], min_segments: int) -> np.ndarray:
+    """Return the face that the segment is compared with, found as the labels find it."""
+    own = everyone.loc[where]
+    of_speaker = everyone[(everyone["corpus"] == own["corpus"]) & (everyone["speaker"] == own["speaker"])]
+    rows = ds.dataset(table("faces", NAME), format="parquet").to_table(
+        columns=["segment_id", "valid", "aus"], filter=ds.field("segment_id").isin(list(of_speaker.index))
+    )
+    # Only segments good enough for T3 count, and the segment itself so that it can be drawn.
+    scored = {*of_speaker.index[of_speaker["t3_confidence"].notna()], where}
+    tracks = {}
+    for row in rows.to_pylist():
+        if row["segment_id"] in scored and row["valid"] is not None:
+            valid = np.array(row["valid"], bool)
+            tracks[row["segment_id"]] = np.array(row["aus"]).reshape(len(valid), -1)[valid]
+    typical = {corpus: np.array(face) for corpus, face in fitted["t3"]["typical_face"].items()}
+    return baselines_of(Measured(of_speaker, tracks), typical, min_segments)[where]
+
+
+def _find(name: str) -> dict[str, Any]:
+    rows = pd.read_parquet(table("segments", NAME)).sort_values("segment_id")
+    found = rows[(rows["segment_id"] == name) | (rows["clip_id"] == name)]
+    if found.empty:
+        raise InputError(f"no segment or clip {name!r} in {table('segments', NAME)}")
+    row: dict[str, Any] = {str(key): value for key, value in found.iloc[0].items()}
+    if row["status"] != OK:
+        raise InputError(f"{name} was quarantined: {row['reason']}")
+    return row
+
+
+def _row(stage: str, segment_id: str) -> dict[str, Any]:
+    rows = ds.dataset(table(stage, NAME), format="parquet").to_table(filter=ds.field("segment_id") == segment_id)
+    if not rows.num_rows:
+        return {"status": "missing", "reason": f"not in the {stage} table: run dvc repro"}
+    columns = {name: rows.column(name)[0] for name in rows.column_names}
+    return {
+        name: value.values.to_numpy(zero_copy_only=False)
+        if hasattr(value, "values") and value.is_valid
+        else value.as_py()
+        for name, value in columns.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One frame: s from the segment's start, picture (h, w, 3), points (478, 3) in its pixels or NaN."""
+
+    time: float
+    image: np.ndarray
+    points: np.ndarray
+
+
+def look(params: Params, segment: dict[str, Any]) -> list[Seen]:
+    """Return frames at even distances with the points that the configured backend finds in them."""
+    from pipeline.faces.extractor import BACKENDS
+    from pipeline.faces.tracking.talking import sound_of
+    from pipeline.media import frames
+
+    if not segment["has_video"]:
+        return []
+    path, config = params.sets.unlabelled.root / segment["path"], params.faces
+    start = segment["start"]
+    seen = list(frames(path, start=start, end=segment["end"], max_fps=config.max_fps, max_height=config.max_height))
+    if not seen:
+        return []
+    sound = sound_of(path, start=start, end=segment["end"])
+    track = BACKENDS[config.backend](config)(iter(seen), sound)
+    chosen = np.linspace(0, len(seen) - 1, N_FRAMES).round().astype(int)
+    return [Seen(seen[i].time - start, seen[i].image, track.points[i]) for i in chosen]

@@ -1,0 +1,1 @@
+"""Run extractors over items: cache, resume, quarantine, identity, Parquet tables written whole."""

@@ -1,0 +1,1 @@
+"""Where facial points and action units come from, by the name of the backend."""

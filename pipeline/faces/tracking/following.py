@@ -1,0 +1,239 @@
+"""Follow every face of a shot, each as its own track; nothing crosses a camera cut.
+
+A face is followed by its points from frame to frame (``graphs.Points``). The far-range detector looks for more in a
+shot's first frame and when a face was lost, ``search_interval`` later, and then at growing intervals while there is a
+face. While there is none the cheap near-range detector looks at every frame, as FaceMesh does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.faces.config import FacesConfig
+from pipeline.faces.timeline import same_face
+from pipeline.faces.tracking.graphs import Box, Detector, Points
+from pipeline.faces.tracking.shots import CutFinder
+from pipeline.media import Frame
+
+_PATIENCE = 0.2  # s that the points of a face are looked for where they were last seen
+_LONGEST_WAIT = 8  # search intervals between searches while there is a face: 5.5 ms every 4 s is .05 ms a frame
+_SAME_PLACE = 0.5  # sizes of a face between the middles of two that are one
+_RETURN = 1.0  # sizes of a face from where it was lost within which one that comes back is the same
+_WINDOW = 4.0  # edge of the window in which a detected or lost face is looked for again, in its sizes
+_RECENT = 1.0  # s after a loss in which the near-range detector looks round the place, else at the whole picture
+_BLOCK = 16  # frames for which each step is done before the next step; taken in turns they drive each other out of the
+# processor's cache: 14 % slower on one core
+_BOX = 1.5  # edge of a detected box, in distances between the outer eye corners, at least
+
+Reader = Callable[["Face", NDArray[np.uint8], NDArray[np.float32], float], dict[str, NDArray[np.float32]]]
+
+
+@dataclass(eq=False)
+class Face:
+    """One face through one shot.
+
+    Attributes:
+        number: of the face within the segment, in the order of discovery.
+        shot: number of the shot.
+        frames: indices of the frames in which it was found, rising.
+        points: for each of them (478, 3) pixels.
+        readings: for each of them what the backend reads from the picture.
+
+    """
+
+    number: int
+    shot: int
+    frames: list[int] = field(default_factory=list)
+    points: list[NDArray[np.float32]] = field(default_factory=list)
+    readings: list[dict[str, NDArray[np.float32]]] = field(default_factory=list)
+    place: Any = None  # where to look next
+    seen: float = -np.inf  # s, when it was last found
+
+    def middle(self) -> tuple[NDArray[np.float32], float]:
+        """Return where its middle was last (px) and its size: the longer edge round its points."""
+        flat = self.points[-1][:, :2]
+        low, high = flat.min(axis=0), flat.max(axis=0)
+        return (low + high) / 2, float((high - low).max())
+
+    def add(self, index: int, time: float, seen: tuple[NDArray[np.float32], Any]) -> None:
+        """Note what was found in a frame: its points, and where to look in the next."""
+        self.frames.append(index)
+        self.points.append(seen[0])
+        self.place, self.seen = seen[1], time
+
+    def is_at(self, x: float, y: float, reach: float) -> bool:
+        """Tell whether (x, y) lies within ``reach`` of its sizes from its middle."""
+        middle, size = self.middle()
+        return float(np.hypot(x - middle[0], y - middle[1])) < reach * size
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """All faces of a segment.
+
+    Attributes:
+        time: (n_frames,) s on the file's clock.
+        shot: (n_frames,) number of the shot, from 0, rising at every cut.
+        size: (width, height) of the picture, px.
+        faces: in the order of discovery.
+
+    """
+
+    time: NDArray[np.float64]
+    shot: NDArray[np.intp]
+    size: tuple[int, int]
+    faces: list[Face]
+
+
+class FaceFollower:
+    """Finds faces and follows each until it is lost or the camera is cut. One serves a process."""
+
+    def __init__(self, config: FacesConfig) -> None:
+        self.config = config
+        self._points = Points(config)
+        self._far, self._near = Detector(config, far=True), Detector(config, far=False)
+
+    def __call__(self, frames: Iterable[Frame], read: Reader) -> Scene:
+        """Follow all faces, at most ``max_faces`` at a time, and read each wherever it is found."""
+        cut = CutFinder()
+        self._faces: list[Face] = []
+        self._shot = 0
+        self._begin_shot()
+        times: list[float] = []
+        shots: list[int] = []
+        size = (0, 0)
+        coming = iter(frames)
+        while block := list(islice(coming, _BLOCK)):
+            begins = [cut(frame.image) for frame in block]
+            seen = []
+            for frame, begin in zip(block, begins, strict=True):
+                if begin:
+                    self._shot += 1
+                    self._begin_shot()
+                seen += [(face, frame, face.points[-1]) for face in self._look(len(times), frame)]
+                times.append(frame.time)
+                shots.append(self._shot)
+            for face, frame, points in seen:
+                face.readings.append(read(face, frame.image, points, frame.time))
+            size = block[-1].image.shape[1], block[-1].image.shape[0]
+        return Scene(np.array(times, np.float64), np.array(shots, np.intp), size, self._faces)
+
+    def _begin_shot(self) -> None:
+        self._live: list[Face] = []
+        self._lost: list[Face] = []
+        self._search_soon()
+
+    def _search_soon(self) -> None:
+        self._due = -np.inf  # s, when the far-range detector looks next
+        self._wait = self.config.search_interval  # s, until it looks again after that
+
+    def _look(self, index: int, frame: Frame) -> list[Face]:
+        """Return the faces found in one frame."""
+        found: list[Face] = []
+        for face in list(self._live):
+            seen = self._points(frame.image, face.place)
+            if seen is None:
+                if frame.time - face.seen > _PATIENCE:
+                    self._lose(face)
+            elif _taken(seen, found):
+                self._lose(face)
+            else:
+                if not same_face(face.points[-1], seen[0]):  # it went over to another face
+                    self._lose(face)
+                    face = self._start()
+                face.add(index, frame.time, seen)
+                found.append(face)
+        if len(self._live) < self.config.max_faces or not found:
+            found += self._search(index, frame, found)
+        return found
+
+    def _lose(self, face: Face) -> None:
+        self._live.remove(face)
+        self._lost.append(face)
+        self._search_soon()
+
+    def _start(self) -> Face:
+        face = Face(len(self._faces), self._shot)
+        self._faces.append(face)
+        self._live.append(face)
+        return face
+
+    def _search(self, index: int, frame: Frame, followed: list[Face]) -> list[Face]:
+        """Look for faces that are not followed, if it is time to; return them, followed from now on."""
+        found: list[Face] = []
+        for box in self._detect(frame, alone=not followed):
+            seen_now = [*followed, *found]
+            if any(face.is_at(box.x, box.y, _SAME_PLACE) for face in seen_now):
+                continue
+            missed = [face for face in (*self._live, *self._lost) if face not in seen_now]
+            back = next((face for face in missed if face.is_at(box.x, box.y, _RETURN)), None)
+            if back not in self._live and len(self._live) >= self.config.max_faces:
+                continue
+            seen = self._points_in(box, frame.image)
+            if seen is None or _taken(seen, seen_now):
+                continue
+            if back is None or not same_face(back.points[-1], seen[0]):
+                back = self._start()
+            elif back in self._lost:
+                self._lost.remove(back)
+                self._live.append(back)
+            back.add(index, frame.time, seen)
+            found.append(back)
+        return found
+
+    def _points_in(self, box: Box, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Any] | None:
+        """Return the points of a detected face, and where to look for them in the next frame."""
+        # What the far-range detector says of a small face is rough (its tilt above all), so the near-range one looks
+        # again through a window round it.
+        again = self._near_window(box.x, box.y, box.edge, image)
+        box = next((near for near in again if np.hypot(near.x - box.x, near.y - box.y) < box.edge), box)
+        seen = self._points(image, self._points.place(box, image))
+        # Once more where the points are: a box is a rougher place than the last frame's points.
+        return seen and self._points(image, seen[1])
+
+    def _near_window(self, x: float, y: float, size: float, image: NDArray[np.uint8]) -> list[Box]:
+        """Return what the near-range detector sees in a window of ``_WINDOW`` sizes round (x, y)."""
+        half = _WINDOW / 2 * size
+        x0, y0 = int(max(x - half, 0)), int(max(y - half, 0))
+        window = np.ascontiguousarray(image[y0 : int(y + half) + 1, x0 : int(x + half) + 1])
+        if min(window.shape) < 1:
+            return []
+        return [replace(box, x=box.x + x0, y=box.y + y0) for box in self._near(window)]
+
+    def _detect(self, frame: Frame, *, alone: bool) -> list[Box]:
+        """Return boxes of faces, the largest first.
+
+        Args:
+            frame: the picture to look at.
+            alone: no face is followed in it.
+
+        """
+        boxes = []
+        if self.config.search_interval > 0 and frame.time >= self._due:
+            boxes = self._far(frame.image)
+            self._due = frame.time + self._wait
+            if not alone:
+                self._wait = min(2 * self._wait, _LONGEST_WAIT * self.config.search_interval)
+        if alone and not boxes:
+            last = self._lost[-1] if self._lost else None
+            if last is not None and frame.time - last.seen <= _RECENT:
+                middle, size = last.middle()
+                boxes = self._near_window(float(middle[0]), float(middle[1]), size, frame.image)
+            else:
+                boxes = self._near(frame.image)
+        # Faces that are too small to be of use cost as much as others; one may be followed, to be named as too small.
+        return [box for box in boxes if box.edge >= self.config.min_interocular * _BOX] or boxes[:1]
+
+
+def _taken(seen: tuple[NDArray[np.float32], Any], found: list[Face]) -> bool:
+    """Tell whether points are those of a face that was found already."""
+    if not found:
+        return False
+    middle = (seen[0][:, :2].min(axis=0) + seen[0][:, :2].max(axis=0)) / 2
+    return any(face.is_at(float(middle[0]), float(middle[1]), _SAME_PLACE) for face in found)

@@ -1,0 +1,1 @@
+"""The manifest: one CSV a corpus, checked row by row."""

@@ -1,0 +1,1 @@
+"""Mouth trajectories and visemes for the recipe orofacial."""

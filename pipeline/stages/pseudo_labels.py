@@ -1,0 +1,73 @@
+"""The pseudo-label stage: statistics a segment, thresholds fitted on train rows, one plain table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import contracts
+from pipeline.labels import labelling
+from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, measure
+from pipeline.params import Params
+from pipeline.engine.progress import progress
+from pipeline.stages.extraction import DATA, table, usable_segments
+from pipeline.engine.tables import iter_rows, parts, read_metadata, row_table, write_json, write_parts
+
+FOLDER = DATA / "pseudo_labels"
+FITTED = DATA / "thresholds.json"
+NAME = "unlabelled"
+ORIGIN = ["segment_id", "clip_id", "corpus", "speaker", "split"]
+
+
+def run_pseudo_labels(params: Params) -> None:
+    """Write ``data/pseudo_labels`` and, beside it, ``data/thresholds.json``."""
+    config = params.labels
+    origin = pd.DataFrame(usable_segments(NAME))[ORIGIN]
+    measured = measure(
+        origin,
+        acoustics=iter_rows(table("acoustics", NAME), ACOUSTIC_COLUMNS),
+        faces=_counted(iter_rows(table("faces", NAME), FACE_COLUMNS), len(origin)),
+        frame_period=read_metadata(table("acoustics", NAME))["frame_period"],
+        config=config,
+    )
+    # The faces table says which units its backend reads and how far each can be trusted.
+    about = read_metadata(table("faces", NAME))
+    fitted = labelling.fit(measured, config, units=about["aus"], trust=about["au_reliability"])
+    rows = labelling.label(measured, fitted, config)
+    schema = contracts.pseudo_labels(fitted["t3"]["emotions"])
+    records = [{key: _plain(row[key]) for key in schema.names} for row in rows.to_dict("records")]
+    loaders = [(row["segment_id"], partial(row_table, row, schema), 512) for row in records]
+    metadata = {
+        "stage": "pseudo_labels",
+        "config": config.model_dump(mode="json"),
+        "t3_reliability": fitted["t3"]["reliability"],
+        "units": {
+            "t1_stat": "dB",
+            "t2_stat": "inter-ocular distances a second",
+            "t3_*": "train standard deviations above the speaker's typical face",
+            "t3_reliability": "mean reliability of the action units that an emotion rests on, 0 to 1",
+        },
+    }
+    write_parts(FOLDER, loaders, schema=schema, metadata=metadata)
+    write_json(FITTED, fitted)
+
+
+def _counted(rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    with progress("face statistics", total) as ticker:
+        for row in rows:
+            yield row
+            ticker.advance()
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or (isinstance(value, float) and np.isnan(value)) else value
+
+
+def read_labels(folder: Path = FOLDER) -> pd.DataFrame:
+    """Return the pseudo-label table as people read it."""
+    return pd.read_parquet(parts(folder)[0].parent)

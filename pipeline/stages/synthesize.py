@@ -1,0 +1,31 @@
+"""The first stage: make the embedded corpus, but only when a set in params.yaml uses it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.params import Params
+from pipeline.engine.progress import progress
+from pipeline.synthetic.corpus import plan, synthesize
+
+FOLDER = Path("data/synthetic")
+
+
+def run_synthesize(params: Params) -> None:
+    """Write ``data/synthetic``; with real corpora in both sets it holds only a note, since nobody needs it."""
+    used = [name for name in ("unlabelled", "labelled") if _inside(params.set(name).manifest)]
+    if not used:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir(parents=True)
+        (FOLDER / "NOT_MADE.txt").write_text("No set in params.yaml has its manifest in this folder.\n")
+        print("synthetic corpus: not used by params.yaml, not made")
+        return
+    with progress("synthesize", len(plan(params.synthetic))) as ticker:
+        synthesize(
+            params.synthetic, FOLDER, workers=params.run.workers, progress=lambda _clip, _done, _total: ticker.advance()
+        )
+
+
+def _inside(path: Path) -> bool:
+    return FOLDER.resolve() in path.resolve().parents

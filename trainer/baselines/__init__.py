@@ -1,0 +1,1 @@
+"""Classifiers without a network on the same folds."""

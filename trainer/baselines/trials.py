@@ -1,0 +1,329 @@
+"""Baselines: what simple recognisers reach on the very folds and seeds of fine-tuning.
+
+Majority class, and linear and RBF support vector machines on openSMILE functionals. They say whether a network's
+number is progress; so they get the same rows, the same checks and the same measures, and their rows have the form of
+fine-tuning's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from trainer.data.chunking import IntArray
+from trainer.data.dataset import class_indices
+from trainer.errors import InputError
+from trainer.models.checkpoint import package_versions, replace_file, write_json
+from trainer.data.functionals import Functionals, Matrix, open_functionals
+from trainer.objectives.metrics import classification
+from trainer.params import BaselinesParams, Params
+from trainer.data.splits import label_subset, speaker_keys, text
+from trainer.data.shards import Shards, open_shards
+from trainer.finetuning.plan import Unit, content_key, plan
+
+MAJORITY = "majority"
+_KEYS = ["corpus", "mode", "fold", "seed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One baseline on one split. Row indices into the shards; ``train`` has features wherever the model needs them."""
+
+    unit: Unit
+    model: str
+    features: str | None
+    mode: str
+    train: IntArray
+    key: str
+
+
+def baselines(
+    shards_folder: str | Path,
+    functionals_folder: str | Path,
+    reports: str | Path,
+    params: Params,
+    *,
+    cache: str | Path = ".cache/trainer",
+    workers: int = 1,
+    on_start: Callable[[int, int], None] | None = None,
+    on_trial: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Run every missing trial; write and return the rows of ``baselines_runs``.
+
+    Writes ``reports``/baselines_runs (.parquet, .csv; one row a trial) and baselines_predictions.parquet (one row per
+    test utterance and trial), in the form of fine-tuning's. A trial's predictions are stored under a key of its
+    content (features, labels, rows, model, code), so that a killed run resumes and a repeated run costs nothing.
+    ``workers`` are threads (libsvm runs outside the interpreter lock) and change no number.
+    With an objective other than ``hard`` (one class) there are no baselines, and the tables are empty.
+    ``on_start(trials, already done)`` and ``on_trial(name)`` report progress. Raises InputError as `plan` and
+    `open_functionals` do.
+    """
+    options = params.baselines
+    if params.finetune.objective != "hard":
+        return _write(Path(reports), pd.DataFrame(columns=_KEYS), pd.DataFrame(columns=_KEYS))
+    shards = open_shards(shards_folder, cache=cache)
+    wanted = options.features if set(options.models) != {MAJORITY} else ()
+    tables = open_functionals(functionals_folder, shards.rows["segment_id"], wanted) if wanted else {}
+    if options.normalisation == "speaker":
+        keys = speaker_keys(shards.rows, unknown_is_own=True)
+        tables = {name: replace(table, values=per_speaker(table.values, keys)) for name, table in tables.items()}
+    trials = plan_trials(shards, tables, params)
+    store = Path(cache) / "baselines"
+    missing = list({trial.key: trial for trial in trials if not _path(store, trial).is_file()}.values())
+    if on_start is not None:
+        on_start(len(trials), len(trials) - len(missing))
+    for trial in _run(missing, shards, tables, options, store, target=params.finetune.target, workers=workers):
+        if on_trial is not None:
+            on_trial(f"{trial.unit.corpus} {trial.mode} {trial.unit.fold}")
+    return _collect(trials, shards, tables, params, store=store, reports=Path(reports))
+
+
+def with_baselines(reports: Path, runs: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fine-tuning's runs and predictions with those of the baselines below, if there are any under ``reports``.
+
+    Baselines answer with one class: beside another objective than ``hard`` they are left out.
+
+    Raises InputError unless both tested the same utterances in the same folds: other numbers must not share a table.
+    """
+    try:
+        more = pd.read_parquet(reports / "baselines_runs.parquet")
+        told = pd.read_parquet(reports / "baselines_predictions.parquet")
+    except FileNotFoundError:
+        return runs, predictions
+    if more.empty or set(runs["objective"]) != {"hard"}:
+        return runs, predictions
+    tested = [set(table[["corpus", "fold", "segment_id"]].itertuples(index=False)) for table in (predictions, told)]
+    if tested[0] != tested[1]:
+        raise InputError(
+            f"{reports}: the baselines tested other utterances or folds than finetune: run `python -m trainer "
+            "baselines` again, or delete its tables"
+        )
+    return pd.concat([runs, more], ignore_index=True), pd.concat([predictions, told], ignore_index=True)
+
+
+def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) -> list[Trial]:
+    """All trials, on the splits of `trainer.finetuning.plan.plan` with all its checks.
+
+    A split that another seed repeats row by row (all rows and all labels: nothing is drawn) is run once, under the
+    first seed: copies would fake pairs.
+    """
+    options = params.baselines
+    finetuning = params.finetune.model_copy(update={"modes": ("scratch",)})
+    labels = np.array(shards.rows[params.finetune.target], dtype=object)
+    prints: dict[tuple[str, str], str] = {}
+    trials, seen = [], set()
+    for unit in plan(shards, params.model_copy(update={"finetune": finetuning}), None):
+        train = _training_rows(shards, unit, labels, options, fraction=finetuning.label_fraction)
+        for model, features in _recognisers(options):
+            rows = train if features is None else train[tables[features].present[train]]
+            identity: dict[str, Any] = {
+                "model": [model, features],
+                "options": options.model_dump(mode="json", exclude={"models", "features", "rows"}),
+                "classes": unit.objective.names,
+                "labels": labels[rows].tolist(),
+                "rows": [shards.rows["segment_id"].iloc[side].tolist() for side in (rows, unit.test)],
+                "code": _code(),
+                "packages": package_versions(),
+            }
+            if features is not None:
+                if (unit.corpus, features) not in prints:
+                    corpus = np.flatnonzero(text(shards.rows, "corpus") == unit.corpus)
+                    prints[unit.corpus, features] = tables[features].fingerprint(corpus)
+                identity["features"] = prints[unit.corpus, features]
+            key = content_key(identity)
+            if key not in seen:
+                seen.add(key)
+                trials.append(Trial(unit, model, features, _mode(model, features, options), rows, key))
+    return trials
+
+
+def build(model: str, options: BaselinesParams, *, n_features: int) -> Any:
+    """Return an untrained support vector machine behind a scaler; that is fitted with it, on training rows alone.
+
+    The linear machine's C is divided by the number of features, as scikit-learn's ``gamma="scale"`` divides inside the
+    RBF kernel: one number then serves 88 and 6373 features. [ours]
+    """
+    kernel = {"svm-linear": "linear", "svm-rbf": "rbf"}[model]
+    c = options.c / n_features if kernel == "linear" else options.c
+    return make_pipeline(
+        StandardScaler(), SVC(kernel=kernel, C=c, gamma="scale", class_weight="balanced", cache_size=500)
+    )
+
+
+def per_speaker(values: Matrix, speakers: np.ndarray) -> Matrix:
+    """z-normalise (N, F) by each speaker's own mean and deviation, without labels; constant features become 0.
+
+    It looks at all of a speaker's utterances, the test speaker's too, and so is never the default.
+    """
+    result = np.full_like(values, np.nan)
+    for speaker in np.unique(speakers):
+        rows = (speakers == speaker) & ~np.isnan(values[:, 0])
+        if rows.any():
+            result[rows] = StandardScaler().fit_transform(values[rows])
+    return result
+
+
+def _recognisers(options: BaselinesParams) -> Iterator[tuple[str, str | None]]:
+    for model in options.models:
+        if model == MAJORITY:
+            yield model, None
+        else:
+            yield from ((model, name) for name in options.features)
+
+
+def _mode(model: str, features: str | None, options: BaselinesParams) -> str:
+    if features is None:
+        return model
+    return f"{model} {features}" + (" per speaker" if options.normalisation == "speaker" else "")
+
+
+def _training_rows(
+    shards: Shards, unit: Unit, labels: np.ndarray, options: BaselinesParams, *, fraction: float
+) -> IntArray:
+    """Rows that a baseline learns from: the network's own, or (``all``) those of its early-stopping speakers too.
+
+    Rows that the manifest itself calls dev are nobody's training rows. With a label fraction the early-stopping rows
+    are thinned like the others, so that the share of the fold's labels stays true.
+    """
+    if options.rows == "network":
+        return unit.train
+    held = unit.dev
+    if unit.fold == "split":  # the one protocol in which dev rows can be given
+        held = held[text(shards.rows, "split")[held] != "dev"]
+    rng = np.random.default_rng([unit.seed, 1])
+    drawn = label_subset(class_indices(list(labels[held]), unit.objective.names), fraction=fraction, rng=rng)
+    return np.sort(np.concatenate([unit.train, held[drawn]]))
+
+
+def _run(
+    trials: list[Trial],
+    shards: Shards,
+    tables: dict[str, Functionals],
+    options: BaselinesParams,
+    store: Path,
+    *,
+    target: str,
+    workers: int,
+) -> Iterator[Trial]:
+    labels = np.array(shards.rows[target], dtype=object)
+
+    def one(trial: Trial) -> Trial:
+        y = class_indices(list(labels[trial.train]), trial.unit.objective.names)
+        told = _predict(trial, tables, y, options)
+        replace_file(_path(store, trial), lambda path: write_json(path, told))
+        return trial
+
+    pool = ThreadPoolExecutor(max(1, workers))
+    try:
+        for future in as_completed([pool.submit(one, trial) for trial in trials]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _predict(trial: Trial, tables: dict[str, Functionals], y: IntArray, options: BaselinesParams) -> dict[str, Any]:
+    """Train on a trial's rows and say a class index for every test row, and probabilities where the model has them.
+
+    A test row without features gets the most frequent training class: leaving it out would flatter the baseline.
+    """
+    test = trial.unit.test
+    shares = np.bincount(y, minlength=len(trial.unit.objective.names)) / len(y)
+    predicted = np.full(len(test), int(shares.argmax()))
+    if trial.features is None:
+        return {"predicted": predicted.tolist(), "probabilities": [shares.tolist()] * len(test), "without": 0}
+    table = tables[trial.features]
+    has = table.present[test]
+    if len(np.unique(y)) > 1 and has.any():
+        model = build(trial.model, options, n_features=len(table.feature_names))
+        predicted[has] = model.fit(table.values[trial.train], y).predict(table.values[test[has]])
+    return {"predicted": predicted.tolist(), "probabilities": None, "without": int((~has).sum())}
+
+
+def _collect(
+    trials: list[Trial],
+    shards: Shards,
+    tables: dict[str, Functionals],
+    params: Params,
+    *,
+    store: Path,
+    reports: Path,
+) -> pd.DataFrame:
+    """Measure the stored predictions; everything that an honest reader needs beside a number is in its row."""
+    options, target = params.baselines, params.finetune.target
+    speakers = text(shards.rows, "speaker")
+    runs, predictions = [], []
+    for trial in trials:
+        unit = trial.unit
+        told = json.loads(_path(store, trial).read_text(encoding="utf-8"))
+        predicted = np.array(told["predicted"], dtype=np.int64)
+        truth = class_indices(list(shards.rows[target].iloc[unit.test]), unit.objective.names)
+        identity = {"corpus": unit.corpus, "mode": trial.mode, "fold": unit.fold, "seed": unit.seed}
+        runs.append(
+            {
+                **identity,
+                "target": target,
+                "n_classes": len(unit.objective.names),
+                "objective": unit.objective.kind,
+                "label_source": unit.label_source or None,
+                "label_rule": unit.label_rule or None,
+                "protocol": unit.protocol,
+                "label_fraction": params.finetune.label_fraction,
+                "penalty": "none",
+                "pretrain_tasks": None,
+                "transfer": None,
+                "normalisation": options.normalisation if trial.features else None,
+                "allow_pretrain_speakers": False,
+                "pretrain_speakers_in_test": 0,
+                "features": trial.features,
+                "n_features": len(tables[trial.features].feature_names) if trial.features else 0,
+                "train_rows": options.rows,
+                "n_train": len(trial.train),
+                "n_dev": 0,
+                "n_test": len(unit.test),
+                "n_test_without_features": told["without"],
+                **classification(truth, predicted),
+            }
+        )
+        frame = pd.DataFrame(
+            {
+                **identity,
+                "segment_id": list(shards.rows["segment_id"].iloc[unit.test]),
+                "speaker": speakers[unit.test],
+                "target": list(shards.rows[target].iloc[unit.test]),
+                "predicted": [unit.objective.names[index] for index in predicted],
+            }
+        )
+        probabilities = np.array(told["probabilities"], dtype=float) if told["probabilities"] else None
+        frame["confidence"] = np.nan if probabilities is None else probabilities.max(axis=1)
+        for column, name in enumerate(unit.objective.names):
+            frame[f"p_{name}"] = np.nan if probabilities is None else probabilities[:, column]
+        predictions.append(frame)
+    return _write(reports, pd.DataFrame(runs), pd.concat(predictions, ignore_index=True))
+
+
+def _write(reports: Path, table: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    replace_file(reports / "baselines_runs.parquet", lambda path: table.to_parquet(path, index=False))
+    replace_file(reports / "baselines_runs.csv", lambda path: table.to_csv(path, index=False))
+    replace_file(reports / "baselines_predictions.parquet", lambda path: told.to_parquet(path, index=False))
+    return table
+
+
+def _path(store: Path, trial: Trial) -> Path:
+    return store / f"{trial.key}.json"
+
+
+def _code() -> str:
+    """Hash what turns features into predictions; measures are taken afresh every time."""
+    files = (Path(__file__), Path(__file__).with_name("functionals.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -1,0 +1,1 @@
+"""From shards to batches: rows, splits, normalisation, chunks, targets."""

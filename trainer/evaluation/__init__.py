@@ -1,0 +1,1 @@
+"""From predictions to tables: pooled measures, intervals, paired tests."""

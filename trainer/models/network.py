@@ -1,0 +1,152 @@
+"""The network: one speech encoder, a head per target, and heads on every frame that pretraining throws away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from trainer import mel_cnn  # noqa: F401 - registers mel_cnn
+from trainer.models.aggregators import AGGREGATORS
+from trainer.data.dataset import Batch
+from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS, cover, hidden_positions
+from trainer.models.encoders import CHUNK_ENCODERS
+from trainer.params import EncoderParams
+
+
+class SpeechEncoder(nn.Module):
+    """Chunk encoder and aggregator: the part that pretraining hands on."""
+
+    def __init__(self, n_features: int, params: EncoderParams) -> None:
+        super().__init__()
+        self.chunk_encoder = CHUNK_ENCODERS[params.chunk_encoder](n_features, params)
+        self.aggregator = AGGREGATORS[params.aggregator](params.hidden)
+
+    def forward(self, x: Tensor, frame_mask: Tensor, chunk_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, nC, m, F), (B, nC, m), (B, nC) to (B, H) and the frame vectors (B, nC, L, C), 0 in padded chunks.
+
+        Only real chunks pass through the chunk encoder: padded ones cost nothing and touch no batch statistic.
+        """
+        vectors, frames = self.chunk_encoder(x[chunk_mask], frame_mask[chunk_mask])
+        return self.aggregator(_scatter(vectors, chunk_mask), chunk_mask), _scatter(frames, chunk_mask)
+
+    def carried(self, part: str) -> list[nn.Module]:
+        """Modules that transfer hands on: ``all``; ``chunk``, the chunk encoder; ``conv``, layers that see frames."""
+        if part == "all":
+            return [self]
+        if part == "chunk":
+            return [self.chunk_encoder]
+        return [getattr(self.chunk_encoder, name) for name in self.chunk_encoder.frame_layers]  # type: ignore[union-attr]
+
+    def carry_over(self, source: SpeechEncoder, *, part: str) -> None:
+        """Take the weights and batch statistics of ``part`` over from another encoder of the same shape."""
+        for own, other in zip(self.carried(part), source.carried(part), strict=True):
+            own.load_state_dict(other.state_dict())
+
+
+def _scatter(real: Tensor, chunk_mask: Tensor) -> Tensor:
+    """(N, ...) of the N real chunks to (B, nC, ...), 0 elsewhere."""
+    out = real.new_zeros((*chunk_mask.shape, *real.shape[1:]))
+    return out.masked_scatter(chunk_mask.view(*chunk_mask.shape, *[1] * (real.dim() - 1)), real)
+
+
+class Head(nn.Sequential):
+    """Utterance vector to scores, through one GELU layer, or linearly if ``hidden`` is 0."""
+
+    def __init__(self, size: int, n_outputs: int, *, hidden: int, dropout: float) -> None:
+        if hidden:
+            layers = [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, n_outputs)]
+        else:
+            layers = [nn.Dropout(dropout), nn.Linear(size, n_outputs)]
+        super().__init__(*layers)
+
+
+class Network(nn.Module):
+    """Shared encoder with one head per target, in the order of ``outputs`` (target name to number of scores).
+
+    ``n_tracks`` > 0: a head on the frame vectors that follows that many dense tracks. ``reconstruct``: another that
+    gives back the features of spans which are hidden from the encoder.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        params: EncoderParams,
+        *,
+        outputs: Mapping[str, int],
+        head_hidden: int,
+        n_tracks: int = 0,
+        reconstruct: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = SpeechEncoder(n_features, params)
+        self.heads = nn.ModuleDict(
+            {
+                name: Head(params.hidden, count, hidden=head_hidden, dropout=params.dropout)
+                for name, count in outputs.items()
+            }
+        )
+        width = self.encoder.chunk_encoder.width
+        sizes = {DENSE: n_tracks, RECONSTRUCTION: n_features if reconstruct else 0}
+        self.frame_heads = nn.ModuleDict(
+            {
+                name: Head(width, size, hidden=head_hidden, dropout=params.dropout)  # type: ignore[arg-type]
+                for name, size in sizes.items()
+                if size
+            }
+        )
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Utterance vectors, (B, H)."""
+        out: Tensor = self.encoder(batch.x, batch.frame_mask, batch.chunk_mask)[0]
+        return out
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Scores (logits) per target, (B, outputs); the vectors they come from; and what the frame heads say.
+
+        `VECTORS`: (B, H). `DENSE`: (B, nC, L, K). `RECONSTRUCTION`: (B, nC, L, F), NaN where nothing was hidden. In
+        training one pass with hidden spans serves all heads; else the others see everything.
+        """
+        x, hidden = batch.x, None
+        if RECONSTRUCTION in self.frame_heads:
+            hidden = hidden_positions(batch.frame_mask, drawn=self.training)
+            if self.training:
+                x = cover(x, hidden)
+        z, frames = self.encoder(x, batch.frame_mask, batch.chunk_mask)
+        scores = {name: head(z) for name, head in self.heads.items()} | {VECTORS: z}
+        if DENSE in self.frame_heads:
+            scores[DENSE] = self.frame_heads[DENSE](frames)
+        if hidden is not None:
+            if not self.training:
+                _, frames = self.encoder(cover(x, hidden), batch.frame_mask, batch.chunk_mask)
+            asked = hidden[:, :, :: self.encoder.chunk_encoder.step].unsqueeze(-1)
+            guess = self.frame_heads[RECONSTRUCTION](frames)
+            scores[RECONSTRUCTION] = torch.where(asked, guess, torch.full_like(guess, torch.nan))
+        return scores
+
+
+def effective_rank(z: Tensor) -> float:
+    """exp(entropy of the normalised singular values) of centred (N, H) vectors (Roy & Vetterli 2007).
+
+    How many dimensions the encoder uses; a network that collapses onto its task falls to the number of classes.
+
+    >>> round(effective_rank(torch.eye(4).repeat(5, 1)), 3)
+    3.0
+    """
+    values = torch.linalg.svdvals((z - z.mean(dim=0)).double())
+    if values.sum() <= 1e-12:
+        return 0.0
+    share = values / values.sum()
+    share = share[share > 1e-12]
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def dead_units(z: Tensor) -> float:
+    """Share of the H output units that stay (nearly) constant: deviation below 1 % of the median unit's [ours].
+
+    >>> dead_units(torch.tensor([[0.0, 1.0, 5.0], [1.0, 0.0, 5.0], [0.0, 0.5, 5.0]])) == 1 / 3
+    True
+    """
+    deviation = z.double().std(dim=0)
+    return float((deviation <= 0.01 * deviation.median()).double().mean())

@@ -1,0 +1,1 @@
+"""What a network is asked for: objectives, their losses and measures."""

@@ -1,0 +1,165 @@
+"""What a head is asked: the contract of an objective, and the table of them.
+
+An objective turns label columns into targets, names the loss, reads the network's outputs and measures them. To add
+one: subclass `Objective`, register it, import its module in ``trainer/objectives/classes.py``, name it in
+``finetune.objective``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from torch import Tensor
+
+from trainer.data.chunking import BoolArray, IntArray
+from trainer.data.dataset import Target
+from trainer.objectives.losses import Loss
+from trainer.objectives.metrics import Array, Measures
+from trainer.params import FinetuneParams
+from trainer.registry import Registry
+
+OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+LOWER_IS_BETTER = frozenset({"kl", "ece"})
+_TITLES = {
+    "macro_precision": "macro P",
+    "macro_recall": "macro R",
+    "uar": "UAR",
+    "macro_f1": "macro F1",
+    "accuracy": "weighted accuracy",
+    "kl": "KL",
+    "ece": "calibration error",
+    "f1_over_chance": "macro F1, share > 1/K",
+    "ccc": "CCC",
+}
+
+
+def title(measure: str) -> str:
+    """Return a measure's name for people.
+
+    >>> title("uar"), title("ccc_arousal")
+    ('UAR', 'CCC arousal')
+    """
+    return _TITLES.get(measure) or measure.replace("ccc_", "CCC ")
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """Targets, loss, outputs and measures of one head; ``names`` are its outputs in order (classes or attributes)."""
+
+    names: tuple[str, ...]
+
+    kind: ClassVar[str]
+    score: ClassVar[str]  # the measure that early stopping watches; greater is better
+    is_classes: ClassVar[bool] = True  # outputs are probabilities of classes
+    one_class: ClassVar[bool] = False  # and the most probable one is the answer
+    of_emotion: ClassVar[bool] = False  # made of the manifest's emotion, so that its label rule matters
+
+    @property
+    @abstractmethod
+    def shown(self) -> tuple[str, ...]:
+        """Names of the measures, in the order of a report."""
+
+    @classmethod
+    @abstractmethod
+    def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
+        """Choose the outputs for the rows of one corpus; raises InputError if their labels do not do."""
+
+    @abstractmethod
+    def encode(self, rows: pd.DataFrame, target: str) -> Target:
+        """Labels as the loss wants them: (N,) class indices, or (N, outputs) numbers."""
+
+    def fitted(self, truth: Target) -> Self:
+        """Return the objective with what it must know of the TRAINING rows' labels."""
+        return self
+
+    @abstractmethod
+    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
+        """Return the loss; ``truth`` are the training rows' labels (class weights)."""
+
+    @abstractmethod
+    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
+        """Network outputs (N, outputs) to probabilities, or to attributes in the corpus's scale."""
+
+    def labelled(self, truth: Target) -> BoolArray:
+        """Which rows have a label, (N,)."""
+        return ~np.isnan(truth).any(axis=1)
+
+    def strata(self, truth: Target) -> IntArray:
+        """Return groups from which a share of the labels is drawn evenly, (N,)."""
+        return truth.argmax(axis=1).astype(np.int64)
+
+    @abstractmethod
+    def sums(self, truth: Target, predicted: Array) -> Array:
+        """Return what each row adds to the sums that the measures are functions of: (N, D)."""
+
+    @abstractmethod
+    def measures(self, sums: Array) -> Measures:
+        """(..., D) sums to measures of shape (...): those that are ``shown``, and ``chance``."""
+
+    def per_class(self, sums: Array) -> Measures:
+        """(..., D) sums to precision, recall, F1 and number (..., K) of each class; empty without classes."""
+        return {}
+
+    def measure(self, truth: Target, predicted: Array) -> dict[str, float]:
+        """Measures over the rows that have a label; raises ValueError if none has."""
+        has = self.labelled(truth)
+        if not has.any():
+            raise ValueError("nothing to measure: no rows with a label")
+        values = self.measures(self.sums(truth[has], predicted[has]).sum(axis=0))
+        return {name: float(value) for name, value in values.items() if np.isfinite(value)}
+
+    def rule(self, stated: str) -> str:
+        """How the target was made of labels; ``stated`` is what the manifest says of its ``emotion``."""
+        return stated
+
+    def source(self, stated: str) -> str:
+        """Where the target comes from; ``stated`` is what the manifest says of its labels."""
+        return stated
+
+    def table(self, truth: Target, predicted: Array) -> pd.DataFrame:
+        """Columns of the prediction table; `read` gets truth and prediction back from them."""
+        told = pd.DataFrame(predicted, columns=[f"p_{name}" for name in self.names])
+        meant = pd.DataFrame(truth, columns=[f"t_{name}" for name in self.names])
+        return pd.concat([told, meant], axis=1)
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame) -> Self:
+        """Return the objective of one corpus's rows of a prediction table."""
+        return cls(tuple(name[2:] for name in map(str, table) if name.startswith("p_") and table[name].notna().any()))
+
+    def read(self, table: pd.DataFrame) -> tuple[Target, Array]:
+        """Truth and prediction of the rows of a prediction table."""
+        meant, told = (table[[f"{side}_{name}" for name in self.names]].to_numpy(dtype=float) for side in "tp")
+        return meant, told
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to ``config.json``, without the names."""
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_json(cls, names: list[str], raw: dict[str, Any]) -> Objective:
+        """Inverse of `to_json`."""
+        return OBJECTIVES[raw["kind"]]._restore(tuple(names), raw)
+
+    @classmethod
+    def _restore(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
+        return cls(names)
+
+
+def class_answers(names: tuple[str, ...], truth: IntArray, predicted: Array) -> pd.DataFrame:
+    """Columns target, predicted, confidence and p_<class> of one-class answers; ``truth`` -1 becomes None."""
+    words = np.array([*names, None], dtype=object)
+    told = pd.DataFrame(predicted, columns=[f"p_{name}" for name in names])
+    answer = {"target": words[truth], "predicted": words[predicted.argmax(axis=1)]}
+    return pd.DataFrame({**answer, "confidence": predicted.max(axis=1)}).join(told)
+
+
+def confusion_rows(truth: IntArray, told: IntArray, size: int) -> Array:
+    """One confusion matrix a row, flat: (N, K * K)."""
+    rows: Array = np.eye(size * size)[truth * size + told]
+    return rows

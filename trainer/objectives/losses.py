@@ -1,0 +1,123 @@
+"""Losses over targets whose labels may be missing: -1 as a class index, NaN as a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainer.data.chunking import IntArray
+from trainer.data.dataset import MISSING
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets of a batch to a scalar
+TotalLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]  # the same of all heads, by name
+
+
+def balanced_weights(labels: IntArray, n_classes: int) -> Tensor:
+    """Class weights N / (K n_c) over the labels that are there; 0 for a class without any.
+
+    >>> balanced_weights(np.array([0, 0, 0, 1, -1]), 2)
+    tensor([0.6667, 2.0000])
+    """
+    counts = np.bincount(labels[labels != MISSING], minlength=n_classes).astype(np.float64)
+    weights = np.where(counts > 0, counts.sum() / (n_classes * np.maximum(counts, 1)), 0.0)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Class-weighted cross-entropy of one target: sum_i w_yi l_i / sum_i w_yi, over rows that have a label.
+
+    Equals ``torch.nn.functional.cross_entropy(weight=..., reduction="mean")`` on those rows; a batch without any label
+    gives 0 with finite (zero) gradients instead of NaN.
+    """
+
+    weights: Tensor  # (K,)
+    label_smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(B, K) scores and (B,) class indices (`MISSING` = none) to a scalar."""
+        has = target != MISSING
+        weights = self.weights.to(logits.device)
+        total = functional.cross_entropy(
+            logits[has], target[has], weight=weights, reduction="sum", label_smoothing=self.label_smoothing
+        )
+        return total / weights[target[has]].sum().clamp(min=1e-8)
+
+
+@dataclass(frozen=True)
+class DistributionLoss:
+    """KL(p || q) of the raters' distribution p and the network's q, mean over rows that have one.
+
+    Soft cross-entropy less the entropy of p, which no gradient sees: 0 means that q equals p. Classes are not weighted:
+    weights would teach another distribution than the raters'.
+    """
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(B, K) scores and (B, K) shares (a NaN in a row: no label) to a scalar."""
+        has = ~target.isnan().any(dim=1)
+        log_q = functional.log_softmax(logits[has], dim=1)
+        return functional.kl_div(log_q, target[has], reduction="sum") / has.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class MultiLabelLoss:
+    """Binary cross-entropy of every class, mean over classes and over rows that have labels; unweighted."""
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(B, K) scores and (B, K) of 0 and 1 (a NaN in a row: no label) to a scalar."""
+        has = ~target.isnan().any(dim=1)
+        total = functional.binary_cross_entropy_with_logits(logits[has], target[has], reduction="sum")
+        return total / (has.sum() * logits.shape[1]).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class ConcordanceLoss:
+    """1 - CCC of every attribute over the rows of the batch that have it, mean over attributes.
+
+    CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)^2) with one normaliser, n, throughout [code: Lin & Busso].
+    The network speaks in standard deviations from the training mean (``mean``, ``std``: (A,)); as CCC does not change
+    when both sides are scaled alike, the loss is the one in the corpus's own scale. An attribute with fewer than two
+    values in the batch has no CCC and is left out.
+    """
+
+    mean: Tensor
+    std: Tensor
+    epsilon: float = 1e-8  # both sides constant and equal is 0 / 0; it counts as no concordance
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """(B, A) outputs and (B, A) values in the corpus's scale (NaN: none) to a scalar."""
+        y = (target - self.mean.to(target.device)) / self.std.to(target.device)
+        terms = [outputs.sum() * 0.0]  # a batch without any value has zero gradients, not none
+        for number in range(outputs.shape[1]):
+            has = ~y[:, number].isnan()
+            if int(has.sum()) > 1:
+                terms.append(1.0 - _concordance(outputs[has, number], y[has, number], self.epsilon))
+        return torch.stack(terms).sum() / max(1, len(terms) - 1)
+
+
+def _concordance(x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    dx, dy = x - x.mean(), y - y.mean()
+    bottom = dx.square().mean() + dy.square().mean() + (x.mean() - y.mean()).square()
+    return 2 * (dx * dy).mean() / (bottom + epsilon)
+
+
+@dataclass(frozen=True)
+class SummedLoss:
+    """L = sum over targets of weight * loss (multi-task pretraining; one target in fine-tuning).
+
+    A data set that does not carry a target (a held-out one that watches the main task alone) adds nothing for it.
+    """
+
+    parts: Mapping[str, Loss]
+    weights: Mapping[str, float]
+
+    def __call__(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Turn outputs and labels per target into a scalar."""
+        parts = {name: part for name, part in self.parts.items() if name in targets}
+        terms = [self.weights[name] * part(logits[name], targets[name]) for name, part in parts.items()]
+        return torch.stack(terms).sum()

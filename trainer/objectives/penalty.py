@@ -1,0 +1,154 @@
+"""Penalisation by co-occurring emotions (Chou, Lee & Busso, Interspeech 2022).
+
+Raters who hear anger often hear disgust too, and hardly ever happiness. The matrix of such co-occurrences, from the
+votes of TRAINING utterances alone, weighs a loss that is added to the objective's own:
+
+    C[j, z] = utterances for which raters chose both j and z,  W[j, z] = C[j, z] / C[z, z],  P = 1 - W      [paper]
+    L_P = sum over i, j, z of P[j, z] l(Y_ij, Y'_ij),   total = beta L + alpha L_P                          [paper]
+
+with l one element of the cross-entropy (hard), binary cross-entropy (multilabel) or KL divergence (soft). z stands in P
+alone, so the printed form weighs class j by the sum of its row of P, whatever was predicted instead; a test holds the
+two equal. The pairwise form is ours: sum over j, z of Y_ij P[j, z] (-log(1 - Y'_iz)) punishes probability given to
+emotions that do not go together with the true one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainer.data.dataset import MISSING
+from trainer.errors import InputError
+from trainer.objectives.losses import Loss
+from trainer.objectives.base import Objective
+from trainer.params import PenaltyParams
+
+Matrix = npt.NDArray[np.float64]
+_SMALLEST = 1e-6  # 1 - probability below which the pairwise form is not followed: -log stays finite
+
+
+def co_occurrence(votes: npt.NDArray[np.floating]) -> Matrix:
+    """Return C (K, K): utterances for which both classes were chosen; the diagonal: chosen at all.
+
+    Args:
+        votes: (N, K) votes a class; NaN counts as none.
+
+    >>> co_occurrence(np.array([[2, 1], [0, 3], [1, 0]])).astype(int).tolist()
+    [[2, 1], [1, 2]]
+
+    """
+    chosen = (np.nan_to_num(votes) > 0).astype(np.float64)
+    counts: Matrix = chosen.T @ chosen
+    return counts
+
+
+def penalisation_matrix(counts: Matrix) -> Matrix:
+    """Return P (K, K) = 1 - C[j, z] / C[z, z], 0 on the diagonal; a class nobody chose goes together with none.
+
+    >>> penalisation_matrix(np.array([[2.0, 1.0], [1.0, 4.0]])).tolist()
+    [[0.0, 0.75], [0.5, 0.0]]
+    """
+    own = np.diag(counts)
+    share = np.divide(counts, own[None, :], out=np.zeros_like(counts), where=own[None, :] > 0)
+    matrix: Matrix = 1.0 - share
+    np.fill_diagonal(matrix, 0.0)
+    return matrix
+
+
+def matrix_of_rows(rows: pd.DataFrame, names: tuple[str, ...]) -> Matrix:
+    """Return P of the classes ``names`` from the columns votes_<class> of training rows.
+
+    Raises InputError if a class has no such column, or if there is no vote at all.
+    """
+    missing = [name for name in names if f"votes_{name}" not in rows]
+    if missing:
+        raise InputError(
+            f"finetune.penalty needs votes of every class; the shards have no column votes_{missing[0]}: use a corpus "
+            "with raters' votes, or set finetune.penalty.form to none"
+        )
+    votes = rows[[f"votes_{name}" for name in names]].to_numpy(dtype=float)
+    counts = co_occurrence(votes)
+    if not counts.any():
+        raise InputError("finetune.penalty: no training row has a vote")
+    return penalisation_matrix(counts)
+
+
+@dataclass(frozen=True)
+class PenalisedLoss:
+    """beta * L + alpha * L_P, mean over the rows that have a label."""
+
+    base: Loss
+    elements: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]  # outputs, targets of a kind: see ELEMENTS
+    matrix: Tensor  # P, (K, K)
+    pairwise: bool
+    alpha: float
+    beta: float
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """(B, K) outputs and targets of the objective to a scalar; 0 with zero gradients if no row has a label."""
+        each, truth, told = self.elements(outputs, target)
+        matrix = self.matrix.to(outputs.device)
+        if self.pairwise:
+            away = -torch.log1p(-told.clamp(max=1.0 - _SMALLEST))
+            penalty = ((truth @ matrix) * away).sum()
+        else:
+            penalty = (each * matrix.sum(dim=1)).sum()
+        penalty = penalty / max(len(each), 1)
+        return self.beta * self.base(outputs, target) + self.alpha * penalty if self.beta else self.alpha * penalty
+
+
+def _hard(smoothing: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    def elements(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        has = target != MISSING
+        size = outputs.shape[1]
+        truth = functional.one_hot(target[has], size).to(outputs.dtype) * (1.0 - smoothing) + smoothing / size
+        log_q = functional.log_softmax(outputs[has], dim=1)
+        return -truth * log_q, truth, log_q.exp()
+
+    return elements
+
+
+def _soft(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    has = ~target.isnan().any(dim=1)
+    log_q = functional.log_softmax(outputs[has], dim=1)
+    return functional.kl_div(log_q, target[has], reduction="none"), target[has], log_q.exp()
+
+
+def _multilabel(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    has = ~target.isnan().any(dim=1)
+    each = functional.binary_cross_entropy_with_logits(outputs[has], target[has], reduction="none")
+    return each, target[has], torch.sigmoid(outputs[has])
+
+
+def penalise(
+    base: Loss, objective: Objective, rows: pd.DataFrame, options: PenaltyParams, *, label_smoothing: float
+) -> Loss:
+    """Return the loss of ``options``: ``base`` itself for form none.
+
+    Args:
+        base: the objective's own loss, L.
+        objective: hard, soft or multilabel.
+        rows: the TRAINING rows' labels; the matrix is made of their votes.
+        options: section ``finetune.penalty``.
+        label_smoothing: as in L; the paper has .05 for hard labels.
+
+    Raises:
+        InputError: the objective has no classes, or the rows lack votes.
+
+    """
+    if options.form == "none":
+        return base
+    elements = {"hard": _hard(label_smoothing), "soft": _soft, "multilabel": _multilabel}.get(objective.kind)
+    if elements is None:
+        raise InputError(
+            f"finetune.penalty is about classes; objective {objective.kind} has none: set its form to none"
+        )
+    matrix = torch.from_numpy(matrix_of_rows(rows, objective.names).astype(np.float32))
+    return PenalisedLoss(base, elements, matrix, options.form == "pairwise", options.alpha, options.beta)

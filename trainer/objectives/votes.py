@@ -1,0 +1,193 @@
+"""Targets out of the raters' votes: their distribution, or every class that enough of them chose."""
+
+# ruff: noqa: D102 - the methods are described once, in Objective
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from scipy.special import rel_entr
+from torch import Tensor
+
+from trainer.data.chunking import BoolArray, IntArray
+from trainer.data.dataset import MISSING, Target
+from trainer.errors import InputError
+from trainer.objectives.losses import DistributionLoss, Loss, MultiLabelLoss
+from trainer.objectives.metrics import CALIBRATION_BINS, MEASURES, Array, Measures, calibration_error, class_measures, from_confusion, from_hits, per_class
+from trainer.objectives.base import OBJECTIVES, Objective, class_answers, confusion_rows
+from trainer.params import FinetuneParams
+
+_VOTES = "votes_"
+_NO_CLASS = "votes_other"  # counts in the total and is no class
+_SMALLEST = 1e-7  # a probability of 0 would make the divergence infinite; float32 resolves no less beside 1
+
+
+class _Votes(Objective):
+    """Targets out of the raters' votes."""
+
+    @classmethod
+    def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
+        names = [name.removeprefix(_VOTES) for name in _vote_columns(rows) if (rows[name] > 0).any()]
+        if len(names) == 1:
+            raise InputError(f"the raters chose only one class ({names[0]})")
+        return cls(tuple(names))
+
+
+@OBJECTIVES.register("soft")
+@dataclass(frozen=True)
+class Soft(_Votes):
+    """The distribution of the raters' votes over the classes (``votes_other`` left out); KL divergence.
+
+    UAR and its kin are measured against the class with most votes; an utterance whose top votes are equal has none and
+    counts in the other measures alone. ``f1_over_chance`` calls a class present where its share is above 1/K, on both
+    sides [paper: Chou, Lee & Busso 2022].
+    """
+
+    kind = "soft"
+    score = "uar"
+    one_class = True
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        return (*MEASURES, "kl", "ece", "f1_over_chance")
+
+    def encode(self, rows: pd.DataFrame, target: str) -> Target:
+        votes = rows[[f"{_VOTES}{name}" for name in self.names]].to_numpy(dtype=float)
+        total = np.nansum(votes, axis=1, keepdims=True)
+        shares = np.where(total > 0, np.nan_to_num(votes) / np.where(total > 0, total, 1.0), np.nan)
+        return shares.astype(np.float32)
+
+    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
+        return DistributionLoss()
+
+    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
+        probabilities: npt.NDArray[np.float32] = torch.softmax(outputs, dim=1).numpy()
+        return probabilities
+
+    def sums(self, truth: Target, predicted: Array) -> Array:
+        size = len(self.names)
+        top, sure = self._top(truth)
+        told = predicted.argmax(axis=1)
+        matrix = confusion_rows(top, told, size) * sure[:, None]
+        divergence = rel_entr(truth, np.clip(predicted, _SMALLEST, 1.0)).sum(axis=1)
+        confidence = predicted.max(axis=1)
+        bins = np.eye(CALIBRATION_BINS)[np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)]
+        bins = bins * sure[:, None]
+        calibration = [bins, bins * confidence[:, None], bins * (top == told)[:, None]]
+        level = 1 / size + _SMALLEST  # one vote of K is not above, whatever the rounding
+        present = _hit_rows(truth > level, predicted > level)
+        return np.column_stack([matrix, np.ones(len(truth)), divergence, *calibration, present])
+
+    def measures(self, sums: Array) -> Measures:
+        size, bins = len(self.names), CALIBRATION_BINS
+        cuts = np.cumsum([size * size, 1, 1, bins, bins, bins])
+        matrix, n, divergence, *calibration, present = np.split(sums, cuts, axis=-1)
+        classes = from_confusion(matrix.reshape(*sums.shape[:-1], size, size))
+        return {
+            **{name: classes[name] for name in MEASURES},
+            "kl": divergence[..., 0] / n[..., 0],
+            "ece": calibration_error(*calibration),
+            "f1_over_chance": _from_hit_sums(present, size)["macro_f1"],
+            "chance": classes["chance"],
+        }
+
+    def per_class(self, sums: Array) -> Measures:
+        size = len(self.names)
+        return per_class(sums[..., : size * size].reshape(*sums.shape[:-1], size, size))
+
+    def rule(self, stated: str) -> str:
+        return "vote shares"
+
+    def table(self, truth: Target, predicted: Array) -> pd.DataFrame:
+        top, sure = self._top(truth)
+        answer = class_answers(self.names, np.where(sure, top, MISSING), predicted)
+        meant = pd.DataFrame(truth, columns=[f"t_{name}" for name in self.names])
+        return pd.concat([answer, meant], axis=1)
+
+    @staticmethod
+    def _top(truth: Target) -> tuple[IntArray, BoolArray]:
+        """Class with most votes, and whether it stands alone."""
+        most = truth.max(axis=1, keepdims=True)
+        return truth.argmax(axis=1).astype(np.int64), (truth == most).sum(axis=1) == 1
+
+
+@OBJECTIVES.register("multilabel")
+@dataclass(frozen=True)
+class MultiLabel(_Votes):
+    """Every class whose share of all votes is above ``threshold`` (None: 1/K); binary cross-entropy.
+
+    ``votes_other`` counts in the total, and an utterance may have no class at all. A class is told where its
+    probability is above .5 [paper: Chou, Lee & Busso 2022].
+    """
+
+    threshold: float | None = None
+
+    kind = "multilabel"
+    score = "macro_f1"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        return ("macro_precision", "macro_recall", "macro_f1")
+
+    @classmethod
+    def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
+        threshold = None if isinstance(options.vote_threshold, str) else options.vote_threshold
+        return replace(super().plan(rows, options), threshold=threshold)
+
+    def encode(self, rows: pd.DataFrame, target: str) -> Target:
+        votes = rows[[f"{_VOTES}{name}" for name in self.names]].to_numpy(dtype=float)
+        total = np.nansum(rows[_vote_columns(rows, all_of_them=True)].to_numpy(dtype=float), axis=1, keepdims=True)
+        # counts against threshold * total: a share of exactly 1/6 must not pass by rounding
+        above = np.nan_to_num(votes) > self._share * total + 1e-9
+        return np.where(total > 0, above, np.nan).astype(np.float32)
+
+    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
+        return MultiLabelLoss()
+
+    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
+        probabilities: npt.NDArray[np.float32] = torch.sigmoid(outputs).numpy()
+        return probabilities
+
+    def sums(self, truth: Target, predicted: Array) -> Array:
+        return _hit_rows(truth > 0.5, predicted > 0.5)
+
+    def measures(self, sums: Array) -> Measures:
+        return _from_hit_sums(sums, len(self.names))
+
+    def per_class(self, sums: Array) -> Measures:
+        hits, n_true, n_told, _ = np.split(sums, np.arange(1, 4) * len(self.names), axis=-1)
+        return class_measures(hits, n_true, n_told)
+
+    def rule(self, stated: str) -> str:
+        return f"vote share > {self._share:.3g}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "threshold": self.threshold}
+
+    @classmethod
+    def _restore(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
+        return cls(names, raw["threshold"])
+
+    @property
+    def _share(self) -> float:
+        return 1 / len(self.names) if self.threshold is None else self.threshold
+
+
+def _vote_columns(rows: pd.DataFrame, *, all_of_them: bool = False) -> list[str]:
+    names = sorted(str(name) for name in rows if str(name).startswith(_VOTES))
+    return names if all_of_them else [name for name in names if name != _NO_CLASS]
+
+
+def _hit_rows(truth: BoolArray, told: BoolArray) -> Array:
+    """Hits, truths and answers of each class, and 1: (N, 3 K + 1)."""
+    return np.column_stack([truth & told, truth, told, np.ones(len(truth))]).astype(float)
+
+
+def _from_hit_sums(sums: Array, size: int) -> Measures:
+    hits, n_true, n_told, n = np.split(sums, [size, 2 * size, 3 * size], axis=-1)
+    return from_hits(hits, n_true, n_told, n[..., 0])

@@ -1,0 +1,201 @@
+"""Sections of ``params.yaml`` about what stands around a training: comparisons, baselines, sister systems, the report.
+
+Sources: [paper] and [code] as named per class; [ours] where they are silent.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from trainer.params.training import DISTINCT, ScheduleParams, Section, Seeds
+
+ClusterMode = Literal["scratch", "clustered", "clustered_both"]
+
+
+class ClusterParams(Section):
+    """Section ``cluster``: DeepEmoCluster, beside the folds, seeds, target and schedule of ``finetune``."""
+
+    # scratch: supervised alone; clustered: clusters of the labelled rows; clustered_both: of both sets
+    modes: Annotated[tuple[ClusterMode, ...], DISTINCT] = ("scratch", "clustered", "clustered_both")
+    k: int = Field(default=10, ge=2)  # clusters [code: 10 for arousal, 30 for dominance and valence]
+    iterations: int = Field(default=20, ge=1)  # of K-means, every epoch [code]
+    weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy beside the objective's loss of 1 [code]
+    # which rows are drawn evenly over clusters: those of stage 1, or the labelled ones of stage 2 too [ours]
+    uniform: Literal["unlabelled", "all"] = "unlabelled"
+
+    def __str__(self) -> str:
+        """As in a row of results."""
+        return f"k {self.k}, {self.iterations} iterations, weight {self.weight:g}, uniform {self.uniform}"
+
+
+Baseline = Literal["majority", "svm-linear", "svm-rbf"]
+FunctionalSet = Literal["egemaps", "compare"]
+
+
+class BaselinesParams(Section):
+    """Section ``baselines``: simple recognisers on the folds, seeds, target and label fraction of ``finetune``."""
+
+    models: Annotated[tuple[Baseline, ...], DISTINCT] = ("majority", "svm-linear", "svm-rbf")
+    # openSMILE functionals that each SVM hears
+    features: Annotated[tuple[FunctionalSet, ...], DISTINCT] = ("egemaps", "compare")
+    rows: Literal["all", "network"] = "all"  # all training rows, or without the network's early-stopping speakers
+    c: float = Field(default=1.0, gt=0)  # of both SVMs; the linear one's is divided by the number of features [ours]
+    normalisation: Literal["train", "speaker"] = "train"  # training statistics; speaker: everyone's own, test too
+
+
+Structure = Literal["shared", "branches"]
+Secondary = Literal["viseme", "emotion"]
+
+
+class OrofacialParams(ScheduleParams):
+    """Section ``orofacial``: speech-driven mouth movement (Sadoughi & Busso 2018), alone and with secondary tasks."""
+
+    corpora: tuple[str, ...] = ()  # which corpora of the shards; empty: all
+    structures: Annotated[tuple[Structure, ...], DISTINCT] = ("shared", "branches")  # both [paper]
+    # beside movement [paper]
+    tasks: Annotated[tuple[tuple[Secondary, ...], ...], DISTINCT] = ((), ("viseme",), ("viseme", "emotion"))
+    seeds: Seeds = (0, 1, 2)  # each draws its held-out sentences and first weights
+    loss: Literal["ccc", "mse", "smooth_l1"] = "ccc"  # of movement: 1 - CCC a coordinate, or a distance [ours]
+    viseme_weight: float = Field(default=0.3, gt=0)  # of its cross-entropy beside the movement's loss [ours]
+    emotion_weight: float = Field(default=0.1, gt=0)  # of its cross-entropy beside the movement's loss [ours]
+    viseme: Literal["alignment", "shapes"] = "alignment"  # the shards' classes, or clusters of mouth shapes [ours]
+    shapes: int = Field(default=12, ge=2, le=100)  # clusters of mouth shapes [ours]
+    emotion: Literal["t3_label", "emotion"] = "t3_label"  # pseudo-label or the manifest's label
+    centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean position is subtracted [ours]
+    test_share: float = Field(default=0.2, gt=0, lt=1)  # of a training speaker's clips, held out for testing [ours]
+    dev_share: float = Field(default=0.15, gt=0, lt=1)  # of their clips, for early stopping [ours]
+    min_clips: int = Field(default=20, ge=3)  # a speaker with fewer is held out as a whole [ours]
+    clip: float = Field(default=3.0, gt=0)  # standard deviations of the features, after z-normalisation
+    hidden: int = Field(default=64, ge=1)  # units a direction of every LSTM layer [ours]
+    layers: int = Field(default=1, ge=1)  # shared LSTM layers [ours]
+    dropout: float = Field(default=0.2, ge=0, lt=1)  # [ours]
+    batch_size: int = Field(default=16, ge=1)  # utterances [ours]
+    lr: float = Field(default=2e-3, gt=0)  # AdamW [ours]
+    head_hidden: Literal[0] = 0  # heads are linear [ours]
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of both secondary tasks
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OrofacialParams:
+        if any(len(set(tasks)) != len(tasks) for tasks in self.tasks):
+            raise ValueError("tasks must name viseme and emotion at most once each")
+        if self.augment.mixup:
+            raise ValueError("augment.mixup mixes utterances, whose tracks cannot be mixed")
+        if self.test_share + self.dev_share >= 1:
+            raise ValueError("test_share and dev_share must leave clips to train on")
+        return self
+
+
+Measure = Literal[
+    "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
+]
+
+
+class ReportParams(Section):
+    """Section ``report``."""
+
+    measure: Measure = "uar"  # of the bar chart and the printed intervals; else the objective's own score
+    alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
+    confidence: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
+    resamples: int = Field(default=2000, ge=100)  # of the bootstrap over speakers [ours]
+    subsets: int = Field(default=30, ge=2)  # random parts of the pooled test set, for the papers' test [ours]
+    seed: int = Field(default=0, ge=0)  # of resamples and subsets
+    extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist
+
+
+def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not values or len(set(values)) != len(values) or not all(0 < value <= 1 for value in values):
+        raise ValueError("must be one or more different shares above 0 and up to 1")
+    return tuple(sorted(values))
+
+
+Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
+Against = Annotated[tuple[Literal["pretrained", "frozen"], ...], DISTINCT]
+
+
+class VerdictParams(Section):
+    """``ablation.verdict``: every recipe as it is, on seeds and label draws that no choice was made on."""
+
+    run: bool = True
+    seeds: Seeds = (100, 101, 102, 103, 104)  # none of finetune.seeds; dev speakers and labels follow them
+    pretrain_seeds: Seeds = (10, 11)  # taken in turn by the seeds
+    folds: int | Literal["same", "auto", "fold", "split", "loso"] = "same"  # same: those of finetune.folds
+    modes: Against = ("pretrained",)
+    label_fractions: Shares = (0.25,)  # the gain is expected where labels are few
+    min_pairs: int = Field(default=24, ge=2)  # folds x seeds below which the verdict is refused
+
+
+class AblationParams(Section):
+    """Section ``ablation``: what is varied around ``pretrain`` and ``finetune``; folds and seeds are those there."""
+
+    recipes: tuple[str, ...] = ("paper",)  # names of section recipes
+    tasks: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (1, 2, 3))
+    modes: Against = ("pretrained", "frozen")  # each against scratch
+    label_fractions: Shares = (0.25, 1.0)
+    unlabelled_fractions: Shares = (0.25, 1.0)  # of the pretraining segments, nested draws
+    cross: bool = False  # every task set with every unlabelled fraction; else only the recipe's own tasks
+    pretrain_seeds: Seeds = (0,)  # taken in turn by finetune.seeds
+    measure: Measure = "macro_f1"  # compared, tested and drawn; else the objective's own score
+    verdict: VerdictParams = VerdictParams()
+
+    @field_validator("tasks")
+    @classmethod
+    def _subsets(cls, tasks: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        ordered = tuple(tuple(sorted(subset)) for subset in tasks)
+        fine = all(subset and set(subset) <= {1, 2, 3} and len(set(subset)) == len(subset) for subset in ordered)
+        if not ordered or not fine or len(set(ordered)) != len(ordered):
+            raise ValueError("must be different non-empty subsets of [1, 2, 3]; scratch, without any, is always there")
+        return ordered
+
+
+SystemName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # names a folder of models too
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "cnn-gated": {},
+    "cnn-mean": {"aggregator": "mean"},
+    "cnn-rnn_attention": {"aggregator": "rnn_attention"},
+    "cnn-self_attention": {"aggregator": "self_attention"},
+    "cnn-pad": {"length": "pad", "aggregator": "mean"},
+    "cnn-crop": {"length": "crop", "aggregator": "mean"},
+    "lstm-mean": {"chunk_encoder": "lstm", "aggregator": "mean"},
+    "lstm-gated": {"chunk_encoder": "lstm", "aggregator": "gated"},
+    "lstm-pad": {"chunk_encoder": "lstm", "length": "pad", "aggregator": "mean"},
+}
+
+
+PENALTIES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "printed": {"form": "printed"},
+    "printed-half": {"form": "printed", "alpha": 0.5},
+    "printed-alone": {"form": "printed", "beta": 0.0},
+    "pairwise": {"form": "pairwise"},
+    "pairwise-half": {"form": "pairwise", "alpha": 0.5},
+}
+
+
+class ComparisonParams(Section):
+    """Named systems, all compared with the first, on folds, seeds and schedule of finetune; see trainer.recipes.comparison.systems."""
+
+    changed: ClassVar[str]  # prefix of the keys that systems change
+    heading: ClassVar[str]  # of the report
+    systems: dict[SystemName, dict[str, Any]] = Field(min_length=1)
+    measure: Measure = "macro_f1"  # compared, tested and drawn, where the objective has it; else its own score
+
+
+class PenalisationParams(ComparisonParams):
+    """Section ``penalisation``: losses; systems are changes of section ``finetune.penalty``."""
+
+    changed = "finetune.penalty."
+    heading = "A loss that knows which emotions go together"
+    systems: dict[SystemName, dict[str, Any]] = Field(default=PENALTIES, min_length=1)
+
+
+class SequenceParams(ComparisonParams):
+    """Section ``sequence``: ways from speech of any length to one answer; systems are changes of section encoder."""
+
+    changed = "encoder."
+    heading = "From speech of any length to one answer"
+    systems: dict[SystemName, dict[str, Any]] = Field(default=SYSTEMS, min_length=1)  # [ours]
+    shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance, heard by the trained networks [ours]
+    cut: Literal["beginning", "middle"] = "middle"  # which part of a test utterance is kept [ours]
+    timed: int = Field(default=50, ge=1)  # utterances a system is timed on, at most [ours]

@@ -1,0 +1,229 @@
+"""Sections of ``params.yaml`` that one training follows: arithmetic, encoder, pretraining, fine-tuning.
+
+Sources: [paper] and [code] as named per field (Goncalves & Busso 2022 for the tasks; Lin & Busso 2020/2021
+and their released code for chunking and encoders); [ours] where the sources are silent.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Section(BaseModel):
+    """A frozen, strict section: an unknown key is refused, so that a typo never means "the default"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values or len(set(values)) != len(values):
+        raise ValueError("must be non-empty and without repeats")
+    return values
+
+
+DISTINCT = AfterValidator(_distinct)  # of a tuple, in Annotated
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], DISTINCT]
+
+
+class RuntimeParams(Section):
+    """Section ``trainer``: what fixes the arithmetic. Part of every result's identity."""
+
+    threads: int = Field(default=1, ge=1)  # CPU threads of one training; fixed, as sums depend on it [ours]
+    device: Literal["cpu", "cuda"] = "cpu"  # cpu and cuda give slightly different numbers [ours]
+
+
+class EncoderParams(Section):
+    """Section ``encoder``: chunking, chunk encoder and aggregation."""
+
+    # speech of any length as dynamic chunks [paper], or as one window: pad (T_max, zero padded) or crop (crop_seconds)
+    length: Literal["dynamic", "pad", "crop"] = "dynamic"
+    crop_seconds: float = Field(default=1.5, gt=0)  # s, length crop: the middle of the utterance [ours]
+    chunk_seconds: float = Field(default=1.0, gt=0)  # s, w_c [paper: Lin & Busso]
+    max_seconds: float | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
+    chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
+    clip: float = Field(default=3.0, gt=0)  # standard deviations, after z-normalisation [code]
+    chunk_encoder: str = "cnn"  # cnn, lstm or mel_cnn
+    # cnn and mel_cnn: channels per layer [ours; code 128..32, and 32..128 in mel_cnn]
+    widths: tuple[int, ...] = Field(default=(64, 64, 64), min_length=1)
+    kernel: int = Field(default=5, ge=1)  # cnn: frames [ours]
+    stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]; mel_cnn: from its third layer on [code]
+    lstm_layers: int = Field(default=2, ge=1)  # lstm [code]
+    hidden: int = Field(default=130, ge=1)  # size of a chunk vector and of the encoder's output [code]
+    aggregator: str = "gated"  # mean, gated, rnn_attention or self_attention [code]
+    dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("must be odd, so that a frame stays in the middle of its window")
+        return kernel
+
+    @field_validator("max_seconds")
+    @classmethod
+    def _positive(cls, seconds: float | str) -> float | str:
+        if not isinstance(seconds, str) and seconds <= 0:
+            raise ValueError("must be greater than 0 or 'auto'")
+        return seconds
+
+
+class AugmentParams(Section):
+    """What is done to every training batch; see trainer.training.augment. All off: no random number is drawn for it."""
+
+    noise: float = Field(default=0.0, ge=0)  # standard deviation, of normalised features [ours]
+    feature_mask: float = Field(default=0.0, ge=0, lt=1)  # share of neighbouring features hidden, at most [ours]
+    time_mask: float = Field(default=0.0, ge=0, lt=1)  # share of a chunk's frames hidden, at most [ours]
+    mixup: float = Field(default=0.0, ge=0)  # a of Beta(a, a) from which shares are drawn; 0 = off [ours]
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is done."""
+        return any(self.model_dump().values())
+
+
+class ScheduleParams(Section):
+    """How long and how fast a network is trained; shared by pretraining and fine-tuning."""
+
+    epochs: int = Field(default=40, ge=1)  # at most
+    patience: int = Field(default=10, ge=1)  # epochs without a better value on held-out speakers [ours]
+    # what "better" means. score: the objective's own (UAR for classes, macro F1, CCC) and the correlation of dense
+    # tracks, ties broken by the loss; last: all epochs, no choice [ours]
+    monitor: Literal["loss", "score", "last"] = "score"
+    batch_size: int = Field(default=32, ge=1)  # utterances [ours; code 128 on 100 times the data]
+    lr: float = Field(default=1e-3, gt=0)  # AdamW [ours; code 1e-4 on 100 times the data]
+    # one_cycle: up to lr over the first 30 % of all steps, then down to nothing (Smith 2018); with monitor last [ours]
+    lr_schedule: Literal["constant", "one_cycle"] = "constant"
+    weight_decay: float = Field(default=1e-3, ge=0)  # AdamW [ours]
+    gradient_clip: float = Field(default=5.0, gt=0)  # norm [ours]
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    head_hidden: int = Field(default=64, ge=0)  # units of the head's hidden layer; 0 = a linear head [ours]
+    augment: AugmentParams = AugmentParams()
+
+
+DenseGroup = Literal["energy", "motion", "aus"]
+
+
+class PretrainParams(ScheduleParams):
+    """Section ``pretrain``: tasks 1 energy variation, 2 facial activation, 3 emotion from action units.
+
+    The rest is ours: what the teachers say on every frame (``dense``), an audio-only task (``reconstruct``) and a guard
+    against collapse (``variance``), each a weight in the summed loss.
+    """
+
+    tasks: tuple[int, ...] = (1, 2, 3)  # any subset [paper]; empty only beside dense or reconstruct
+    task_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of tasks 1, 2, 3 in the summed loss [ours]
+    dense: tuple[DenseGroup, ...] = ()  # energy, motion, aus: tracks followed on every frame [ours]
+    dense_weight: float = Field(default=1.0, gt=0)  # of their summed loss [ours]
+    dense_loss: Literal["smooth_l1", "ccc"] = "smooth_l1"  # smooth L1 in standard deviations, or 1 - CCC a track [ours]
+    dense_centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean is subtracted from the tracks [ours]
+    reconstruct: float = Field(default=0.0, ge=0)  # weight of giving back hidden spans of the features; 0 = off [ours]
+    variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
+    seed: int = Field(default=0, ge=0)
+    dev_share: float = Field(default=0.15, gt=0, lt=1)  # of segments, whole speakers; only without a dev split [ours]
+    unlabelled_fraction: float = Field(default=1.0, gt=0, le=1)  # of training segments; the dev speakers keep all
+    unlabelled_by: Literal["clips", "speakers"] = "clips"  # drawn whole: clips of every speaker, or speakers [ours]
+
+    @field_validator("tasks")
+    @classmethod
+    def _subset(cls, tasks: tuple[int, ...]) -> tuple[int, ...]:
+        if not set(tasks) <= {1, 2, 3} or len(set(tasks)) != len(tasks):
+            raise ValueError("must be a subset of [1, 2, 3] without repeats")
+        return tuple(sorted(tasks))
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> PretrainParams:
+        if not (self.tasks or self.dense or self.reconstruct):
+            raise ValueError("tasks must be a non-empty subset of [1, 2, 3] unless dense or reconstruct is on")
+        if len(set(self.dense)) != len(self.dense):
+            raise ValueError("dense must be without repeats")
+        if self.augment.mixup and (self.dense or self.reconstruct):
+            raise ValueError("augment.mixup mixes utterances, whose tracks cannot be mixed: use it with tasks alone")
+        return self
+
+    @field_validator("task_weights")
+    @classmethod
+    def _positive_weights(cls, weights: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(weights) <= 0:
+            raise ValueError("must be positive; leave a task out through 'tasks'")
+        return weights
+
+
+Mode = Literal["scratch", "pretrained", "frozen"]
+
+
+class PenaltyParams(Section):
+    """Section ``finetune.penalty``: beta * loss + alpha * penalty by co-occurring emotions; see trainer.objectives.penalty."""
+
+    form: Literal["none", "printed", "pairwise"] = "none"  # printed [paper]; pairwise [ours]; both need votes
+    alpha: float = Field(default=1.0, gt=0)  # weight of the penalty; .5 or 1 [paper]
+    beta: float = Field(default=1.0, ge=0)  # weight of the objective's own loss; 0 or 1 [paper]
+
+    def __str__(self) -> str:
+        """As in a row of results."""
+        return "none" if self.form == "none" else f"{self.form}, alpha {self.alpha:g}, beta {self.beta:g}"
+
+
+class AuxiliaryParams(Section):
+    """Section ``finetune.auxiliary``: tasks of pretraining go on beside the target; see trainer.finetuning.auxiliary."""
+
+    weight: float = Field(default=0.0, ge=0)  # of the pretext loss; 0: off. Mode pretrained alone [ours]
+    share: float = Field(default=1.0, gt=0)  # rows of film an epoch for every labelled training row [ours]
+
+    def __str__(self) -> str:
+        """As in a row of results."""
+        return f"weight {self.weight:g}, share {self.share:g}" if self.weight else "none"
+
+
+class FinetuneParams(ScheduleParams):
+    """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode.
+
+    No speaker is spent on early stopping by default: with few speakers each one counts, and a learning rate that goes
+    down to nothing over a fixed time needs no one to say when to stop (docs/baselines.md has the measurements).
+    """
+
+    # frozen: what was carried over does not learn [paper]
+    modes: Annotated[tuple[Mode, ...], DISTINCT] = ("scratch", "pretrained")
+    seeds: Seeds = (0, 1)
+    # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
+    folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
+    # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
+    dev: Literal["speakers", "fold", "none"] = "none"
+    objective: str = "hard"  # hard, soft, multilabel, attribute, or one of your own; see trainer.objectives.classes
+    target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
+    vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
+    dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
+    label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
+    transfer: Literal["all", "chunk", "conv"] = "all"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
+    # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
+    normalisation: Literal["train", "parent", "speaker"] = "train"
+    allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
+    penalty: PenaltyParams = PenaltyParams()
+    auxiliary: AuxiliaryParams = AuxiliaryParams()
+    monitor: Literal["loss", "score", "last"] = "last"
+    lr: float = Field(default=2e-3, gt=0)  # AdamW, at its highest [ours]
+    lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    augment: AugmentParams = AugmentParams(mixup=0.4)
+    keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FinetuneParams:
+        if isinstance(self.folds, int) and self.folds < 2:
+            raise ValueError("folds must be at least 2")
+        if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
+            raise ValueError("vote_threshold must be a share from 0 to below 1, or 'auto'")
+        ours = self.objective in ("hard", "soft", "multilabel", "attribute")  # others look after themselves
+        if ours and (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
+            raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
+        if self.dev == "none" and self.monitor != "last":
+            raise ValueError("dev none leaves nobody to stop early on: monitor must be last, or dev speakers or fold")
+        if ours and self.label_smoothing and self.objective != "hard":
+            raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
+        if self.penalty.form != "none" and self.objective == "attribute":
+            raise ValueError("penalty is about classes: it goes with objective hard, soft or multilabel")
+        return self
+
+    def goes_on(self, mode: str) -> bool:
+        """Say whether a mode trains the pretext tasks on: scratch has none, what is frozen cannot learn from them."""
+        return mode == "pretrained" and self.auxiliary.weight > 0

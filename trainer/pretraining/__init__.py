@@ -1,0 +1,1 @@
+"""Pretraining on unlabelled films: pretext tasks whose labels the face gives."""

@@ -1,0 +1,1 @@
+"""Named studies on the same shards and loop; none imports another."""

@@ -1,0 +1,1 @@
+"""Recipes, tasks and amounts of film and labels against scratch."""

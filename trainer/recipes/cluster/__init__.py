@@ -1,0 +1,1 @@
+"""DeepEmoCluster (Lin, Sridhar & Busso 2021)."""

@@ -1,0 +1,217 @@
+"""DeepEmoCluster's clusters: what the network's own vectors teach it (Lin, Sridhar & Busso, ICASSP 2021).
+
+Before every epoch K-means groups the utterance vectors, and its assignments become labels of a second head, which is
+drawn anew since the numbers of clusters mean nothing from one epoch to the next. Stage 1 learns them on the
+unlabelled rows, drawn evenly over clusters; stage 2 learns them on the labelled rows together with the real target.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import normalized_mutual_info_score
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from trainer.finetuning.side_task import Beside
+from trainer.data.chunking import IntArray
+from trainer.data.dataset import MISSING, ChunkDataset, Normalisation, Target
+from trainer.errors import InputError
+from trainer.models.checkpoint import ModelSpec
+from trainer.training.loop import EpochPlan, Pass, run_network
+from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss
+from trainer.models.network import Network
+from trainer.objectives.classes import Hard, Objective
+from trainer.params import ClusterParams
+from trainer.data.splits import speaker_keys, text
+from trainer.data.shards import FloatArray, Shards
+
+CLUSTERED, BOTH = "clustered", "clustered_both"  # modes: clusters of the labelled rows, of the unlabelled ones too
+CLUSTER = "cluster"  # name of the head and of its target
+
+
+def cluster_head(k: int) -> Hard:
+    """Return the objective of the cluster head: one of ``k`` classes without a meaning of their own.
+
+    >>> cluster_head(3).names
+    ('0', '1', '2')
+    """
+    return Hard(tuple(map(str, range(k))))
+
+
+def unassigned(n_rows: int) -> IntArray:
+    """Cluster labels before the first epoch, and of rows that are never clustered (dev): none."""
+    return np.full(n_rows, MISSING, dtype=np.int64)
+
+
+def joint_loss(target: str, loss: Loss, params: ClusterParams) -> SummedLoss:
+    """Stage 2: loss of the objective + weight * cross-entropy of the clusters, 1:1 [code]."""
+    parts: dict[str, Loss] = {target: loss, CLUSTER: CrossEntropy(torch.ones(params.k))}
+    return SummedLoss(parts, {target: 1.0, CLUSTER: params.weight})
+
+
+def kmeans(vectors: FloatArray, *, k: int, iterations: int, seed: int) -> IntArray:
+    """Assign (N, H) vectors to ``k`` clusters, (N,): scikit-learn's K-means, one start, at most ``iterations``.
+
+    On one thread, as the order of sums over threads is not fixed. Vectors that have collapsed onto fewer than ``k``
+    points give fewer clusters. Raises InputError for fewer than ``k`` vectors.
+    """
+    if len(vectors) < k:
+        raise InputError(f"{len(vectors)} utterances cannot make cluster.k = {k} clusters: lower it or add utterances")
+    machine = KMeans(k, n_init=1, max_iter=iterations, random_state=seed)
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found: IntArray = machine.fit_predict(vectors.astype(np.float64)).astype(np.int64)
+    return found
+
+
+def evenly_over_clusters(assignments: IntArray, *, size: int, rng: np.random.Generator) -> IntArray:
+    """Draw ``size`` positions, equally many from every cluster that has any (up to one), in random order.
+
+    Within a cluster every row is drawn equally often, up to one: small clusters repeat theirs, large ones leave some
+    out.
+    """
+    clusters = rng.permutation(np.unique(assignments))
+    drawn = []
+    for number, cluster in enumerate(clusters):
+        quota = size // len(clusters) + (number < size % len(clusters))
+        members = np.flatnonzero(assignments == cluster)
+        rounds = -(-quota // len(members))
+        drawn.append(np.concatenate([rng.permutation(members) for _ in range(rounds)] or [members[:0]])[:quota])
+    return rng.permutation(np.concatenate(drawn))
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """The rows of a second shard folder that are clustered beside the labelled ones: all but its split ``test``."""
+
+    shards: Shards
+
+    @property
+    def rows(self) -> IntArray:
+        """Row indices into the shards."""
+        return np.flatnonzero(text(self.shards.rows, "split") != "test")
+
+    @property
+    def speakers(self) -> set[str]:
+        """Keys of everyone who is heard; a row without speaker is one of its own."""
+        return set(speaker_keys(self.shards.rows, unknown_is_own=True)[self.rows])
+
+    def dataset(self, spec: ModelSpec) -> ChunkDataset:
+        """Rows as the network's input, z-normalised by statistics of their own.
+
+        Ours: with those of another corpus the clusters would tell microphones apart.
+        """
+        own = Normalisation.fit(self.shards, self.rows, clip=spec.normalisation.clip, scope=spec.normalisation.scope)
+        return replace(spec, normalisation=own).dataset(self.shards, self.rows, {CLUSTER: unassigned(len(self.rows))})
+
+
+@dataclass
+class Clustering:
+    """``each_epoch`` of `trainer.training.loop.fit`: cluster, then plan both stages.
+
+    ``labelled`` (with its target) and ``unlabelled`` are clustered together; the latter may be missing. ``loss``: of
+    stage 2, as `joint_loss` makes it. The history gets ``cluster_nmi``, the normalised mutual information of this
+    epoch's assignments and the last one's (NaN in the first), and ``cluster_largest``, the share of rows in the largest
+    cluster (1: the vectors have collapsed).
+    """
+
+    labelled: ChunkDataset
+    unlabelled: ChunkDataset | None
+    loss: SummedLoss
+    params: ClusterParams
+    seed: int
+    device: str = "cpu"
+    last: IntArray | None = field(default=None, init=False)  # (N,) of labelled, then unlabelled rows
+    epoch: int = field(default=0, init=False)
+
+    def __call__(self, network: nn.Module) -> EpochPlan:
+        """Give every row its cluster of this epoch and the network a fresh cluster head."""
+        self.epoch += 1
+        sets = [self.labelled, *([] if self.unlabelled is None else [self.unlabelled])]
+        vectors = [run_network(network, data, batch_size=256, device=self.device).vectors for data in sets]
+        rng = np.random.default_rng([self.seed, self.epoch])
+        found = kmeans(
+            torch.cat(vectors).numpy(),
+            k=self.params.k,
+            iterations=self.params.iterations,
+            seed=int(rng.integers(2**31)),
+        )
+        own, others = np.split(found, [len(self.labelled)])
+        self.labelled.relabel(CLUSTER, own)
+        head = cast(Network, network).heads[CLUSTER]
+        draw_anew(head)
+        passes = []
+        if self.unlabelled is not None:
+            self.unlabelled.relabel(CLUSTER, others)
+            stage = SummedLoss({CLUSTER: self.loss.parts[CLUSTER]}, {CLUSTER: 1.0})
+            passes.append(Pass(self.unlabelled, stage, evenly_over_clusters(others, size=len(others), rng=rng)))
+        order = evenly_over_clusters(own, size=len(own), rng=rng) if self.params.uniform == "all" else None
+        passes.append(Pass(self.labelled, self.loss, order))
+        record = {
+            "cluster_nmi": np.nan if self.last is None else float(normalized_mutual_info_score(self.last, found)),
+            "cluster_largest": float(np.bincount(found).max() / len(found)),
+        }
+        self.last = found
+        return EpochPlan(passes, renewed=[head], record=record)
+
+
+@dataclass(frozen=True)
+class ClusterRecipe(Beside):
+    """A cluster head beside the target; ``unlabelled``: rows of another folder that are clustered too."""
+
+    clusters: ClusterParams
+    unlabelled: Unlabelled | None = None
+
+    @property
+    def heads(self) -> dict[str, Objective]:
+        """The cluster head."""
+        return {CLUSTER: cluster_head(self.clusters.k)}
+
+    def targets(self, n_rows: int) -> dict[str, Target]:
+        """No cluster yet, and never one for held-out rows."""
+        return {CLUSTER: unassigned(n_rows)}
+
+    def loss(self, target: str, loss: Loss) -> SummedLoss:
+        """Loss of both heads."""
+        return joint_loss(target, loss, self.clusters)
+
+    def each_epoch(
+        self, train: ChunkDataset, spec: ModelSpec, loss: SummedLoss, *, seed: int, device: str
+    ) -> Clustering:
+        """Cluster, then plan both stages."""
+        others = None if self.unlabelled is None else self.unlabelled.dataset(spec)
+        return Clustering(train, others, loss, self.clusters, seed=seed, device=device)
+
+    @property
+    def heard(self) -> set[str]:
+        """Keys of the unlabelled speakers."""
+        return set() if self.unlabelled is None else self.unlabelled.speakers
+
+    def about(self, history: pd.DataFrame, *, tested: set[str]) -> dict[str, Any]:
+        """Name the setting, the last agreement of successive clusters, and test speakers among the unlabelled."""
+        nmi = history["cluster_nmi"].iloc[-1]
+        about: dict[str, Any] = {"clustering": str(self.clusters), "cluster_nmi": None if pd.isna(nmi) else float(nmi)}
+        if self.unlabelled is not None:
+            heard = len(tested & self.heard)
+            about |= {"n_unlabelled": len(self.unlabelled.rows), "pretrain_speakers_in_test": heard}
+        return about
+
+    def provenance(self) -> dict[str, Any]:
+        """Name the setting and the unlabelled shards."""
+        others = None if self.unlabelled is None else self.unlabelled.shards.fingerprint
+        return {"clustering": {**self.clusters.model_dump(mode="json", exclude={"modes"}), "unlabelled_shards": others}}
+
+
+def draw_anew(module: nn.Module) -> None:
+    """Re-initialise every layer of ``module`` from torch's global generator."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()

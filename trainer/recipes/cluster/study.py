@@ -1,0 +1,95 @@
+"""The comparison of DeepEmoCluster: supervised alone, with clusters, with clusters of an unlabelled set too.
+
+Fine-tuning with other modes: the same units, folds, seeds, network and training loop, tables of the same form. What
+clustering itself does is in ``trainer.recipes.cluster.clustering``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, Unlabelled
+from trainer.errors import InputError
+from trainer.finetuning.finetune import Context, run_units
+from trainer.params import Params
+from trainer.data.splits import speaker_keys
+from trainer.data.shards import Shards, open_shards
+from trainer.finetuning.plan import Unit, content_key, plan
+
+
+def cluster(
+    shards_folder: str | Path,
+    unlabelled_folder: str | Path,
+    out: str | Path,
+    reports: str | Path,
+    params: Params,
+    *,
+    cache: str | Path = ".cache/trainer",
+    workers: int = 1,
+    on_start: Callable[[int, int], None] | None = None,
+    on_unit: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Run every missing unit of ``cluster.modes``, then write models and tables; return the rows of ``finetune_runs``.
+
+    Folds, seeds, target, objective, schedule and normalisation are those of section ``finetune``; unit keys, tables and
+    model folders are fine-tuning's (its finished units of mode scratch are not trained again). ``unlabelled_folder`` is
+    opened only for mode clustered_both. Raises InputError for features that differ between the two shard folders,
+    for a test speaker in the unlabelled one (unless ``finetune.allow_pretrain_speakers``), and for settings that need a
+    pretrained parent.
+    """
+    options = params.finetune
+    if options.normalisation == "parent":
+        raise InputError("finetune.normalisation is 'parent', but the cluster recipe has no pretrained parent")
+    if options.target == CLUSTER:
+        raise InputError(f"finetune.target {CLUSTER!r} is the name of the cluster head: name the column otherwise")
+    shards = open_shards(shards_folder, cache=cache)
+    unlabelled = None
+    if BOTH in params.cluster.modes:
+        unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=cache))
+        _check_same_features(shards, unlabelled.shards)
+    units = [_with_own_key(unit, params, unlabelled) for unit in plan(shards, params, None, modes=params.cluster.modes)]
+    if unlabelled is not None and not options.allow_pretrain_speakers:
+        _refuse_heard(units, shards, unlabelled)
+    return run_units(
+        Context(shards, params, None, Path(cache) / "units", unlabelled.shards if unlabelled else None),
+        units,
+        None,
+        out=Path(out),
+        reports=Path(reports),
+        workers=workers,
+        on_start=on_start,
+        on_unit=on_unit,
+    )
+
+
+def _with_own_key(unit: Unit, params: Params, unlabelled: Unlabelled | None) -> Unit:
+    """Key a clustered unit by what it depends on beyond fine-tuning's key."""
+    if unit.mode not in (CLUSTERED, BOTH):
+        return unit
+    identity = {"unit": unit.key, "cluster": params.cluster.model_dump(mode="json", exclude={"modes"})}
+    if unit.mode == BOTH and unlabelled is not None:
+        identity["unlabelled"] = unlabelled.shards.fingerprint
+    return replace(unit, key=content_key(identity))
+
+
+def _check_same_features(one: Shards, other: Shards) -> None:
+    if (one.feature_names, one.frame_period) != (other.feature_names, other.frame_period):
+        raise InputError(
+            f"{one.folder} and {other.folder} differ in features or frame period: build both with the same "
+            "shards.features and acoustics settings"
+        )
+
+
+def _refuse_heard(units: list[Unit], shards: Shards, unlabelled: Unlabelled) -> None:
+    keys = speaker_keys(shards.rows, unknown_is_own=True)
+    for unit in units:
+        heard = sorted(set(keys[unit.test]) & unlabelled.speakers)
+        if heard:
+            raise InputError(
+                f"corpus {unit.corpus}, {unit.fold}: test speaker(s) {', '.join(heard[:5])} are in the unlabelled set; "
+                "leave them out of it, or set finetune.allow_pretrain_speakers (every result will say so)"
+            )

@@ -1,0 +1,1 @@
+"""Systems side by side on the folds of finetune: recipes sequence and penalisation."""

@@ -1,0 +1,1 @@
+"""Speech-driven orofacial movement (Sadoughi & Busso 2018)."""

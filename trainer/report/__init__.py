@@ -1,0 +1,1 @@
+"""Tables and tests as text, pictures and a page."""

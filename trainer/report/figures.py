@@ -1,0 +1,262 @@
+"""The pictures: bars with every single run on them, confusion matrices, training curves."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+mpl.use("Agg")  # no display on a training machine
+from matplotlib import pyplot as plt
+
+from trainer.data.dataset import class_indices
+from trainer.objectives.metrics import confusion
+from trainer.objectives.base import title
+from trainer.evaluation.pooled import Pooled
+from trainer.evaluation.tables import mean_history, modes_in_order
+from trainer.report.formatting import chosen_measure, records
+
+COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
+OTHER = "#b58a3c"  # baselines
+WARNING = "#b00020"
+
+
+def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measure: str, note: str) -> None:
+    """Mean and standard deviation per corpus and mode, one dot a run (fold x seed), chance as a dashed line."""
+    corpora = list(dict.fromkeys(table["corpus"]))
+    bars = int(table.groupby("corpus").size().max())
+    figure, axes = plt.subplots(
+        1,
+        len(corpora),
+        figsize=(1.6 + max(3.2, 0.7 * bars) * len(corpora), 4.4),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
+    )
+    lowest = 0.0
+    measure = chosen_measure(records(table)[0], measure)
+    for axis, corpus in zip(axes[0], corpora, strict=True):
+        rows = table[table["corpus"] == corpus]
+        for position, row in enumerate(rows.to_dict("records")):
+            mean, deviation = row[f"{measure}_mean"], row[f"{measure}_std"]
+            axis.bar(
+                position,
+                mean,
+                yerr=deviation,
+                capsize=5,
+                width=0.65,
+                color=COLOURS.get(row["mode"], OTHER),
+                alpha=0.85,
+            )
+            values = runs[(runs["corpus"] == corpus) & (runs["mode"] == row["mode"])][measure].to_numpy()
+            lowest = min(lowest, float(np.min(values)) - 0.05) if np.min(values) < 0 else lowest
+            offsets = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+            axis.scatter(position + offsets, values, s=12, color="black", alpha=0.55, zorder=3)
+            axis.annotate(f"{mean:.3f}", (position, 0.02), ha="center", color="white", fontweight="bold")
+        axis.axhline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance")
+        axis.set_xticks(range(len(rows)), list(rows["mode"]), rotation=30, ha="right", fontsize=8)
+        axis.set_title(f"{corpus}\n{rows['folds'].iloc[0]} folds x {rows['seeds'].iloc[0]} seeds", fontsize=10)
+    axes[0][0].set_ylim(lowest, 1)  # the axes share it
+    axes[0][0].set_ylabel(f"{title(measure)} on held-out speakers")
+    axes[0][0].legend(loc="upper left", fontsize=8)
+    _save(figure, path, note)
+
+
+def answers_figure(path: Path, predictions: pd.DataFrame, pooled: dict[str, Pooled], *, note: str) -> None:
+    """Answers beside the truth over all test folds and seeds, a panel per corpus and mode.
+
+    One class: the confusion matrix, rows = truth, in per cent of the row. Several classes at once: how often each class
+    is told where another is true. Attributes: a dot an utterance.
+    """
+    corpora = sorted(pooled)
+    modes = modes_in_order(predictions["mode"])
+    figure, axes = plt.subplots(
+        len(corpora), len(modes), figsize=(4.6 * len(modes), 4.4 * len(corpora)), squeeze=False, layout="constrained"
+    )
+    for row, corpus in enumerate(corpora):
+        objective = pooled[corpus].objective
+        for column, mode in enumerate(modes):
+            axis = axes[row][column]
+            group = predictions[(predictions["corpus"] == corpus) & (predictions["mode"] == mode)]
+            if group.empty:
+                axis.axis("off")
+                continue
+            truth, told = objective.read(group)
+            if not objective.is_classes:
+                _scatter(axis, truth, told, objective.names)
+            elif objective.one_class:
+                group = group.dropna(subset=["target"])
+                actual, answer = (class_indices(list(group[name]), objective.names) for name in ("target", "predicted"))
+                counts = confusion(actual, answer, len(objective.names))
+                _matrix(axis, counts, counts.sum(axis=1), objective.names)
+            else:
+                named = truth > 0.5
+                _matrix(axis, named.T.astype(float) @ (told > 0.5), named.sum(axis=0), objective.names)
+            axis.set_title(
+                f"{corpus}, {mode}" + (": % of each true class" if objective.is_classes else ""), fontsize=10
+            )
+            axis.set_xlabel("predicted")
+            axis.set_ylabel("actual")
+    _save(figure, path, note)
+
+
+def _matrix(axis: plt.Axes, counts: np.ndarray, totals: np.ndarray, names: tuple[str, ...]) -> None:
+    share = 100 * counts / np.maximum(totals[:, None], 1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for (i, j), value in np.ndenumerate(share):
+        colour = "white" if value > 55 else "black"
+        axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+
+
+def _scatter(axis: plt.Axes, truth: np.ndarray, told: np.ndarray, names: tuple[str, ...]) -> None:
+    for number, name in enumerate(names):
+        axis.scatter(told[:, number], truth[:, number], s=8, alpha=0.4, label=name)
+    ends = (np.nanmin(truth), np.nanmax(truth))
+    axis.plot(ends, ends, color="black", linewidth=1, linestyle="--")
+    axis.legend(fontsize=8)
+
+
+def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | None, *, score: str, note: str) -> None:
+    """Score on held-out speakers over the epochs: pretraining per task, fine-tuning per mode (mean of the runs)."""
+    corpora = sorted(set(history["corpus"]))
+    panels = len(corpora) + (pretrain is not None)
+    figure, axes = plt.subplots(1, panels, figsize=(1 + 3.8 * panels, 3.4), squeeze=False, layout="constrained")
+    remaining = list(axes[0])
+    if pretrain is not None:
+        axis = remaining.pop(0)
+        for column in pretrain.columns:
+            if column.endswith("_uar"):
+                axis.plot(pretrain["epoch"], pretrain[column], label=column[4:-4].replace("_", " "))
+        if "dev_dense_r" in pretrain:
+            axis.plot(pretrain["epoch"], pretrain["dev_dense_r"], label="dense tracks (r)")
+        axis.set_title("pretraining", fontsize=10)
+    for axis, corpus in zip(remaining, corpora, strict=True):
+        for mode in modes_in_order(history[history["corpus"] == corpus]["mode"]):
+            mean = mean_history(history[(history["corpus"] == corpus) & (history["mode"] == mode)])
+            if mean["dev_score"].notna().any():
+                axis.plot(mean["epoch"], mean["dev_score"], color=COLOURS.get(mode, OTHER), label=mode)
+            else:  # nobody was held out
+                label = f"{mode}: loss of training"
+                axis.plot(mean["epoch"], mean["train_loss"], color=COLOURS.get(mode, OTHER), ls="--", label=label)
+        axis.set_title(f"fine-tuning on {corpus}", fontsize=10)
+    for axis in axes[0]:
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(f"{score}, early-stopping speakers")
+        axis.legend(fontsize=8)
+    _save(figure, path, note)
+
+
+def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
+    """Gain over scratch against the share of labels: a panel a corpus and mode, a line a recipe, task set and amount.
+
+    ``table``: of `trainer.recipes.ablation.report`. Bars are the interval over pairs. Dashed: less unlabelled speech. Diamonds:
+    the verdict's fresh seeds, in the colour of the same recipe.
+    """
+    table = table[table["mode"] != "scratch"]
+    corpora, modes = sorted(set(table["corpus"])), modes_in_order(table["mode"])
+    names = ["recipe", "tasks", "unlabelled_fraction"]
+    lines = sorted(set(table[table["part"] == "ablation"][names].itertuples(index=False, name=None)))
+    verdicts = list(dict.fromkeys(table[table["part"] == "verdict"]["recipe"]))
+    figure, axes = plt.subplots(
+        len(corpora),
+        len(modes),
+        figsize=(1.5 + 5.2 * len(modes), 0.8 + 3.8 * len(corpora)),
+        squeeze=False,
+        layout="constrained",
+    )
+    ticks = sorted(set(table["label_fraction"]))
+    colours = plt.get_cmap("tab10")
+    kinds = list(dict.fromkeys((recipe, tasks) for recipe, tasks, _ in lines))
+    for i, j in np.ndindex(len(corpora), len(modes)):
+        axis = axes[i][j]
+        panel = table[(table["corpus"] == corpora[i]) & (table["mode"] == modes[j])]
+        for number, (recipe, tasks, share) in enumerate(lines):
+            chosen = (panel["part"] == "ablation") & (panel["recipe"] == recipe)
+            chosen &= (panel["tasks"] == tasks) & (panel["unlabelled_fraction"] == share)
+            offset = 0.6 * ((number + 0.5) / len(lines) - 0.5) - (0.1 if verdicts else 0.0)
+            less = "" if share == max(line[2] for line in lines) else f", {100 * share:g} % of the speech"
+            _gain(
+                axis,
+                panel[chosen],
+                [ticks.index(value) + offset for value in panel[chosen]["label_fraction"]],
+                color=colours(kinds.index((recipe, tasks)) % 10),
+                linestyle="--" if less else "-",
+                marker="o",
+                alpha=0.6 if less else 1.0,
+                label=f"{recipe} {tasks}{less}",
+            )
+        for number, recipe in enumerate(verdicts):
+            rows = panel[(panel["part"] == "verdict") & (panel["recipe"] == recipe)]
+            first = 0.26 if lines else -0.04 * len(verdicts)
+            places = [ticks.index(value) + first + 0.08 * number for value in rows["label_fraction"]]
+            kind = next(((recipe, tasks) for tasks in rows["tasks"] if (recipe, tasks) in kinds), None)
+            colour = colours(kinds.index(kind) % 10) if kind else "black"
+            style = {"color": colour, "marker": "D", "markeredgecolor": "black", "linestyle": ":"}
+            _gain(axis, rows, places, **style, label=f"verdict: {recipe}")
+        axis.axhline(0, color="black", linewidth=1)
+        for border in range(1, len(ticks)):
+            axis.axvline(border - 0.5, color="lightgrey", linewidth=0.8)
+        axis.set_xlim(-0.5, len(ticks) - 0.5)
+        axis.set_xticks(range(len(ticks)), [f"{100 * value:g} %" for value in ticks])
+        axis.set_xlabel("share of the training labels")
+        axis.set_title(f"{corpora[i]}, {modes[j]}", fontsize=10)
+        if not panel.empty:
+            axis.set_ylabel(f"{title(panel['measure'].iloc[0])}, difference to scratch")
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles |= {name: handle for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3, fontsize=8)
+    _save(figure, path, note)
+
+
+def length_figure(path: Path, table: pd.DataFrame, shares: tuple[float, ...], *, note: str) -> None:
+    """Accuracy against the heard share of every test utterance: a panel a corpus, a line a system.
+
+    ``table``: of `trainer.recipes.comparison.report`; dashed: one window instead of dynamic chunks; dotted: chance.
+    """
+    table = table[table["parameters"].notna()]
+    corpora, systems = sorted(set(table["corpus"])), list(dict.fromkeys(table["system"]))
+    size = (1.5 + 5.0 * len(corpora), 5.2)
+    figure, axes = plt.subplots(1, len(corpora), figsize=size, squeeze=False, layout="constrained")
+    colours = plt.get_cmap("tab10")
+    places = [100 * share for share in shares]
+    for axis, corpus in zip(axes[0], corpora, strict=True):
+        for row in records(table[table["corpus"] == corpus]):
+            axis.plot(
+                places,
+                [row[f"at_{place:g}"] for place in places],
+                color=colours(systems.index(row["system"]) % 10),
+                linestyle="-" if row["length"] == "dynamic" else "--",
+                marker="o" if row["length"] == "dynamic" else "s",
+                label=row["system"],
+            )
+        axis.axhline(row["chance"], color="black", linestyle=":", linewidth=1)
+        axis.set_xticks(places, [f"{place:g} %" for place in places])
+        axis.set_xlabel("heard share of every test utterance")
+        axis.set_ylabel(title(row["measure"]))
+        axis.set_title(corpus, fontsize=10)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
+    _save(figure, path, note)
+
+
+def _gain(axis: plt.Axes, rows: pd.DataFrame, places: list[float], **style: Any) -> None:
+    if rows.empty:
+        return
+    middle = rows["difference"].to_numpy(float)
+    reach = np.stack([middle - rows["pairs_low"].to_numpy(float), rows["pairs_high"].to_numpy(float) - middle])
+    axis.errorbar(places, middle, yerr=np.nan_to_num(reach), capsize=2, markersize=4, linewidth=1.2, **style)
+
+
+def _save(figure: plt.Figure, path: Path, note: str) -> None:
+    if note:
+        room = int(figure.get_figwidth() * 11)  # characters of this size that fit
+        figure.suptitle(textwrap.fill(note, room), color=WARNING, fontweight="bold", fontsize=10)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

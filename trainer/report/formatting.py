@@ -1,0 +1,226 @@
+"""Results in words: full tables for a page, short ones for a terminal of 80 columns, sentences for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from trainer.objectives.base import LOWER_IS_BETTER, title
+from trainer.evaluation.significance import ENOUGH_PAIRS
+
+MODE_WIDTH = 18  # svm-linear compare
+_BRIEF = {"accuracy": "WA", "ece": "ECE"}
+_IN_TERMINAL = 4  # measures that fit beside mode and interval
+
+Row = Mapping[str, Any]
+
+
+def measures_of(row: Row) -> list[str]:
+    """Return the measures that a row of the result table has, in order."""
+    names = [str(name)[: -len("_mean")] for name in row if str(name).endswith("_mean")]
+    return [name for name in names if pd.notna(row[f"{name}_mean"])]
+
+
+def chosen_measure(row: Row, wanted: str) -> str:
+    """Return ``wanted`` if the row has it, else what its objective is judged by."""
+    there = measures_of(row)
+    return wanted if wanted in there else "macro_f1" if "macro_f1" in there else there[0]
+
+
+def readable(table: pd.DataFrame, *, measure: str) -> list[dict[str, str]]:
+    """Format the result table for people: rules, mean ± standard deviation, pooled ``measure`` with its interval."""
+    rows = []
+    for row in records(table):
+        own = chosen_measure(row, measure)
+        cells = {"corpus": row["corpus"], "mode": row["mode"]}
+        cells |= {
+            "target": target(row),
+            "label": label(row),
+            "normalisation": "none" if pd.isna(row["normalisation"]) else row["normalisation"],
+            "folds": f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds",
+            "labels used": f"{100 * row['label_fraction']:g} %",
+            "pretraining": "none" if pd.isna(row["pretrain_tasks"]) else pretraining(row),
+        }
+        cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in measures_of(row)}
+        cells[f"pooled {title(own)} [interval]"] = f"{row[f'pooled_{own}']:.3f}{_interval(row, f'pooled_{own}')}"
+        cells["chance"] = f"{row['chance']:.3f}"
+        if row["allow_pretrain_speakers"]:
+            cells["mode"] += f" ({_allowed(row)})"
+        rows.append(cells)
+    return rows
+
+
+def brief(rows: Sequence[Row], *, measure: str) -> list[dict[str, str]]:
+    """One corpus for a terminal of 80 columns: mean±deviation of four measures, interval of the pooled ``measure``."""
+    own = chosen_measure(rows[0], measure)
+    result = []
+    for row in rows:
+        names = [name for name in measures_of(row) if name not in ("macro_precision", "accuracy")]
+        names = measures_of(row) if len(measures_of(row)) <= _IN_TERMINAL else names[:_IN_TERMINAL]
+        cells = {"mode": row["mode"][:MODE_WIDTH]}
+        cells |= {
+            _BRIEF.get(name, title(name)): f"{_short(row[f'{name}_mean'])}±{_short(row[f'{name}_std'])}"
+            for name in names
+        }
+        cells["pooled"] = _short(row[f"pooled_{own}"])
+        low, high = row[f"pooled_{own}_low"], row[f"pooled_{own}_high"]
+        cells["interval"] = "-" if pd.isna(low) else f"{_short(low)[:-1]}-{_short(high)[:-1]}"
+        result.append(cells)
+    return result
+
+
+def rules_line(rows: Sequence[Row]) -> str:
+    """Say in one sentence under which rules the rows of a corpus were won."""
+    row = rows[0]
+    normalised = dict.fromkeys(each["normalisation"] for each in rows if pd.notna(each["normalisation"]))
+    pieces = [
+        f"{row['corpus']}: {target(row)}",
+        f"label {label(row)}",
+        f"normalisation {' / '.join(normalised)}",
+        f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds",
+        f"{100 * row['label_fraction']:g} % of the training labels",
+        f"chance {row['chance']:.3f}",
+    ]
+    for each in rows:
+        if pd.notna(each["pretrain_tasks"]):
+            pieces.append(f"pretraining {pretraining(each)}")
+            break
+    if row["allow_pretrain_speakers"]:
+        most = max(rows, key=lambda each: each["pretrain_speakers_in_test"])
+        pieces.append(_allowed(most).upper())
+    return "; ".join(pieces)
+
+
+def pretraining(row: Row) -> str:
+    """Name pretext tasks and what was carried over."""
+    return f"tasks {row['pretrain_tasks']}, transfer {row['transfer']}"
+
+
+def target(row: Row) -> str:
+    """Name target, objective and number of classes."""
+    classes = f", {row['n_classes']} classes" if row["n_classes"] else ""
+    kind = "" if row["objective"] == "hard" else f" ({row['objective']})"
+    return f"{row['target']}{kind}{classes}"
+
+
+def label(row: Row) -> str:
+    """Name label source and rule.
+
+    >>> label({"label_source": "voice", "label_rule": "majority"}), label({"label_source": None, "label_rule": None})
+    ('voice, majority', 'source not stated')
+    """
+    stated = [row[name] for name in ("label_source", "label_rule") if pd.notna(row[name]) and row[name]]
+    if pd.isna(row["label_source"]) or not row["label_source"]:
+        stated = ["source not stated", *stated]
+    return ", ".join(stated)
+
+
+def paired_line(row: Row) -> str:
+    """Put the comparison of a mode with scratch into words."""
+    tests = ", ".join(
+        f"{name} {p_value(row[key])}" for key, name in (("p_t_test", "t-test"), ("p_wilcoxon", "Wilcoxon"))
+    )
+    effect = _signed(row["cohens_dz"], ", d_z {:+.2f}")
+    relative = _signed(row["relative_gain"], " ({:+.1f} %)")
+    return (
+        f"{row['corpus']}: {row['mode']} - scratch, {title(row['measure'])}: {row['mean_difference']:+.3f} "
+        f"± {row['std_difference']:.3f}{relative} over {row['n']} pairs{effect}; {tests}: {row['verdict']}"
+    )
+
+
+def paired_rows(paired: pd.DataFrame) -> list[dict[str, str]]:
+    """Format every comparison for people."""
+    return [
+        {
+            "corpus": row["corpus"],
+            "mode - scratch": row["mode"],
+            "measure": title(row["measure"]),
+            "difference": f"{row['mean_difference']:+.3f} ± {row['std_difference']:.3f}",
+            "relative": _signed(row["relative_gain"], "{:+.1f} %"),
+            "pairs": str(row["n"]),
+            "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
+            "t-test": p_value(row["p_t_test"]),
+            "Wilcoxon": p_value(row["p_wilcoxon"]),
+            "pooled difference, interval over speakers": _interval(row, "difference").strip(),
+            "random subsets, two-sided": p_value(row["p_subsets"]),
+            "one-sided": p_value(row["p_subsets_one_sided"]),
+            "verdict": row["verdict"],
+        }
+        for row in records(paired)
+    ]
+
+
+def _allowed(row: Row) -> str:
+    return f"pretraining speakers allowed in test folds; {row['pretrain_speakers_in_test']} there"
+
+
+def _interval(row: Row, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if pd.isna(low) else f" [{low:.3f}, {high:.3f}]"
+
+
+def _signed(value: float | None, form: str) -> str:
+    return "" if value is None or pd.isna(value) else form.format(value)
+
+
+def _short(value: float) -> str:
+    """Three digits, without the zero before the point."""
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def p_value(value: float | None) -> str:
+    """Put a p value into words.
+
+    >>> p_value(0.0312), p_value(1e-5), p_value(None)
+    ('p = 0.031', 'p < .001', 'p undefined')
+    """
+    if value is None or pd.isna(value):
+        return "p undefined"
+    return "p < .001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def bare_p(value: float | None) -> str:
+    """Format a p value for a column that is named p: `p_value` without the letter and the equals sign."""
+    return p_value(value).removeprefix("p ").removeprefix("= ")
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def conclusion(row: Row, *, alpha: float) -> str:
+    """Say what a row shows, after correction for the number of comparisons; scratch shows nothing.
+
+    >>> conclusion({"pairs": 24, "p_holm": 0.01, "difference": -0.02, "measure": "uar"}, alpha=0.05)
+    'worse'
+    >>> conclusion({"pairs": 4, "p_holm": 0.01, "difference": 0.02, "measure": "uar"}, alpha=0.05)
+    'too few pairs'
+    """
+    if pd.isna(row["pairs"]):
+        return ""
+    if row["pairs"] < ENOUGH_PAIRS:
+        return "too few pairs"
+    if pd.isna(row["p_holm"]) or row["p_holm"] >= alpha:
+        return "no difference shown"
+    return "better" if (row["difference"] > 0) != (row["measure"] in LOWER_IS_BETTER) else "worse"
+
+
+def interval(row: Row, name: str) -> str:
+    """Format ``<name>_low`` and ``<name>_high`` with a space before; nothing where there is no interval."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if low is None or pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+
+
+def paired_cells(row: Row) -> dict[str, str]:
+    """Format what the paired tests say of a row of the ablation's tables: cells by heading."""
+    return {
+        "relative": "" if pd.isna(row["relative_gain"]) else f"{row['relative_gain']:+.1f} %",
+        "d_z": "" if pd.isna(row["cohens_dz"]) else f"{row['cohens_dz']:+.2f}",
+        "pairs": str(int(row["pairs"])),
+        "p": bare_p(row["p"]),
+        "Holm": bare_p(row["p_holm"]),
+        "": row["conclusion"],
+    }

@@ -1,0 +1,1 @@
+"""The training loop and what runs several trainings side by side."""
