@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+OK, QUARANTINED = "ok", "quarantined"
+
 STATUS = [("status", pa.string()), ("reason", pa.string())]
 
 # What a manifest may say of a clip besides where it lies; carried through to the shards unchanged.

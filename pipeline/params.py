@@ -11,12 +11,12 @@ from pydantic import Field, ValidationError
 from pipeline.acoustics import AcousticsConfig
 from pipeline.audio import AudioConfig
 from pipeline.config import Config
-from pipeline.labels.tracks import DenseConfig
 from pipeline.engine.compute import RunConfig
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
 from pipeline.functionals import FunctionalsConfig
 from pipeline.labels.config import LabelsConfig
+from pipeline.labels.tracks import DenseConfig
 from pipeline.segments import SegmentsConfig
 from pipeline.synthetic.corpus import SyntheticConfig
 

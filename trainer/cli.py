@@ -12,7 +12,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trainer.recipes import cli as cli_sisters
 from trainer.console import (
     CacheOption,
     ParamsOption,
@@ -26,6 +25,7 @@ from trainer.console import (
     training_workers,
 )
 from trainer.params import load_params
+from trainer.recipes import cli as cli_sisters
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(cli_sisters.app)
@@ -149,9 +149,9 @@ def report(
     """Write tables, tests, pictures and the page, and print the result."""
     options = load_params(params)
     from trainer.objectives.base import title
+    from trainer.report.formatting import brief, chosen_measure, paired_line, records, rules_line
     from trainer.report.report import read_report
     from trainer.report.report import report as run
-    from trainer.report.formatting import brief, chosen_measure, paired_line, records, rules_line
 
     results, paired, banner = read_report(reports, parent) if show else run(reports, parent, options.report)
     if banner:
@@ -177,54 +177,6 @@ def report(
 
 @app.command()
 @named_errors
-def ablation(
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
-    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
-    reports: Annotated[Path, typer.Option(help="Folder of the table and the picture.")] = Path("reports"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
-    workers: WorkersOption = 0,
-    count: Annotated[bool, typer.Option("--count", help="Only say how many trainings there are and are done.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Only print the table that is there.")] = False,
-) -> None:
-    """Compare recipes, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
-    options = load_params(params)
-    from trainer.recipes.ablation.study import Counts, Study
-    from trainer.recipes.ablation.study import ablation as run
-    from trainer.recipes.ablation.report import brief, read_ablation
-    from trainer.report.formatting import records
-
-    if count:
-        console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()), soft_wrap=True)
-        return
-    if not show:
-        with progress_bar() as progress:
-            task = progress.add_task("ablation", total=None)
-
-            def start(counts: Counts) -> None:
-                progress.console.print(str(counts), soft_wrap=True)
-                progress.update(task, total=counts.total, completed=counts.done)
-
-            run(
-                shards,
-                unlabelled,
-                reports,
-                options,
-                cache=cache,
-                workers=training_workers(workers, options),
-                on_start=start,
-                on_training=lambda name: progress.update(task, advance=1, description=f"ablation: {escape(name)}"),
-            )
-    table = read_ablation(reports)
-    for (part, corpus), group in table.groupby(["part", "corpus"], sort=True):
-        warning = " [bold white on red] SYNTHETIC [/]" if group["synthetic"].any() else ""
-        console.print(f"\n[bold]{escape(f'{corpus}, {part}')}[/]{warning}")
-        console.print(narrow(brief(records(group))))
-    console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}")
-
-
-@app.command()
-@named_errors
 def predict(
     shards: Annotated[Path, typer.Argument(help="Shard folder.")],
     model: Annotated[Path, typer.Option("--model", "-m", help="Model folder.")],
@@ -238,35 +190,3 @@ def predict(
 
     table = run(shards, model, out, runtime=runtime, cache=cache)
     console.print(f"{len(table)} predictions: {out}")
-
-
-@app.command()
-@named_errors
-def probe(
-    parents: Annotated[list[Path], typer.Argument(help="Pretrained model folders.")],
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Table: .csv or .parquet.")] = Path("reports/probe.csv"),
-    draws: Annotated[int, typer.Option(help="Label draws a fold, where finetune.label_fraction is below 1.")] = 8,
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
-) -> None:
-    """Compare frozen pretrained layers with random ones by a linear classifier: minutes, no training."""
-    options = load_params(params)
-    from trainer.recipes.probe import compare
-    from trainer.recipes.probe import probe as run
-
-    rows = compare(run(shards, parents, out, options, draws=draws, cache=cache))
-    table = Table(title=f"linear probe, macro F1, {options.finetune.label_fraction:.0%} of the labels")
-    for name in ("corpus", "network", "macro F1", "minus random", "± pairs (n)", "± folds (n)"):
-        table.add_column(name)
-    for row in rows.to_dict("records"):
-        table.add_row(
-            escape(str(row["corpus"])),
-            escape(str(row["network"])),
-            f"{row['macro_f1']:.3f}",
-            f"{row['difference']:+.3f}",
-            f"{row['se_pairs']:.3f} ({row['pairs']})",
-            f"{row['se_folds']:.3f} ({row['folds']})",
-        )
-    console.print(table)
-    console.print(f"tests: {out}")

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.errors import InputError
-from trainer.recipes.orofacial.network import FaceSpec, load_face
-from trainer.models.checkpoint import load_model, model_kind, replace_file
-from trainer.training.loop import make_deterministic, run_network
-from trainer.params import RuntimeParams
-from trainer.data.splits import text
+from trainer.data.rows import text
 from trainer.data.shards import open_shards
+from trainer.errors import InputError
+from trainer.models.checkpoint import load_model, model_kind
+from trainer.params import RuntimeParams
+from trainer.recipes.orofacial.network import FaceSpec, load_face
+from trainer.store import replace_file
+from trainer.training.loop import make_deterministic, run_network
 
 
 def predict(

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pipeline.engine.compute import OK
+from pipeline.contracts import OK
+from pipeline.engine.tables import read_metadata
 from pipeline.errors import InputError
 from pipeline.labels.labelling import baselines_of
 from pipeline.labels.measure import Measured
 from pipeline.params import Params
+from pipeline.stages.places import table
 from pipeline.stages.pseudo_labels import FITTED, NAME, read_labels
-from pipeline.stages.extraction import table
-from pipeline.engine.tables import read_metadata
 
 N_FRAMES = 6
 
@@ -48,25 +47,6 @@ class Evidence:
     fitted: dict[str, Any]
     about: dict[str, Any]
     frame_period: float
-
-
-def inspect_segment(params: Params, name: str, output: Path) -> Path:
-    """Draw frames with landmarks, energy, facial motion, action units, and the three labels with their reasons.
-
-    Args:
-        params: the parameters that the tables were made with.
-        name: a segment id, or a clip id (then its first segment).
-        output: picture file; its suffix picks the format.
-
-    Raises:
-        InputError: no such segment, or it was quarantined (the message says why).
-
-    """
-    from pipeline.checks.inspect import draw
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draw(gather(params, name), look(params, _find(name)), params, output)
-    return output
 
 
 def gather(params: Params, name: str) -> Evidence:

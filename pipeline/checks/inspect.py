@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.engine.compute import OK
+from pipeline.checks.evidence import N_FRAMES, Evidence, Seen, _find, gather, look
+from pipeline.contracts import OK
 from pipeline.faces.formulas import GRADES
-from pipeline.checks.evidence import N_FRAMES, Evidence, Seen
 from pipeline.labels import thresholds
 from pipeline.labels.emotion import NEUTRAL
 from pipeline.labels.regions import MOUTH, REST
@@ -234,3 +234,22 @@ def _action_units(figure: Any, axis: Any, evidence: Evidence, units: list[tuple[
     bar = figure.colorbar(drawn, ax=axis, pad=0.003, fraction=0.012, aspect=25)
     bar.ax.tick_params(labelsize=7)
     axis.set_title("action units, standard deviations from the speaker's typical face", fontsize=8, loc="left")
+
+
+def inspect_segment(params: Params, name: str, output: Path) -> Path:
+    """Draw frames with landmarks, energy, facial motion, action units, and the three labels with their reasons.
+
+    Args:
+        params: the parameters that the tables were made with.
+        name: a segment id, or a clip id (then its first segment).
+        output: picture file; its suffix picks the format.
+
+    Raises:
+        InputError: no such segment, or it was quarantined (the message says why).
+
+    """
+    from pipeline.checks.inspect import draw
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draw(gather(params, name), look(params, _find(name)), params, output)
+    return output

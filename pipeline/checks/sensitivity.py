@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.checks.worse_films import Worse, watch
 from pipeline.errors import InputError
 from pipeline.labels import labelling
 from pipeline.labels.config import LabelsConfig
 from pipeline.params import Params
-from pipeline.checks.worse_films import Worse, watch
-from pipeline.stages.extraction import usable_segments
+from pipeline.stages.places import usable_segments
 
 TASKS = ("t1", "t2", "t3")
 SHIFT = 0.05  # share by which thresholds move

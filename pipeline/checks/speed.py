@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from pipeline.engine.progress import progress
 from pipeline.errors import Quarantined
 from pipeline.faces import action_units
 from pipeline.faces.align import align
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import BACKENDS, FacesExtractor
+from pipeline.faces.texture import face_picture, read_texture
 from pipeline.faces.timeline import timeline
 from pipeline.faces.tracking.graphs import Box, Points
-from pipeline.faces.texture import face_picture, read_texture
 from pipeline.media import Frame, frames
-from pipeline.engine.progress import progress
 
 PARTS = ("all", "decoding", "face points", "grey levels", "action units")
 

@@ -16,14 +16,17 @@ import pandas as pd
 from pipeline import contracts
 from pipeline.acoustics import AcousticsExtractor
 from pipeline.audio import AudioExtractor
-from pipeline.engine.compute import OK, Item, compute
+from pipeline.contracts import OK
+from pipeline.engine.compute import Item, compute
+from pipeline.engine.files import replace_file
+from pipeline.engine.identity import digest, identity
+from pipeline.engine.progress import progress
+from pipeline.engine.tables import iter_rows
 from pipeline.errors import InputError
 from pipeline.faces.extractor import FacesExtractor
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, Measured, measure
 from pipeline.media import content_hash, ffmpeg_exe
 from pipeline.params import Params
-from pipeline.engine.progress import progress
-from pipeline.engine.tables import digest, identity, iter_rows, replace_file
 
 ORIGIN = ["segment_id", "clip_id", "corpus", "speaker", "split"]
 

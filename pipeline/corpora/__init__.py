@@ -26,8 +26,8 @@ from pipeline.corpora import (
 )
 from pipeline.corpora.base import CORPORA, About, Corpus, Expected, Reading, compare, make_reader, some
 from pipeline.errors import InputError
-from pipeline.manifest.table import check_manifest, check_protocol, read_rows, write_manifest
 from pipeline.manifest.row import ManifestRow
+from pipeline.manifest.table import check_manifest, check_protocol, read_rows, write_manifest
 
 __all__ = ["CORPORA", "About", "Corpus", "Expected", "Reading", "Summary", "make_manifest", "read_corpus"]
 

@@ -22,11 +22,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.errors import InputError, Quarantined
+from pipeline.contracts import OK, QUARANTINED
+from pipeline.engine.cache import Cache
+from pipeline.engine.identity import digest, identity
 from pipeline.engine.progress import progress
-from pipeline.engine.tables import Cache, digest, identity, row_table, write_parts
+from pipeline.engine.tables import row_table, write_parts
+from pipeline.errors import InputError, Quarantined
 
-OK, QUARANTINED = "ok", "quarantined"
 # How often an item that had not begun is sent again after the worker it waited on died.
 MAX_DEATHS_BESIDE = 10
 

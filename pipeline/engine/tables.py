@@ -7,16 +7,12 @@ people and later stages read; it is packed from the cache in a fixed order, so e
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,134 +28,6 @@ METADATA_KEY = b"avser"
 PART_BYTES = 256 * 2**20
 MIN_PARTS = 4
 ROW_GROUP_BYTES = 16 * 2**20
-
-
-def digest(value: Any) -> str:
-    """Return the sha256 (hex) of a JSON-able value in canonical form.
-
-    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
-    True
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _strip_docstrings(tree: ast.AST) -> ast.AST:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if not isinstance(body, list) or not body:
-            continue
-        first = body[0]
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-    return tree
-
-
-@cache
-def code_digest(modules: tuple[str, ...]) -> str:
-    """Return a hash of the code of ``modules`` that comments, docstrings and layout do not change.
-
-    A cache that outlives a change of the code is stale in the worst way: silently. A package name stands for
-    all the modules directly inside it.
-    """
-    files: dict[str, Path] = {}
-    for name in modules:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"no module {name!r} to fingerprint")
-        origin = Path(spec.origin)
-        for path in sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]:
-            files[f"{name}/{path.name}"] = path
-    trees = {key: ast.dump(_strip_docstrings(ast.parse(path.read_text()))) for key, path in sorted(files.items())}
-    return digest(trees)
-
-
-def identity(extractor: Any) -> dict[str, Any]:
-    """Return everything about an extractor that may change its numbers: config, code, library and tool versions."""
-    return {
-        "extractor": type(extractor).__name__,
-        "config": extractor.config.model_dump(mode="json"),
-        "code": code_digest(tuple(extractor.modules)),
-        "packages": {name: importlib.metadata.version(name) for name in extractor.packages},
-        "metadata": extractor.metadata(),  # names the external tools, such as the ffmpeg binary
-    }
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary neighbour of ``path``, sync it, and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    replace_file(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
-class Cache:
-    """Rows of one stage, one Arrow file each, under their content key."""
-
-    def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
-        self.root = Path(root) / stage
-        self.schema = schema
-
-    def path(self, key: str) -> Path:
-        """Return where the row with this key lies or would lie."""
-        return self.root / key[:2] / f"{key}.arrow"
-
-    def attempt(self, key: str) -> Path:
-        """Return the mark that says a worker has begun this item (to explain its death)."""
-        return self.root / key[:2] / f"{key}.attempt"
-
-    def write(self, key: str, row: dict[str, Any]) -> None:
-        """Store one row (missing columns become null)."""
-        table = row_table(row, self.schema)
-
-        def write(path: Path) -> None:
-            options = pa.ipc.IpcWriteOptions(compression="zstd")
-            with (
-                pa.OSFile(str(path), "wb") as sink,
-                pa.ipc.new_file(sink, self.schema, options=options) as writer,
-            ):
-                writer.write_table(table)
-
-        replace_file(self.path(key), write)
-
-    def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """Return the one-row table of this key, or None if it is absent or unreadable (then: recompute)."""
-        path = self.path(key)
-        if not path.exists():
-            return None
-        fields = None if columns is None else [self.schema.get_field_index(name) for name in columns]
-        options = pa.ipc.IpcReadOptions(included_fields=fields)
-        try:
-            with pa.memory_map(str(path)) as source:
-                table = pa.ipc.open_file(source, options=options).read_all()
-        except (pa.ArrowInvalid, OSError):
-            return None
-        wanted = self.schema if fields is None else pa.schema([self.schema.field(i) for i in sorted(fields)])
-        return table if table.schema.equals(wanted) and table.num_rows == 1 else None
-
-    def has(self, key: str) -> bool:
-        """Return whether a whole row lies under this key; reads only its first column and its footer."""
-        return self.read(key, self.schema.names[:1]) is not None
-
-    def size(self, key: str) -> int:
-        """Return the size of a stored row in bytes, 0 if absent."""
-        path = self.path(key)
-        return path.stat().st_size if path.exists() else 0
 
 
 def row_table(row: dict[str, Any], schema: pa.Schema) -> pa.Table:

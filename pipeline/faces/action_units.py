@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.faces.formulas import AU_NAMES, CUES, FORMULAS, GRADES, RELIABILITY, UNIT, reliability
-from pipeline.faces.timeline import Timeline, from_shot_median, running_median, smooth
 from pipeline.faces.meshmodel import OVAL, mesh_model
 from pipeline.faces.texture import REGIONS
+from pipeline.faces.timeline import Timeline, from_shot_median, running_median, smooth
 
 __all__ = ["AU_NAMES", "GRADES", "RELIABILITY", "change", "inverse_aus", "level", "reliability"]
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Quarantined
 from pipeline.faces import action_units
-from pipeline.faces.backends import blendshapes, mesh, pyfeat
 from pipeline.faces.align import Aligned, align, quality
-from pipeline.faces.backends.base import BACKENDS, Backend, Track
+from pipeline.faces.backends import blendshapes, mesh, pyfeat
+from pipeline.faces.backends.base import BACKENDS, Backend
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.timeline import all_cuts, bridge, timeline
 from pipeline.faces.meshmodel import N_POINTS
+from pipeline.faces.timeline import all_cuts, bridge, timeline
+from pipeline.faces.track import Track
 from pipeline.faces.tracking.talking import sound_of
 from pipeline.media import frames
 

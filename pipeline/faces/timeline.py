@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from pipeline.faces.backends.base import Track
 from pipeline.faces.meshmodel import OUTER_EYES
+from pipeline.faces.track import Track
 
 # A face that moves by its own inter-ocular distance, or grows or shrinks by half, from one frame to the next has not
 # moved: the camera was cut, or the tracker went over to another face. (Ours; real heads reach a tenth of it.)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.engine.compute import OK
+from pipeline.contracts import OK
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.statistics import energy_variation, facial_activation
 

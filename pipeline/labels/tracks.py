@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from pipeline.config import Config
-from pipeline.faces.timeline import Timeline, smooth, timeline
 from pipeline.faces.meshmodel import OVAL, mesh_model
+from pipeline.faces.timeline import Timeline, smooth, timeline
 from pipeline.labels.regions import MOUTH, REST
 
 Floats = NDArray[np.floating]
@@ -40,7 +41,10 @@ class DenseConfig(Config):
 
     groups: tuple[Group, ...] = Field(("energy", "motion", "aus"), description="energy, motion, aus; [] for none")
     min_trust: float = Field(
-        0.5, ge=0, le=1, description="weight of pipeline.faces.action_units (good 1, fair .7, weak .3) from which a unit is kept"
+        0.5,
+        ge=0,
+        le=1,
+        description="weight of pipeline.faces.action_units (good 1, fair .7, weak .3) from which a unit is kept",
     )
     smooth: float = Field(0.05, ge=0, description="s, standard deviation of the Gaussian over landmarks before speed")
     max_gap: float = Field(0.2, gt=0, description="s between two valid frames; across longer gaps there is no target")
@@ -198,3 +202,11 @@ def _inside(time: Floats, at: Floats) -> NDArray[np.bool_]:
     """Return which of ``at`` a run covers; a picture stands for half a frame period at either side of its time."""
     half = float(np.median(np.diff(time))) / 2 if len(time) > 1 else 0.02
     return (at >= time[0] - half) & (at <= time[-1] + half)
+
+
+def face_row(row: pa.Table) -> dict[str, Any]:
+    """Return a row of the faces table as arrays."""
+    return {
+        name: row[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        for name in ("time", "valid", "shot", "landmarks", "aus")
+    }

@@ -20,7 +20,18 @@ import pandas as pd
 from pydantic import ValidationError
 
 from pipeline.errors import InputError
-from pipeline.manifest.row import COLUMNS, EMOTIONS, LABEL_RULES, LABEL_SOURCES, NUMBERS, REQUIRED, SPLITS, UNPRINTABLE, ManifestRow, suggestion
+from pipeline.manifest.row import (
+    COLUMNS,
+    EMOTIONS,
+    LABEL_RULES,
+    LABEL_SOURCES,
+    NUMBERS,
+    REQUIRED,
+    SPLITS,
+    UNPRINTABLE,
+    ManifestRow,
+    suggestion,
+)
 
 __all__ = [
     "COLUMNS",

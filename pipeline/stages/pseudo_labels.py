@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline import contracts
+from pipeline.engine.files import write_json
+from pipeline.engine.progress import progress
+from pipeline.engine.tables import iter_rows, parts, read_metadata, row_table, write_parts
 from pipeline.labels import labelling
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, measure
 from pipeline.params import Params
-from pipeline.engine.progress import progress
-from pipeline.stages.extraction import DATA, table, usable_segments
-from pipeline.engine.tables import iter_rows, parts, read_metadata, row_table, write_json, write_parts
+from pipeline.stages.places import DATA, table, usable_segments
 
 FOLDER = DATA / "pseudo_labels"
 FITTED = DATA / "thresholds.json"

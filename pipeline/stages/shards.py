@@ -14,12 +14,12 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline import contracts
-from pipeline.labels.tracks import Dense, DenseConfig, Floats, dense_targets, track_names, track_units
-from pipeline.errors import InputError
-from pipeline.params import Params
-from pipeline.stages.pseudo_labels import FOLDER, read_labels
-from pipeline.stages.extraction import index_rows, table, usable_segments
 from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.errors import InputError
+from pipeline.labels.tracks import Dense, DenseConfig, Floats, dense_targets, face_row, track_names, track_units
+from pipeline.params import Params
+from pipeline.stages.places import index_rows, table, usable_segments
+from pipeline.stages.pseudo_labels import FOLDER, read_labels
 
 ROW_BYTES = 220_000  # a segment of a few seconds of low-level descriptors, compressed: sizes the parts
 TASK_COLUMNS = ["t1_label", "t2_label", "t3_label", "t3_confidence"]
@@ -110,14 +110,6 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
     folder = folder or table("shards", name)
     write_parts(folder, rows, schema=schema, metadata=metadata)
     print(f"shards {folder.name}: {len(rows)} segments")
-
-
-def face_row(row: pa.Table) -> dict[str, Any]:
-    """Return a row of the faces table as arrays."""
-    return {
-        name: row[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        for name in ("time", "valid", "shot", "landmarks", "aus")
-    }
 
 
 @dataclass(frozen=True)

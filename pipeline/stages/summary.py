@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
 
-from pipeline.engine.compute import OK
+from pipeline.contracts import OK
+from pipeline.engine.files import write_json
+from pipeline.engine.tables import iter_rows
 from pipeline.labels.report import label_summary, print_summary, reasons
 from pipeline.params import Params
-from pipeline.synthetic.recovered import compare_planted_tables
+from pipeline.stages.places import table
 from pipeline.stages.pseudo_labels import read_labels
-from pipeline.stages.extraction import table
-from pipeline.engine.tables import iter_rows, write_json
+from pipeline.synthetic.recovered import compare_planted_tables
 
 REPORT = Path("reports/pipeline.json")
 SETS = ("unlabelled", "labelled")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.params import Params
 from pipeline.engine.progress import progress
+from pipeline.params import Params
 from pipeline.synthetic.corpus import plan, synthesize
 
 FOLDER = Path("data/synthetic")

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipeline.engine.tables import code_digest, write_json
+from pipeline.engine.files import write_json
+from pipeline.engine.identity import code_digest
 from pipeline.synthetic.acting import draw_manner, face_tracks, head_track
 from pipeline.synthetic.encode import write_film, write_sound
 from pipeline.synthetic.face import Animator

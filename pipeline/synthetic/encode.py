@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.engine.files import replace_file
 from pipeline.errors import InputError
-from pipeline.engine.tables import replace_file
 
 
 def encoder() -> str:

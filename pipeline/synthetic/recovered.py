@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 from scipy.stats import spearmanr
 
-from pipeline.engine.compute import OK
-from pipeline.errors import InputError
+from pipeline.contracts import OK
 from pipeline.engine.tables import METADATA_KEY, iter_rows, read_metadata
+from pipeline.errors import InputError
 
 MIN_RANGE = 0.2  # planted intensity a unit must span in a clip to count as moving there; 1 is a strong expression
 MIN_FRAMES = 25  # frames with a face that a clip needs

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from praatio.textgrid import IntervalTier, Textgrid
 
-from pipeline.engine.tables import describe, replace_file
+from pipeline.engine.files import replace_file
+from pipeline.engine.tables import describe
 from pipeline.synthetic.muscles import AU_NAMES, CHANNELS
 from pipeline.synthetic.photos import PHOTOS
 from pipeline.synthetic.plan import Clip, SyntheticConfig, clip_rng

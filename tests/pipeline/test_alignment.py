@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from praatio.textgrid import IntervalTier, PointTier, Textgrid
 
-from pipeline.orofacial.alignment import Alignment, Span, read_alignment
 from pipeline.errors import InputError
+from pipeline.orofacial.alignment import Alignment, Span, read_alignment
 
 LRS = "Text:  GOOD MORNING\nConf:  4\n\nWORD START END ASDSCORE\nGOOD 0.10 0.35 5.2\nMORNING 0.35 0.80 6.1\n"
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline import contracts
-from pipeline.stages import extraction as stages
+from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.labels.tracks import LIPS, REGIONS, DenseConfig, dense_targets, track_names
 from pipeline.params import Params
+from pipeline.stages import extraction as stages
 from pipeline.stages.shards import run_shards
-from pipeline.engine.tables import read_metadata, row_table, write_parts
 
 PERIOD, SIZE = 0.016, 0.032
 ABOUT = {"aus": ["AU01", "AU12", "AU20"], "au_reliability": {"AU01": 0.7, "AU12": 1.0, "AU20": 0.3}}

@@ -116,7 +116,6 @@ SCRIPT = """
 from pathlib import Path
 from pipeline.engine.compute import Item, RunConfig, compute
 from tests.pipeline.extractors_for_tests import Double, DoubleConfig
-from tests.pipeline.test_engine import SCHEMA
 if __name__ == "__main__":
     root = Path({root!r})
     LOG = f"{{root}}/log"

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.faces.align import ROUNDING, STABLE, align, quality, umeyama
-from pipeline.faces.backends.base import Track
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.timeline import bridge, cuts, from_shot_median, running_median, smooth, timeline
 from pipeline.faces.meshmodel import N_POINTS, mesh_model
 from pipeline.faces.texture import REGIONS
+from pipeline.faces.timeline import bridge, cuts, from_shot_median, running_median, smooth, timeline
+from pipeline.faces.track import Track
 
 CONFIG = FacesConfig()
 TO_PICTURE = np.array([1.0, -1.0, -1.0])  # the picture's y goes down and MediaPipe's z away from the viewer

@@ -9,11 +9,12 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import spearmanr
 
-from pipeline.faces import formulas as au_formulas, action_units as aus
+from pipeline.faces import action_units as aus
+from pipeline.faces import formulas as au_formulas
 from pipeline.faces.align import align
-from pipeline.faces.timeline import timeline
 from pipeline.faces.meshmodel import mesh_model
 from pipeline.faces.texture import EYE_DISTANCE, EYE_HEIGHT, REGIONS, SIZE, face_picture, read_texture
+from pipeline.faces.timeline import timeline
 
 N = 240
 TIME = np.arange(N) / 30

@@ -15,14 +15,23 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.faces.align import align
 from pipeline.faces.action_units import AU_NAMES
+from pipeline.faces.align import align
 from pipeline.faces.backends.blendshapes import BLENDSHAPES, BlendshapeBackend, refine
+from pipeline.faces.backends.pyfeat import (
+    DLIB68,
+    Follower,
+    PyfeatBackend,
+    cache_folder,
+    dense_points,
+    fetch_models,
+    find_weights,
+    offline,
+)
 from pipeline.faces.config import FacesConfig, PyfeatConfig
 from pipeline.faces.extractor import FacesExtractor
-from pipeline.faces.timeline import timeline
 from pipeline.faces.meshmodel import mesh_model
-from pipeline.faces.backends.pyfeat import DLIB68, Follower, PyfeatBackend, cache_folder, dense_points, fetch_models, find_weights, offline
+from pipeline.faces.timeline import timeline
 from pipeline.media import frames
 
 FEAT = Path(importlib.util.find_spec("feat").submodule_search_locations[0])

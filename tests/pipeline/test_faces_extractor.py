@@ -12,14 +12,15 @@ import pyarrow as pa
 import pytest
 
 from pipeline import contracts
+from pipeline.checks.reference_units import compare_tables, compare_with_reference, summarise
 from pipeline.errors import InputError, Quarantined
 from pipeline.faces.align import align
-from pipeline.faces.backends.base import BACKENDS, no_points, no_texture
+from pipeline.faces.backends.base import BACKENDS
+from pipeline.faces.backends.mesh import MeshBackend
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
+from pipeline.faces.track import no_points, no_texture
 from pipeline.faces.tracking.graphs import landmark_array
-from pipeline.faces.backends.mesh import MeshBackend
-from pipeline.checks.reference_units import compare_tables, compare_with_reference, summarise
 from pipeline.labels.statistics import facial_activation
 from pipeline.media import Frame, frames
 

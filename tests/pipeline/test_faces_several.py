@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.faces.tracking import following, talking
+from pipeline.checks.talkers import pairs, put_beside, summarise, watch_all
 from pipeline.faces.backends.base import BACKENDS
-from pipeline.faces.tracking.choosing import ONLY, PROMINENT, TALKS, choose
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
-from pipeline.faces.tracking.following import Face, FaceFollower, Scene
 from pipeline.faces.meshmodel import mesh_model
+from pipeline.faces.tracking import following, talking
+from pipeline.faces.tracking.choosing import ONLY, PROMINENT, TALKS, choose
+from pipeline.faces.tracking.following import Face, FaceFollower, Scene
 from pipeline.faces.tracking.shots import CutFinder
-from pipeline.checks.talkers import pairs, put_beside, summarise, watch_all
 from pipeline.faces.tracking.talking import RATE, Sound, expected_motion, sound_of, talk_score
 from pipeline.media import Frame, frames, probe
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.faces.config import FacesConfig
 from pipeline.checks.speed import PARTS, measure
+from pipeline.faces.config import FacesConfig
 
 FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
 

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.stages import extraction as stages
+from pipeline.checks.evidence import N_FRAMES, gather, look
+from pipeline.checks.inspect import inspect_segment
 from pipeline.errors import InputError
-from pipeline.checks.evidence import N_FRAMES, gather, inspect_segment, look
 from pipeline.params import Params
+from pipeline.stages import extraction as stages
 from pipeline.stages.pseudo_labels import run_pseudo_labels
 
 pytestmark = pytest.mark.slow  # tables come from the real stages

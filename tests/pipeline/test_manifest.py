@@ -8,7 +8,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.manifest.table import COLUMNS, EMOTIONS, LABEL_RULES, LABEL_SOURCES, REQUIRED, SPLITS, ManifestRow, check_manifest, read_manifest, read_rows, write_manifest
+from pipeline.manifest.table import (
+    COLUMNS,
+    EMOTIONS,
+    LABEL_RULES,
+    LABEL_SOURCES,
+    REQUIRED,
+    SPLITS,
+    ManifestRow,
+    check_manifest,
+    read_manifest,
+    read_rows,
+    write_manifest,
+)
 
 HEADER = "clip_id,corpus,path,speaker,split,fold,start,end,emotion,label_source,votes_anger,arousal\n"
 

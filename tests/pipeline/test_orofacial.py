@@ -13,17 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import contracts
-from pipeline.stages import extraction as stages
+from pipeline.corpora.grid import _WORDS
+from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.errors import InputError
+from pipeline.labels.tracks import DenseConfig
 from pipeline.orofacial import visemes
 from pipeline.orofacial.alignment import UNITS_PER_SECOND, Alignment, Span, read_alignment
-from pipeline.corpora.grid import _WORDS
-from pipeline.labels.tracks import DenseConfig
-from pipeline.errors import InputError
-from pipeline.stages.orofacial import NAMES, POINTS, run_orofacial, trajectories
-from pipeline.params import Params
-from pipeline.stages.shards import run_shards
-from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.orofacial.mouth import NAMES, POINTS, trajectories
 from pipeline.orofacial.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES, phones, pronounce, spoken
+from pipeline.params import Params
+from pipeline.stages import extraction as stages
+from pipeline.stages.orofacial import run_orofacial
+from pipeline.stages.shards import run_shards
 from tests.pipeline.test_dense import ABOUT, PERIOD, SIZE, _write, still_face
 
 ALIGNMENT = "0 23750 sil\n23750 29500 bin\n29500 34000 blue\n34000 35500 at\n35500 74500 sil\n"

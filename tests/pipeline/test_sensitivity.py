@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.stages import extraction as stages
+from pipeline.checks.sensitivity import compare, print_sensitivity, run_sensitivity, shifted
+from pipeline.checks.worse_films import Worse, watch
 from pipeline.errors import InputError
 from pipeline.labels.config import LabelsConfig
 from pipeline.media import frames, probe
 from pipeline.params import Params
-from pipeline.checks.worse_films import Worse, watch
-from pipeline.checks.sensitivity import compare, print_sensitivity, run_sensitivity, shifted
+from pipeline.stages import extraction as stages
 
 FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
 FILMS = ("single_face.mp4",)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.manifest.table import read_rows, write_manifest
-from pipeline.manifest.row import ManifestRow
 from pipeline.corpora.simulated_votes import confusion, simulate, simulate_manifest
+from pipeline.errors import InputError
+from pipeline.manifest.row import ManifestRow
+from pipeline.manifest.table import read_rows, write_manifest
 from tests.pipeline.conftest import SHARED
 
 HEAD = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote","meanEmoResp","meanAcc"\n'

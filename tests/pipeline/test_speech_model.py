@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
 from pipeline.audio import encode_flac
+from pipeline.engine.identity import identity
 from pipeline.errors import InputError, Quarantined
 from pipeline.params import load_params
 from pipeline.stages.shards import _centre, _grid
-from pipeline.engine.tables import identity
 from tests.pipeline.conftest import tone
 
 torch = pytest.importorskip("torch")

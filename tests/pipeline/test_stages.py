@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.stages import extraction as stages
+from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.errors import InputError
 from pipeline.media import ffmpeg_exe
 from pipeline.params import Params
+from pipeline.stages import extraction as stages
 from pipeline.stages.pseudo_labels import run_pseudo_labels
 from pipeline.stages.shards import run_shards
-from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.stages.summary import run_summary
 
 FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from pipeline.orofacial.alignment import Span, read_alignment
+from pipeline.engine.tables import METADATA_KEY
 from pipeline.manifest.row import ManifestRow
 from pipeline.media import decode_audio, frames
-from pipeline.engine.tables import METADATA_KEY
+from pipeline.orofacial.alignment import Span, read_alignment
 from pipeline.synthetic.corpus import SyntheticConfig, act, plan, synthesize
 from pipeline.synthetic.muscles import AU_NAMES
 from pipeline.synthetic.truth import planted_votes

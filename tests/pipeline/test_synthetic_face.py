@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.errors import InputError
-from pipeline.faces.align import align
 from pipeline.faces.action_units import inverse_aus
-from pipeline.faces.config import FacesConfig
+from pipeline.faces.align import align
 from pipeline.faces.backends.mesh import MeshBackend
+from pipeline.faces.config import FacesConfig
 from pipeline.faces.meshmodel import mesh_model
 from pipeline.media import Frame
 from pipeline.synthetic.face import Animator

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
+from pipeline.orofacial.visemes import PHONE_CLASS
 from pipeline.synthetic.acting import EMOTIONS, draw_manner, draw_speaker, face_tracks, head_track
 from pipeline.synthetic.muscles import CHANNELS
 from pipeline.synthetic.sentences import _DID, _WHEN, _WHERE, _WHO, sentence
 from pipeline.synthetic.voice import RATE, VISEMES, VOICES, Manner, Phoneme, Utterance, speak
-from pipeline.orofacial.visemes import PHONE_CLASS
 
 TEXT = "My mother and Bob map the blue papers near the wooden table."
 MANNER = Manner(pitch=50, range=50, rate=170, level=-25, tilt=0, swing=0, evenness=0)

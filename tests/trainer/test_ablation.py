@@ -16,15 +16,16 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer.recipes.ablation.study import Counts, Study, ablation
-from trainer.recipes.ablation.grid import grid
 from trainer.cli import app
+from trainer.data.rows import speaker_keys
+from trainer.data.splits import unlabelled_subset
 from trainer.errors import InputError
-from trainer.params import Params
-from trainer.pretraining.pretrain import pretrain
-from trainer.data.splits import speaker_keys, unlabelled_subset
-from trainer.params.changes import with_recipe
 from trainer.evaluation.significance import holm, mean_interval
+from trainer.params import Params
+from trainer.params.changes import with_recipe
+from trainer.pretraining.pretrain import pretrain
+from trainer.recipes.ablation.grid import grid
+from trainer.recipes.ablation.study import Counts, Study, ablation
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.conftest import labelled_rows
-from trainer.training.augment import augment
 from trainer.data.dataset import Batch
 from trainer.errors import InputError
 from trainer.finetuning.finetune import finetune
 from trainer.params import AugmentParams, Params, parse_params
+from trainer.training.augment import augment
 
 
 def batch(count: int = 6, chunks: int = 2, frames: int = 10, features: int = 8) -> Batch:

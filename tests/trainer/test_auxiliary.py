@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer.recipes.ablation.study import ablation
-from trainer.finetuning.auxiliary import Auxiliary, draw
+from trainer.data.shards import open_shards
 from trainer.errors import InputError
+from trainer.finetuning.auxiliary import Auxiliary, draw
 from trainer.finetuning.finetune import finetune
 from trainer.models.checkpoint import load_model
-from trainer.objectives.losses import SummedLoss
 from trainer.objectives.classes import Hard
+from trainer.objectives.losses import SummedLoss
 from trainer.params import AuxiliaryParams, Params
 from trainer.predict import predict
 from trainer.pretraining.pretrain import pretrain
-from trainer.data.shards import open_shards
+from trainer.recipes.ablation.study import ablation
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, rated_rows, unlabelled_rows
 from trainer.cli import app
-from trainer.recipes.cluster.study import cluster
 from trainer.errors import InputError
 from trainer.finetuning.finetune import finetune
 from trainer.models.checkpoint import load_model
-from trainer.recipes.cluster.latent import agreement, latent_clusters
 from trainer.params import Params, ReportParams
 from trainer.predict import predict
+from trainer.recipes.cluster.latent import agreement, latent_clusters
+from trainer.recipes.cluster.study import cluster
 from trainer.report.report import report
 
 Make = Callable[..., Path]

@@ -14,16 +14,26 @@ from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
-from trainer.recipes.cluster.clustering import CLUSTER, Clustering, Unlabelled, cluster_head, evenly_over_clusters, joint_loss, kmeans, unassigned
-from trainer.data.dataset import MISSING, Normalisation
+from trainer.data.chunking import chunking_for
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import MISSING
+from trainer.data.shards import open_shards
 from trainer.errors import InputError
 from trainer.models.checkpoint import ModelSpec
-from trainer.training.loop import EpochPlan, Pass, fit, make_deterministic
-from trainer.objectives.losses import SummedLoss
 from trainer.objectives.classes import Hard
+from trainer.objectives.losses import SummedLoss
 from trainer.params import ClusterParams, Params, RuntimeParams, ScheduleParams
-from trainer.pretraining.pretrain import chunking_for
-from trainer.data.shards import open_shards
+from trainer.recipes.cluster.clustering import (
+    CLUSTER,
+    Clustering,
+    Unlabelled,
+    cluster_head,
+    evenly_over_clusters,
+    joint_loss,
+    kmeans,
+    unassigned,
+)
+from trainer.training.loop import EpochPlan, Pass, fit, make_deterministic
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

@@ -17,17 +17,17 @@ from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, rated_rows
 from tests.trainer.test_baselines import write_functionals
-from trainer.models.aggregators import AGGREGATORS
 from trainer.baselines.trials import baselines
-from trainer.data.chunking import Window
 from trainer.cli import app
-from trainer.recipes.comparison.systems import compare
+from trainer.data.chunking import Window
 from trainer.errors import InputError
 from trainer.finetuning.finetune import finetune
+from trainer.models.aggregators import AGGREGATORS
 from trainer.models.checkpoint import load_model
 from trainer.objectives.classes import OBJECTIVES
 from trainer.params import Params, load_params, parse_params
 from trainer.predict import predict
+from trainer.recipes.comparison.systems import compare
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]
@@ -109,9 +109,10 @@ def test_padding_says_the_same_of_an_utterance_whatever_it_is_padded_to(make_sha
     """The window of a longer corpus must add zeros that no one hears."""
     rows = labelled_rows(speakers=("a", "b"), per_class=2)
     params = write(Path(), tiny=tiny)
-    from trainer.data.dataset import ChunkDataset, Normalisation
-    from trainer.models.network import Network
+    from trainer.data.dataset import ChunkDataset
+    from trainer.data.normalisation import Normalisation
     from trainer.data.shards import open_shards
+    from trainer.models.network import Network
 
     folder = make_shards("labelled", rows)
     shards = open_shards(folder, cache=folder.parent / "cache")

@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader
 
 from tests.trainer.conftest import FRAME_PERIOD, N_FEATURES, labelled_rows, unlabelled_rows, write_part
 from trainer.data.chunking import Chunking, Window
-from trainer.data.dataset import ChunkDataset, Cut, Normalisation
-from trainer.errors import InputError
+from trainer.data.dataset import ChunkDataset, Cut
+from trainer.data.normalisation import Normalisation
 from trainer.data.shards import Shards, open_shards
+from trainer.errors import InputError
 
 Make = Callable[..., Path]
 

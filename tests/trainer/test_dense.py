@@ -18,18 +18,21 @@ from hypothesis import strategies as st
 
 from tests.trainer.conftest import N_FEATURES, labelled_rows, rated_rows, unlabelled_rows
 from trainer.data.chunking import Chunking
-from trainer.data.dataset import Batch, ChunkDataset, Normalisation
-from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS, FrameTargets, TrackLoss, TrackScale, correlations, cover, hidden_positions, pool_frames, variance_loss
+from trainer.data.dataset import Batch, ChunkDataset
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import speaker_keys
+from trainer.data.shards import open_shards
+from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS, FrameTargets, TrackScale, pool_frames
 from trainer.errors import InputError
 from trainer.finetuning.finetune import finetune
 from trainer.models.checkpoint import load_model
-from trainer.models.network import Network
+from trainer.models.network import Network, cover, hidden_positions
+from trainer.objectives.losses import TrackLoss, variance_loss
 from trainer.params import EncoderParams, Params, load_params, parse_params
-from trainer.pretraining.pretrain import pretrain
-from trainer.data.splits import speaker_keys
 from trainer.params.changes import with_recipe
+from trainer.pretraining.pretrain import pretrain
 from trainer.report.report import report
-from trainer.data.shards import open_shards
+from trainer.training.diagnostics import correlations
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

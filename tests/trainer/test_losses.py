@@ -11,7 +11,15 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.objectives.losses import ConcordanceLoss, CrossEntropy, DistributionLoss, Loss, MultiLabelLoss, SummedLoss, balanced_weights
+from trainer.objectives.losses import (
+    ConcordanceLoss,
+    CrossEntropy,
+    DistributionLoss,
+    Loss,
+    MultiLabelLoss,
+    SummedLoss,
+    balanced_weights,
+)
 
 
 def test_hand_computed_value() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.models.encoders import MaskedBatchNorm
 from trainer.mel_cnn import MelChunkEncoder, _normalise
+from trainer.models.encoders import MaskedBatchNorm
 from trainer.params import EncoderParams
 
 FRAMES, BANDS = 13, 9

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trainer.models.aggregators import AGGREGATORS
 from trainer.data.dataset import Batch
-from trainer.models.encoders import CHUNK_ENCODERS, MaskedBatchNorm
 from trainer.errors import InputError
-from trainer.models.network import Network, dead_units, effective_rank
+from trainer.models.aggregators import AGGREGATORS
+from trainer.models.encoders import CHUNK_ENCODERS, MaskedBatchNorm
+from trainer.models.network import Network
 from trainer.params import EncoderParams
+from trainer.training.diagnostics import dead_units, effective_rank
 
 
 def _batch(n: int = 5, count: int = 4, frames: int = 12, features: int = 3) -> Batch:

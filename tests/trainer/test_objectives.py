@@ -18,10 +18,11 @@ from torchmetrics.functional import concordance_corrcoef
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from trainer.errors import InputError
+from trainer.objectives.attributes import Attribute
+from trainer.objectives.classes import OBJECTIVES, Hard, Objective
 from trainer.objectives.metrics import CALIBRATION_BINS
-from trainer.objectives.classes import OBJECTIVES, Attribute, Hard, Objective
-from trainer.params import FinetuneParams
 from trainer.objectives.votes import MultiLabel, Soft
+from trainer.params import FinetuneParams
 
 VOTES = pd.DataFrame(
     {

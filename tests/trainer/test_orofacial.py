@@ -16,22 +16,23 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.trainer.conftest import N_FEATURES, unlabelled_rows
-from trainer.data.dataset import Batch, Normalisation
-from trainer.data.tracks import DENSE, VECTORS, VISEME, FrameTargets, TrackLoss, TrackScale
+from trainer.data.dataset import Batch
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import speaker_keys
+from trainer.data.shards import open_shards
+from trainer.data.tracks import DENSE, VECTORS, VISEME, FrameTargets, TrackScale
 from trainer.errors import InputError
-from trainer.recipes.orofacial.network import EMOTION, FaceNetwork, FaceSpec, load_face
-from trainer.recipes.orofacial.run import FrameCrossEntropy
 from trainer.models.checkpoint import load_model, save_model
-from trainer.training.loop import run_network
-from trainer.objectives.losses import CrossEntropy, SummedLoss
-from trainer.recipes.orofacial.mouth_shapes import with_mouth_shapes
-from trainer.recipes.orofacial.movement import per_coordinate, summary
-from trainer.recipes.orofacial.study import orofacial, parts
-from trainer.recipes.orofacial.report import markdown
+from trainer.objectives.losses import CrossEntropy, SummedLoss, TrackLoss
 from trainer.params import OrofacialParams, Params, parse_params
 from trainer.predict import predict
-from trainer.data.splits import speaker_keys
-from trainer.data.shards import open_shards
+from trainer.recipes.orofacial.mouth_shapes import with_mouth_shapes
+from trainer.recipes.orofacial.movement import per_coordinate, summary
+from trainer.recipes.orofacial.network import EMOTION, FaceNetwork, FaceSpec, load_face
+from trainer.recipes.orofacial.report import markdown
+from trainer.recipes.orofacial.run import FrameCrossEntropy
+from trainer.recipes.orofacial.study import orofacial, parts
+from trainer.training.loop import run_network
 
 Make = Callable[..., Path]
 NAMES = ["lips_inner_013_x", "lips_inner_013_y", "jaw_152_x", "jaw_152_y"]
@@ -424,7 +425,7 @@ def face_model(tmp_path: Path) -> Path:
     """An untrained model that knows the pipeline's own features and points."""
     from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
     from pipeline.faces.meshmodel import mesh_model
-    from pipeline.stages.orofacial import NAMES as POINTS
+    from pipeline.orofacial.mouth import NAMES as POINTS
 
     names = tuple(AcousticsExtractor(AcousticsConfig()).metadata()["feature_names"])
     ones, zeros = np.ones(len(names), np.float32), np.zeros(len(names), np.float32)

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.errors import InputError
-from trainer.objectives.losses import CrossEntropy, DistributionLoss, MultiLabelLoss
 from trainer.objectives.classes import OBJECTIVES
-from trainer.params import PenaltyParams
+from trainer.objectives.losses import CrossEntropy, DistributionLoss, MultiLabelLoss
 from trainer.objectives.penalty import PenalisedLoss, co_occurrence, matrix_of_rows, penalisation_matrix, penalise
+from trainer.params import PenaltyParams
 
 # CREMA-D's voice-only votes, all 7,442 clips; anger disgust fear happiness neutral sadness
 CREMA = np.array(

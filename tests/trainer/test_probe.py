@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
 from trainer.cli import app
-from trainer.data.dataset import Normalisation
+from trainer.data.normalisation import Normalisation
+from trainer.data.shards import open_shards
 from trainer.errors import InputError
 from trainer.models.checkpoint import load_model
 from trainer.params import Params
 from trainer.pretraining.pretrain import pretrain
 from trainer.recipes.probe import compare, describe, probe, settle
-from trainer.data.shards import open_shards
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]

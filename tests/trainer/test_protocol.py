@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.data.rows import speaker_keys
+from trainer.data.splits import assert_disjoint, folds, hold_out_speakers, label_subset
 from trainer.errors import InputError
-from trainer.data.splits import assert_disjoint, folds, hold_out_speakers, label_subset, speaker_keys
 
 
 def _rows(speakers: list[str | None], **columns: list[str | None]) -> pd.DataFrame:

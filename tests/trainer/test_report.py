@@ -20,13 +20,14 @@ from typer.testing import CliRunner
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
 from trainer import cli
-from trainer.report import page
 from trainer.cli import app
 from trainer.errors import InputError
+from trainer.evaluation.tables import class_table, paired_table, pool, result_table
 from trainer.params import Params, ReportParams
-from trainer.report.report import read_report, report, synthetic_banner
-from trainer.evaluation.tables import class_table, mean_history, paired_table, pool, result_table
-from trainer.report.formatting import paired_line, records, rules_line
+from trainer.report import page
+from trainer.report.dvc import mean_history
+from trainer.report.formatting import paired_line, records, rules_line, synthetic_banner
+from trainer.report.report import read_report, report
 
 PARAMS = ReportParams(extra=(), resamples=200)
 

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from trainer.evaluation.significance import paired_test, percentile_interval, random_subsets, resampled_speakers, subset_test
+from trainer.evaluation.significance import (
+    paired_test,
+    percentile_interval,
+    random_subsets,
+    resampled_speakers,
+    subset_test,
+)
 
 
 def test_paired_test_finds_a_steady_gain_and_no_gain_in_noise() -> None:

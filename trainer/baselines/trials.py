@@ -17,22 +17,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import class_indices
-from trainer.errors import InputError
-from trainer.models.checkpoint import package_versions, replace_file, write_json
-from trainer.data.functionals import Functionals, Matrix, open_functionals
+from trainer.baselines.svm import MAJORITY, build, per_speaker
+from trainer.data.arrays import IntArray
+from trainer.data.functionals import Functionals, open_functionals
+from trainer.data.rows import class_indices, speaker_keys, text
+from trainer.data.shards import Shards, open_shards
+from trainer.data.splits import label_subset
+from trainer.finetuning.plan import Unit, plan
 from trainer.objectives.metrics import classification
 from trainer.params import BaselinesParams, Params
-from trainer.data.splits import label_subset, speaker_keys, text
-from trainer.data.shards import Shards, open_shards
-from trainer.finetuning.plan import Unit, content_key, plan
+from trainer.store import content_key, package_versions, replace_file, write_json
 
-MAJORITY = "majority"
 _KEYS = ["corpus", "mode", "fold", "seed"]
 
 
@@ -89,29 +85,6 @@ def baselines(
     return _collect(trials, shards, tables, params, store=store, reports=Path(reports))
 
 
-def with_baselines(reports: Path, runs: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fine-tuning's runs and predictions with those of the baselines below, if there are any under ``reports``.
-
-    Baselines answer with one class: beside another objective than ``hard`` they are left out.
-
-    Raises InputError unless both tested the same utterances in the same folds: other numbers must not share a table.
-    """
-    try:
-        more = pd.read_parquet(reports / "baselines_runs.parquet")
-        told = pd.read_parquet(reports / "baselines_predictions.parquet")
-    except FileNotFoundError:
-        return runs, predictions
-    if more.empty or set(runs["objective"]) != {"hard"}:
-        return runs, predictions
-    tested = [set(table[["corpus", "fold", "segment_id"]].itertuples(index=False)) for table in (predictions, told)]
-    if tested[0] != tested[1]:
-        raise InputError(
-            f"{reports}: the baselines tested other utterances or folds than finetune: run `python -m trainer "
-            "baselines` again, or delete its tables"
-        )
-    return pd.concat([runs, more], ignore_index=True), pd.concat([predictions, told], ignore_index=True)
-
-
 def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) -> list[Trial]:
     """All trials, on the splits of `trainer.finetuning.plan.plan` with all its checks.
 
@@ -146,32 +119,6 @@ def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) 
                 seen.add(key)
                 trials.append(Trial(unit, model, features, _mode(model, features, options), rows, key))
     return trials
-
-
-def build(model: str, options: BaselinesParams, *, n_features: int) -> Any:
-    """Return an untrained support vector machine behind a scaler; that is fitted with it, on training rows alone.
-
-    The linear machine's C is divided by the number of features, as scikit-learn's ``gamma="scale"`` divides inside the
-    RBF kernel: one number then serves 88 and 6373 features. [ours]
-    """
-    kernel = {"svm-linear": "linear", "svm-rbf": "rbf"}[model]
-    c = options.c / n_features if kernel == "linear" else options.c
-    return make_pipeline(
-        StandardScaler(), SVC(kernel=kernel, C=c, gamma="scale", class_weight="balanced", cache_size=500)
-    )
-
-
-def per_speaker(values: Matrix, speakers: np.ndarray) -> Matrix:
-    """z-normalise (N, F) by each speaker's own mean and deviation, without labels; constant features become 0.
-
-    It looks at all of a speaker's utterances, the test speaker's too, and so is never the default.
-    """
-    result = np.full_like(values, np.nan)
-    for speaker in np.unique(speakers):
-        rows = (speakers == speaker) & ~np.isnan(values[:, 0])
-        if rows.any():
-            result[rows] = StandardScaler().fit_transform(values[rows])
-    return result
 
 
 def _recognisers(options: BaselinesParams) -> Iterator[tuple[str, str | None]]:

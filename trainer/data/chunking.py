@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from trainer.data.arrays import BoolArray, IntArray
+from trainer.data.shards import Shards
+from trainer.params import EncoderParams
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,23 @@ class Window(Chunking):
 
 # values of encoder.length
 LENGTHS: dict[str, type[Chunking]] = {"dynamic": Chunking, "pad": Window, "crop": Window}
+
+
+def longest_seconds(shards: Shards, rows: npt.ArrayLike) -> float:
+    """T_max of the given rows, in seconds."""
+    return float(shards.lengths[np.asarray(rows, dtype=np.int64)].max() * shards.frame_period)
+
+
+def chunking_for(shards: Shards, rows: IntArray, encoder: EncoderParams) -> Chunking:
+    """Fit the chunking of a corpus; ``max_seconds: auto`` is the longest of ``rows`` (training rows)."""
+    if encoder.length == "crop":
+        return Window.of(seconds=encoder.crop_seconds, frame_period=shards.frame_period)
+    longest = longest_seconds(shards, rows) if encoder.max_seconds == "auto" else float(encoder.max_seconds)
+    if encoder.length == "pad":
+        return Window.of(seconds=longest, frame_period=shards.frame_period)
+    return Chunking.fit(
+        chunk_seconds=encoder.chunk_seconds,
+        max_seconds=longest,
+        chunks_per_second=encoder.chunks_per_second,
+        frame_period=shards.frame_period,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,79 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trainer.data.chunking import Chunking, IntArray
+from trainer.data.arrays import IntArray
+from trainer.data.chunking import Chunking
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import MISSING, Target
+from trainer.data.shards import Shards
 from trainer.data.tracks import DENSE, RECONSTRUCTION, VISEME, FrameTargets, pool_frames
-from trainer.errors import InputError
-from trainer.data.splits import speaker_keys
-from trainer.data.shards import FloatArray, Shards
 
-Target = npt.NDArray[Any]  # (N,) int64 class indices, or (N, outputs) float32 with NaN where there is no label
-Scope = Literal["train", "speaker"]
-MISSING = -1  # class index of a label that is not there
 KEEP_BYTES = 1 << 29  # chunked sets below this are made once and kept
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """z-normalisation with fixed statistics, then clipping [code: +-3].
-
-    ``mean`` and ``std``: (F,) float32 in feature units; ``clip`` in standard deviations. ``scope`` speaker: every row
-    is normalised with the statistics of all rows that its shards hold of its speaker, test speakers included. No label
-    is looked at, but a machine that hears a stranger's first sentence cannot do it: results must say so.
-    """
-
-    mean: FloatArray
-    std: FloatArray
-    clip: float
-    scope: Scope = "train"
-
-    @classmethod
-    def fit(cls, shards: Shards, rows: npt.ArrayLike, *, clip: float, scope: Scope = "train") -> Normalisation:
-        """Statistics over all frames of ``rows`` (indices of TRAINING rows) and of no others.
-
-        Per-row means and squared deviations are merged (Chan, Golub & LeVeque 1979), which is exact and stable. A
-        constant feature gets standard deviation 1, so that it becomes 0 instead of infinite.
-        """
-        rows = np.asarray(rows, dtype=np.int64)
-        if not len(rows):
-            raise InputError("no training rows to fit the normalisation on")
-        return cls(*_statistics(shards, rows), clip, scope)
-
-    def of_rows(self, shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation for each of ``rows``, (len(rows), F) each."""
-        if self.scope == "train":
-            shape = (len(rows), len(self.mean))
-            return np.broadcast_to(self.mean, shape), np.broadcast_to(self.std, shape)
-        _, speaker = np.unique(speaker_keys(shards.rows, unknown_is_own=True), return_inverse=True)
-        used, which = np.unique(speaker[rows], return_inverse=True)
-        each = [_statistics(shards, np.flatnonzero(speaker == number)) for number in used]
-        return np.stack([mean for mean, _ in each])[which], np.stack([std for _, std in each])[which]
-
-    def apply(self, frames: FloatArray, *, mean: FloatArray | None = None, std: FloatArray | None = None) -> FloatArray:
-        """Normalise (..., F) in place and return it; with other statistics than the training rows' if given."""
-        frames -= self.mean if mean is None else mean
-        frames /= self.std if std is None else std
-        return np.clip(frames, -self.clip, self.clip, out=frames)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers; float32 survives the way through JSON exactly."""
-        return {"mean": self.mean.tolist(), "std": self.std.tolist(), "clip": self.clip, "scope": self.scope}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Normalisation:
-        """Inverse of `to_json`."""
-        mean, std = (np.array(raw[name], np.float32) for name in ("mean", "std"))
-        return cls(mean, std, float(raw["clip"]), raw.get("scope", "train"))
-
-
-def _statistics(shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation over all frames of ``rows``, (F,) each."""
-    n = shards.lengths[rows][:, None].astype(np.float64)
-    mean = (n * shards.mean[rows]).sum(axis=0) / n.sum()
-    m2 = shards.m2[rows].sum(axis=0) + (n * np.square(shards.mean[rows] - mean)).sum(axis=0)
-    std = np.sqrt(m2 / n.sum())
-    std[std <= 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
-    return mean.astype(np.float32), std.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -214,27 +149,3 @@ class ChunkDataset(Dataset[Batch]):
             pooled = pool_frames(np.where(frame_mask[..., None], x, np.float32(np.nan)), self.frames.step)
             targets[RECONSTRUCTION] = torch.from_numpy(pooled)
         return Batch(torch.from_numpy(x), torch.from_numpy(frame_mask), torch.from_numpy(chunk_mask), targets)
-
-
-def class_indices(labels: Sequence[object], classes: Sequence[str]) -> IntArray:
-    """Labels as indices into ``classes``, `MISSING` for null and for labels that are not among them.
-
-    >>> class_indices(["low", None, "high"], ["high", "low"]).tolist()
-    [1, -1, 0]
-    """
-    table = {name: number for number, name in enumerate(classes)}
-    return np.array([table.get(label, MISSING) for label in labels], dtype=np.int64)  # type: ignore[call-overload]
-
-
-def label_names(labels: Sequence[object]) -> list[str]:
-    """Return the sorted distinct labels that are there.
-
-    >>> label_names(["low", None, "high", "low", float("nan")])
-    ['high', 'low']
-    """
-    return sorted({label for label in labels if isinstance(label, str) and label})
-
-
-def longest_seconds(shards: Shards, rows: npt.ArrayLike) -> float:
-    """T_max of the given rows, in seconds."""
-    return float(shards.lengths[np.asarray(rows, dtype=np.int64)].max() * shards.frame_period)

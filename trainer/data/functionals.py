@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.errors import InputError
 from trainer.data.shards import CONTRACT
+from trainer.errors import InputError
 
 Matrix = npt.NDArray[np.float64]
 

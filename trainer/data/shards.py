@@ -24,11 +24,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainer.data.arrays import FloatArray
 from trainer.errors import InputError
 
 CONTRACT = 1
 REQUIRED = ("segment_id", "corpus", "speaker", "n_frames", "features")
-FloatArray = npt.NDArray[np.float32]
 # Columns with targets on every frame; the metadata name their tracks (or, of viseme, its classes) under the same name.
 FRAME_COLUMNS: dict[str, type[np.number[Any]]] = {"dense": np.float32, "mouth": np.float32, "viseme": np.int8}
 

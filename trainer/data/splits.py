@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import GroupKFold
 
-from trainer.data.chunking import IntArray
+from trainer.data.arrays import IntArray
+from trainer.data.rows import speaker_keys, text
 from trainer.errors import InputError
 
 DEFAULT_FOLDS = 5
@@ -26,29 +27,6 @@ class Fold:
     test: IntArray
     dev: IntArray | None = None
     protocol: str = ""  # what kind of split it is one of; every result names it
-
-
-def text(rows: pd.DataFrame, column: str) -> npt.NDArray[np.object_]:
-    """Return a column as text, "" for null; "" everywhere if the column does not exist."""
-    if column not in rows:
-        return np.full(len(rows), "", dtype=object)
-    values = rows[column].astype(object)
-    return np.array(["" if pd.isna(value) else str(value).strip() for value in values], dtype=object)
-
-
-def speaker_keys(rows: pd.DataFrame, *, unknown_is_own: bool = False) -> npt.NDArray[np.object_]:
-    """(corpus, speaker) as one text per row, so that equal names in two corpora stay two people.
-
-    A row without speaker raises InputError, or counts as a speaker of its own if ``unknown_is_own`` (unlabelled
-    clips of unknown people).
-    """
-    corpora, speakers, ids = text(rows, "corpus"), text(rows, "speaker"), text(rows, "segment_id")
-    clips = text(rows, "clip_id") if "clip_id" in rows else ids
-    unknown = speakers == ""
-    if unknown.any() and not unknown_is_own:
-        raise InputError(f"segment {ids[unknown][0]!r} has no speaker: speaker-independent testing needs one")
-    named = np.where(unknown, "clip " + clips.astype(object), speakers)
-    return np.array([f"{corpus}/{name}" for corpus, name in zip(corpora, named, strict=True)], dtype=object)
 
 
 def assert_disjoint(sides: dict[str, Iterable[str]]) -> None:

@@ -8,22 +8,18 @@ thrown away with the other heads. Targets are averaged to the rate of the frame 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional
 
-from trainer.data.shards import FloatArray, Shards
+from trainer.data.arrays import FloatArray
+from trainer.data.shards import Shards
 
 DENSE, RECONSTRUCTION, VECTORS = "dense", "reconstruction", "vectors"  # names of scores beside the tasks
 VISEME = "viseme"
-SPAN = 12  # frames of a hidden span; about .2 s, a syllable [ours]
-HIDDEN = 0.3  # share of the frames that is hidden [ours; wav2vec 2.0 hides about half in spans of .2 s]
 MIN_SEGMENTS = 3  # a speaker with fewer has no typical face or level of their own
 
 
@@ -144,16 +140,6 @@ class FrameTargets:
         return cls(int(raw["step"]), scale, bool(raw["reconstruct"]))
 
 
-def taught(config: Mapping[str, Any]) -> str:
-    """Return what a pretrained model's ``config.json`` says it learnt from.
-
-    >>> taught({"tasks": [1, 3], "dense": ["energy"], "frame_targets": {"reconstruct": True}})
-    '1+3+energy+masked'
-    """
-    masked = config.get("frame_targets", {}).get("reconstruct", False)
-    return "+".join([*map(str, config["tasks"]), *config.get("dense", []), *(["masked"] if masked else [])])
-
-
 def pool_frames(values: FloatArray, step: int) -> FloatArray:
     """(..., m, K) on frames to (..., ceil(m / step), K): the mean of the targets around every ``step``-th frame.
 
@@ -176,103 +162,3 @@ def pool_frames(values: FloatArray, step: int) -> FloatArray:
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, which is what is wanted
         pooled: FloatArray = np.nanmean(windows, axis=-2, dtype=np.float32)
     return pooled
-
-
-def hidden_positions(frame_mask: Tensor, *, drawn: bool) -> Tensor:
-    """Which real frames to hide, (B, nC, m) bool: spans of `SPAN`, about `HIDDEN` of the frames.
-
-    ``drawn``: at random places (torch's global generator); else every so many frames, the same in every call, so that
-    held-out losses of two epochs can be compared.
-    """
-    m = frame_mask.shape[-1]
-    span = min(SPAN, max(1, m // 4))
-    if drawn:
-        starts = torch.rand(frame_mask.shape, device=frame_mask.device) < HIDDEN / span
-        window = functional.max_pool1d(functional.pad(starts.float(), (span - 1, 0)), span, stride=1)
-        return (window > 0) & frame_mask
-    position = torch.arange(m, device=frame_mask.device)
-    return (position % round(span / HIDDEN) < span) & frame_mask
-
-
-def cover(x: Tensor, hidden: Tensor) -> Tensor:
-    """Set hidden frames to 0, the training mean of every feature."""
-    return x.masked_fill(hidden.unsqueeze(-1), 0.0)
-
-
-@dataclass(frozen=True)
-class TrackLoss:
-    """Loss of a frame head: per track over the frames that have a target, then the mean over tracks.
-
-    ``kind``: ``smooth_l1`` or ``mse`` in the targets' standard deviations, or ``ccc``: 1 - CCC over the frames of the
-    batch (CCC = 2 cov / (var x + var y + (mean x - mean y)^2); Lin 1989), which does not reward following the mean.
-    """
-
-    kind: str = "smooth_l1"
-
-    def __call__(self, guess: Tensor, target: Tensor) -> Tensor:
-        """(B, nC, L, K) each, NaN in either where nothing is asked, to a scalar; 0 without gradients if nothing is."""
-        asked = torch.isfinite(target) & torch.isfinite(guess.detach())
-        # where() on both sides: a NaN that is multiplied by 0 would still reach the gradients
-        x, y = torch.where(asked, guess, 0.0).flatten(0, -2), torch.where(asked, target, 0.0).flatten(0, -2)
-        use = asked.flatten(0, -2).to(x.dtype)
-        count = use.sum(dim=0)
-        some = count > 1
-        if not bool(some.any()):
-            return x.sum() * 0.0
-        if self.kind in ("smooth_l1", "mse"):
-            apart = functional.smooth_l1_loss if self.kind == "smooth_l1" else functional.mse_loss
-            per_track = apart(x, y, reduction="none").sum(dim=0) / count.clamp(min=1)
-        else:
-            mean_x, mean_y = x.sum(dim=0) / count.clamp(min=1), y.sum(dim=0) / count.clamp(min=1)
-            dx, dy = (x - mean_x) * use, (y - mean_y) * use
-            n = count.clamp(min=1)
-            bottom = (dx.square() + dy.square()).sum(dim=0) / n + (mean_x - mean_y).square()
-            per_track = 1 - 2 * (dx * dy).sum(dim=0) / n / (bottom + 1e-6)
-        return per_track[some].mean()
-
-
-def variance_loss(z: Tensor) -> Tensor:
-    """Hinge on every unit's deviation plus squared covariances between units (Bardes et al. 2022, VICReg); (B, H)."""
-    if len(z) < 2:
-        return z.sum() * 0.0
-    centred = z - z.mean(dim=0)
-    deviation = (centred.square().sum(dim=0) / (len(z) - 1) + 1e-4).sqrt()
-    covariance = centred.T @ centred / (len(z) - 1)
-    apart = (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
-    return functional.relu(1 - deviation).mean() + 0.04 * apart
-
-
-@dataclass(frozen=True)
-class GuardedLoss:
-    """Another loss plus ``variance`` times `variance_loss` of the utterance vectors."""
-
-    base: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
-    variance: float
-
-    def __call__(self, scores: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        """Scores and targets by name to a scalar."""
-        value = self.base(scores, targets)
-        return value + self.variance * variance_loss(scores[VECTORS]) if self.variance else value
-
-
-def correlations(guess: Tensor, target: Tensor) -> list[float | None]:
-    """Pearson r per track over all frames that have a target; None where there are none or nothing varies."""
-    x, y = guess.flatten(0, -2).double().numpy(), target.flatten(0, -2).double().numpy()
-    out: list[float | None] = []
-    for track in range(x.shape[1]):
-        asked = np.isfinite(x[:, track]) & np.isfinite(y[:, track])
-        a, b = x[asked, track], y[asked, track]
-        varies = len(a) > 2 and a.std() > 1e-9 and b.std() > 1e-9
-        out.append(float(np.corrcoef(a, b)[0, 1]) if varies else None)
-    return out
-
-
-def mean_correlation(scores: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> float | None:
-    """Mean r over the dense tracks (else over the hidden features) that can be measured; None without any.
-
-    A track that is followed by a constant counts 0: the head has learnt nothing of it.
-    """
-    for name in (DENSE, RECONSTRUCTION):
-        if name in scores and name in targets:
-            return float(np.mean([value or 0.0 for value in correlations(scores[name], targets[name])]))
-    return None

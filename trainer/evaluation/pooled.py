@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from trainer.data.chunking import IntArray
-from trainer.objectives.metrics import Array
-from trainer.objectives.classes import OBJECTIVES, Objective
-from trainer.params import ReportParams
+from trainer.data.arrays import IntArray
 from trainer.evaluation.significance import percentile_interval, random_subsets, resampled_speakers
+from trainer.objectives.classes import OBJECTIVES, Objective
+from trainer.objectives.metrics import Array
+from trainer.params import ReportParams
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,19 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from trainer.finetuning.side_task import Beside
-from trainer.data.chunking import IntArray
+from trainer.data.arrays import IntArray
 from trainer.data.dataset import ChunkDataset
+from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
+from trainer.finetuning.side_task import Beside
 from trainer.models.checkpoint import Loaded, ModelSpec
-from trainer.training.loop import EpochPlan, Pass
-from trainer.objectives.losses import SummedLoss
 from trainer.models.network import Network
 from trainer.objectives.classes import Objective
+from trainer.objectives.losses import SummedLoss
 from trainer.params import AuxiliaryParams, Params
 from trainer.pretraining.pretext import Pretext
-from trainer.data.shards import Shards
+from trainer.training.loop import EpochPlan, Pass
 
 
 def check_auxiliary(parent: Loaded, unlabelled: Shards, target: str) -> None:

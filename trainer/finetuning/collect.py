@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.data.tracks import taught
-from trainer.models.checkpoint import Loaded, replace_file, replace_folder, write_json
-from trainer.params import FinetuneParams
-from trainer.data.splits import speaker_keys, text
-from trainer.evaluation.tables import slug
+from trainer.data.rows import speaker_keys, text
 from trainer.data.shards import Shards
 from trainer.finetuning.plan import Unit, normalisation_of
+from trainer.models.checkpoint import Loaded
+from trainer.params import FinetuneParams
+from trainer.pretraining.pretext import taught
+from trainer.store import replace_file, replace_folder, slug, write_json
 
 
 def collect(

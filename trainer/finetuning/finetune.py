@@ -9,21 +9,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.finetuning.auxiliary import Auxiliary, check_auxiliary
-from trainer.finetuning.side_task import Beside
-from trainer.recipes.cluster.clustering import BOTH, CLUSTERED, ClusterRecipe, Unlabelled
-from trainer.finetuning.collect import collect
-from trainer.data.dataset import Normalisation
-from trainer.errors import InputError
-from trainer.models.checkpoint import Loaded, ModelSpec, load_model, save_model
-from trainer.training.loop import fit, make_deterministic, measure, run_network
-from trainer.params import Params
-from trainer.objectives.penalty import penalise
-from trainer.pretraining.pretrain import chunking_for
-from trainer.training.jobs import in_processes
-from trainer.data.splits import speaker_keys
+from trainer.data.chunking import chunking_for
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import speaker_keys
 from trainer.data.shards import Shards, open_shards
-from trainer.finetuning.plan import Unit, check_parent, is_done, plan
+from trainer.errors import InputError
+from trainer.finetuning.auxiliary import Auxiliary, check_auxiliary
+from trainer.finetuning.collect import collect
+from trainer.finetuning.plan import Unit, check_parent, plan
+from trainer.finetuning.side_task import Beside
+from trainer.models.checkpoint import Loaded, ModelSpec, load_model, save_model
+from trainer.objectives.penalty import penalise
+from trainer.params import Params
+from trainer.recipes.cluster.clustering import BOTH, CLUSTERED, ClusterRecipe, Unlabelled
+from trainer.store import is_done
+from trainer.training.jobs import in_processes
+from trainer.training.loop import fit, make_deterministic, measure, run_network
 
 
 @dataclass(frozen=True)

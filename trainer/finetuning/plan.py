@@ -6,9 +6,7 @@ costs nothing, and changed data, parameters or code never meet an old result.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,47 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import Target
+from trainer.data.arrays import IntArray
+from trainer.data.rows import Target, speaker_keys, text
+from trainer.data.shards import Shards
+from trainer.data.splits import Fold, assert_disjoint, folds, hold_out_speakers, label_subset
 from trainer.errors import InputError
-from trainer.models.checkpoint import Loaded, package_versions
+from trainer.models.checkpoint import Loaded
 from trainer.objectives.classes import OBJECTIVES, Objective
 from trainer.params import FinetuneParams, Params
-from trainer.data.splits import Fold, assert_disjoint, folds, hold_out_speakers, label_subset, speaker_keys, text
-from trainer.evaluation.tables import slug
-from trainer.data.shards import Shards
-
-# modules that show or start results, or check parameters (whose values are in the key), but change no number
-_OUTSIDE_KEY = frozenset(
-    {
-        "__main__.py",
-        "ablation.py",
-        "ablation_grid.py",
-        "ablation_overall.py",
-        "ablation_report.py",
-        "baselines.py",
-        "cli.py",
-        "cli_sisters.py",
-        "console.py",
-        "cluster.py",
-        "collect.py",
-        "comparison.py",
-        "comparison_report.py",
-        "figures.py",
-        "functionals.py",
-        "latent.py",
-        "page.py",
-        "params.py",
-        "predict.py",
-        "probe.py",
-        "processes.py",
-        "recipes.py",
-        "report.py",
-        "results.py",
-        "significance.py",
-        "study_params.py",
-    }
-)
+from trainer.store import code_fingerprint, content_key, package_versions, slug
 
 
 @dataclass(frozen=True)
@@ -236,22 +202,3 @@ def _base_key(shards: Shards, params: Params) -> dict[str, Any]:
         "code": code_fingerprint(),
         "packages": package_versions(),
     }
-
-
-def content_key(identity: Mapping[str, Any]) -> str:
-    """Name a finished piece of work by all that its result depends on: 32 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def is_done(finished: Path, key: str) -> bool:
-    """Say whether a unit has been trained, by whatever run; ``finished``: the folder of finished units."""
-    return (finished / key / "metrics.json").is_file()
-
-
-def code_fingerprint() -> str:
-    """SHA-256 over every module that can change a number of a training."""
-    code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name not in _OUTSIDE_KEY:
-            code.update(path.name.encode() + path.read_bytes())
-    return code.hexdigest()

@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from trainer.data.dataset import ChunkDataset, Target
+from trainer.data.dataset import ChunkDataset
+from trainer.data.rows import Target
 from trainer.data.tracks import FrameTargets
 from trainer.models.checkpoint import ModelSpec
-from trainer.training.loop import EpochPlan
-from trainer.objectives.losses import Loss, SummedLoss
 from trainer.models.network import Network
 from trainer.objectives.classes import Objective
+from trainer.objectives.losses import Loss, SummedLoss
+from trainer.training.loop import EpochPlan
 
 
 class Beside:

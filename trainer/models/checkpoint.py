@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainer.data.chunking import LENGTHS, Chunking
-from trainer.data.dataset import KEEP_BYTES, WHOLE, ChunkDataset, Cut, Normalisation
+from trainer.data.dataset import KEEP_BYTES, WHOLE, ChunkDataset, Cut
+from trainer.data.normalisation import Normalisation
+from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
 from trainer.models.network import Network
 from trainer.objectives.classes import Objective
 from trainer.params import EncoderParams
-from trainer.data.shards import Shards
+from trainer.store import package_versions, replace_folder, write_json
 
 FORMAT = 1
 
@@ -236,46 +234,3 @@ def model_fingerprint(folder: Path) -> str:
     for name in ("model.safetensors", "config.json"):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that can change a number."""
-    return {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn", "torch")}
-
-
-def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write into a new folder beside ``folder``, then put it in its place by renaming."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        work.chmod(0o755)  # mkdtemp is private; a model folder is not
-        fill(work)
-        if folder.exists():
-            old = work.with_name(work.name + "-old")
-            folder.rename(old)
-            work.rename(folder)
-            shutil.rmtree(old)
-        else:
-            work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def replace_file(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` produce a temporary file beside ``path``, then rename it into place."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    work = Path(name)
-    try:
-        write(work)
-        work.chmod(0o644)
-        work.replace(path)
-    finally:
-        work.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Readable JSON; refuses NaN, which is not JSON."""
-    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

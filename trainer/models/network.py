@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainer import mel_cnn  # noqa: F401 - registers mel_cnn
-from trainer.models.aggregators import AGGREGATORS
 from trainer.data.dataset import Batch
-from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS, cover, hidden_positions
+from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS
+from trainer.models.aggregators import AGGREGATORS
 from trainer.models.encoders import CHUNK_ENCODERS
 from trainer.params import EncoderParams
+
+SPAN = 12  # frames of a hidden span; about .2 s, a syllable [ours]
+HIDDEN = 0.3  # share of the frames that is hidden [ours; wav2vec 2.0 hides about half in spans of .2 s]
 
 
 class SpeechEncoder(nn.Module):
@@ -126,27 +130,22 @@ class Network(nn.Module):
         return scores
 
 
-def effective_rank(z: Tensor) -> float:
-    """exp(entropy of the normalised singular values) of centred (N, H) vectors (Roy & Vetterli 2007).
+def hidden_positions(frame_mask: Tensor, *, drawn: bool) -> Tensor:
+    """Which real frames to hide, (B, nC, m) bool: spans of `SPAN`, about `HIDDEN` of the frames.
 
-    How many dimensions the encoder uses; a network that collapses onto its task falls to the number of classes.
-
-    >>> round(effective_rank(torch.eye(4).repeat(5, 1)), 3)
-    3.0
+    ``drawn``: at random places (torch's global generator); else every so many frames, the same in every call, so that
+    held-out losses of two epochs can be compared.
     """
-    values = torch.linalg.svdvals((z - z.mean(dim=0)).double())
-    if values.sum() <= 1e-12:
-        return 0.0
-    share = values / values.sum()
-    share = share[share > 1e-12]
-    return float(torch.exp(-(share * share.log()).sum()))
+    m = frame_mask.shape[-1]
+    span = min(SPAN, max(1, m // 4))
+    if drawn:
+        starts = torch.rand(frame_mask.shape, device=frame_mask.device) < HIDDEN / span
+        window = functional.max_pool1d(functional.pad(starts.float(), (span - 1, 0)), span, stride=1)
+        return (window > 0) & frame_mask
+    position = torch.arange(m, device=frame_mask.device)
+    return (position % round(span / HIDDEN) < span) & frame_mask
 
 
-def dead_units(z: Tensor) -> float:
-    """Share of the H output units that stay (nearly) constant: deviation below 1 % of the median unit's [ours].
-
-    >>> dead_units(torch.tensor([[0.0, 1.0, 5.0], [1.0, 0.0, 5.0], [0.0, 0.5, 5.0]])) == 1 / 3
-    True
-    """
-    deviation = z.double().std(dim=0)
-    return float((deviation <= 0.01 * deviation.median()).double().mean())
+def cover(x: Tensor, hidden: Tensor) -> Tensor:
+    """Set hidden frames to 0, the training mean of every feature."""
+    return x.masked_fill(hidden.unsqueeze(-1), 0.0)

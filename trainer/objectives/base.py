@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from trainer.data.chunking import BoolArray, IntArray
-from trainer.data.dataset import Target
+from trainer.data.arrays import BoolArray, IntArray
+from trainer.data.rows import Target
 from trainer.objectives.losses import Loss
 from trainer.objectives.metrics import Array, Measures
 from trainer.params import FinetuneParams

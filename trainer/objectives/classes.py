@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 import trainer.objectives.votes  # noqa: F401 - registers soft and multilabel
-from trainer.data.chunking import BoolArray, IntArray
-from trainer.data.dataset import MISSING, Target, class_indices, label_names
+from trainer.data.arrays import BoolArray, IntArray
+from trainer.data.rows import MISSING, Target, class_indices, label_names
 from trainer.errors import InputError
-from trainer.objectives.losses import ConcordanceLoss, CrossEntropy, Loss, balanced_weights
-from trainer.objectives.metrics import MEASURES, Array, Measures, concordance, from_confusion, per_class
+from trainer.objectives.attributes import Attribute
 from trainer.objectives.base import OBJECTIVES, Objective, class_answers, confusion_rows
+from trainer.objectives.losses import CrossEntropy, Loss, balanced_weights
+from trainer.objectives.metrics import MEASURES, Array, Measures, from_confusion, per_class
 from trainer.params import FinetuneParams
 
 __all__ = ["OBJECTIVES", "Attribute", "Hard", "Objective"]
@@ -85,86 +86,3 @@ class Hard(Objective):
     def read(self, table: pd.DataFrame) -> tuple[Target, Array]:
         told = class_indices(list(table["predicted"]), self.names)
         return class_indices(list(table["target"]), self.names), np.eye(len(self.names))[told]
-
-
-@OBJECTIVES.register("attribute")
-@dataclass(frozen=True)
-class Attribute(Objective):
-    """Numbers such as arousal, several joined by "+" in ``finetune.target``; loss 1 - CCC, mean over them.
-
-    ``mean`` and ``std`` of the training rows bring the network's outputs into the corpus's scale.
-    """
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-    kind = "attribute"
-    score = "ccc"
-    is_classes = False
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return ("ccc", *(f"ccc_{name}" for name in self.names if len(self.names) > 1))
-
-    @classmethod
-    def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
-        names = [name.strip() for name in options.target.split("+")]
-        for name in names:
-            if name not in rows or not pd.api.types.is_numeric_dtype(rows[name]):
-                return cls(())
-            if rows[name].nunique() == 1:
-                raise InputError(f"{name} (finetune.target) is the same for every utterance")
-        return cls(tuple(names) if all(rows[name].notna().any() for name in names) else ())
-
-    def encode(self, rows: pd.DataFrame, target: str) -> Target:
-        return rows[list(self.names)].to_numpy(dtype=np.float32)
-
-    def fitted(self, truth: Target) -> Self:
-        std = np.nanstd(truth, axis=0)
-        mean = np.nanmean(truth, axis=0)
-        return replace(
-            self, mean=tuple(map(float, mean)), std=tuple(float(value) if value > 0 else 1.0 for value in std)
-        )
-
-    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
-        return ConcordanceLoss(torch.tensor(self.mean), torch.tensor(self.std))
-
-    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        values: npt.NDArray[np.float32] = (outputs * torch.tensor(self.std) + torch.tensor(self.mean)).numpy()
-        return values
-
-    def labelled(self, truth: Target) -> BoolArray:
-        has: BoolArray = ~np.isnan(truth).all(axis=1)
-        return has
-
-    def strata(self, truth: Target) -> IntArray:
-        return np.zeros(len(truth), dtype=np.int64)
-
-    def sums(self, truth: Target, predicted: Array) -> Array:
-        centre = np.nan_to_num(np.nanmean(truth, axis=0, dtype=np.float64))  # squares of large numbers lose digits
-        x, y = predicted.astype(float) - centre, truth.astype(float) - centre
-        moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
-        moments[np.isnan(y)] = 0.0
-        return moments.reshape(len(truth), -1)
-
-    def measures(self, sums: Array) -> Measures:
-        each = concordance(sums.reshape(*sums.shape[:-1], len(self.names), 6))
-        per_attribute = {f"ccc_{name}": each[..., number] for number, name in enumerate(self.names)}
-        there = np.isfinite(each)
-        mean = np.where(there, each, 0.0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
-        values = {"ccc": mean, **per_attribute}
-        return {**{name: values[name] for name in self.shown}, "chance": np.zeros(each.shape[:-1])}
-
-    def rule(self, stated: str) -> str:
-        return "intended strength" if self.names == ("intensity",) else "mean rating"
-
-    def source(self, stated: str) -> str:
-        # every corpus reader's intensity is the one the actor was asked for, also beside voted emotions
-        return "acted" if self.names == ("intensity",) else stated
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def _restore(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
-        return cls(names, tuple(raw["mean"]), tuple(raw["std"]))

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import MISSING
+from trainer.data.arrays import IntArray
+from trainer.data.rows import MISSING
+from trainer.data.tracks import VECTORS
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets of a batch to a scalar
 TotalLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]  # the same of all heads, by name
@@ -121,3 +122,59 @@ class SummedLoss:
         parts = {name: part for name, part in self.parts.items() if name in targets}
         terms = [self.weights[name] * part(logits[name], targets[name]) for name, part in parts.items()]
         return torch.stack(terms).sum()
+
+
+@dataclass(frozen=True)
+class TrackLoss:
+    """Loss of a frame head: per track over the frames that have a target, then the mean over tracks.
+
+    ``kind``: ``smooth_l1`` or ``mse`` in the targets' standard deviations, or ``ccc``: 1 - CCC over the frames of the
+    batch (CCC = 2 cov / (var x + var y + (mean x - mean y)^2); Lin 1989), which does not reward following the mean.
+    """
+
+    kind: str = "smooth_l1"
+
+    def __call__(self, guess: Tensor, target: Tensor) -> Tensor:
+        """(B, nC, L, K) each, NaN in either where nothing is asked, to a scalar; 0 without gradients if nothing is."""
+        asked = torch.isfinite(target) & torch.isfinite(guess.detach())
+        # where() on both sides: a NaN that is multiplied by 0 would still reach the gradients
+        x, y = torch.where(asked, guess, 0.0).flatten(0, -2), torch.where(asked, target, 0.0).flatten(0, -2)
+        use = asked.flatten(0, -2).to(x.dtype)
+        count = use.sum(dim=0)
+        some = count > 1
+        if not bool(some.any()):
+            return x.sum() * 0.0
+        if self.kind in ("smooth_l1", "mse"):
+            apart = functional.smooth_l1_loss if self.kind == "smooth_l1" else functional.mse_loss
+            per_track = apart(x, y, reduction="none").sum(dim=0) / count.clamp(min=1)
+        else:
+            mean_x, mean_y = x.sum(dim=0) / count.clamp(min=1), y.sum(dim=0) / count.clamp(min=1)
+            dx, dy = (x - mean_x) * use, (y - mean_y) * use
+            n = count.clamp(min=1)
+            bottom = (dx.square() + dy.square()).sum(dim=0) / n + (mean_x - mean_y).square()
+            per_track = 1 - 2 * (dx * dy).sum(dim=0) / n / (bottom + 1e-6)
+        return per_track[some].mean()
+
+
+def variance_loss(z: Tensor) -> Tensor:
+    """Hinge on every unit's deviation plus squared covariances between units (Bardes et al. 2022, VICReg); (B, H)."""
+    if len(z) < 2:
+        return z.sum() * 0.0
+    centred = z - z.mean(dim=0)
+    deviation = (centred.square().sum(dim=0) / (len(z) - 1) + 1e-4).sqrt()
+    covariance = centred.T @ centred / (len(z) - 1)
+    apart = (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
+    return functional.relu(1 - deviation).mean() + 0.04 * apart
+
+
+@dataclass(frozen=True)
+class GuardedLoss:
+    """Another loss plus ``variance`` times `variance_loss` of the utterance vectors."""
+
+    base: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
+    variance: float
+
+    def __call__(self, scores: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Scores and targets by name to a scalar."""
+        value = self.base(scores, targets)
+        return value + self.variance * variance_loss(scores[VECTORS]) if self.variance else value

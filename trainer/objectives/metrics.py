@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
 
-from trainer.data.chunking import IntArray
+from trainer.data.arrays import IntArray
 
 Array = npt.NDArray[np.floating[Any]]
 Measures = dict[str, Array]

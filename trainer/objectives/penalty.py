@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.data.dataset import MISSING
+from trainer.data.rows import MISSING
 from trainer.errors import InputError
-from trainer.objectives.losses import Loss
 from trainer.objectives.base import Objective
+from trainer.objectives.losses import Loss
 from trainer.params import PenaltyParams
 
 Matrix = npt.NDArray[np.float64]

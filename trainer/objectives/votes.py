@@ -14,12 +14,22 @@ import torch
 from scipy.special import rel_entr
 from torch import Tensor
 
-from trainer.data.chunking import BoolArray, IntArray
-from trainer.data.dataset import MISSING, Target
+from trainer.data.arrays import BoolArray, IntArray
+from trainer.data.rows import MISSING, Target
 from trainer.errors import InputError
-from trainer.objectives.losses import DistributionLoss, Loss, MultiLabelLoss
-from trainer.objectives.metrics import CALIBRATION_BINS, MEASURES, Array, Measures, calibration_error, class_measures, from_confusion, from_hits, per_class
 from trainer.objectives.base import OBJECTIVES, Objective, class_answers, confusion_rows
+from trainer.objectives.losses import DistributionLoss, Loss, MultiLabelLoss
+from trainer.objectives.metrics import (
+    CALIBRATION_BINS,
+    MEASURES,
+    Array,
+    Measures,
+    calibration_error,
+    class_measures,
+    from_confusion,
+    from_hits,
+    per_class,
+)
 from trainer.params import FinetuneParams
 
 _VOTES = "votes_"

@@ -12,8 +12,27 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import InputError
-from trainer.params.recipes import AblationParams, BaselinesParams, ClusterParams, ComparisonParams, OrofacialParams, PenalisationParams, ReportParams, SequenceParams, VerdictParams
-from trainer.params.training import AugmentParams, AuxiliaryParams, EncoderParams, FinetuneParams, PenaltyParams, PretrainParams, RuntimeParams, ScheduleParams
+from trainer.params.recipes import (
+    AblationParams,
+    ClusterParams,
+    ComparisonParams,
+    OrofacialParams,
+    PenalisationParams,
+    SequenceParams,
+    VerdictParams,
+)
+from trainer.params.training import (
+    AugmentParams,
+    AuxiliaryParams,
+    BaselinesParams,
+    EncoderParams,
+    FinetuneParams,
+    PenaltyParams,
+    PretrainParams,
+    ReportParams,
+    RuntimeParams,
+    ScheduleParams,
+)
 
 __all__ = [
     "PIPELINE_SECTIONS",
@@ -58,7 +77,9 @@ class Params(BaseModel):
     baselines: BaselinesParams = BaselinesParams()
     orofacial: OrofacialParams = OrofacialParams()
     report: ReportParams = ReportParams()
-    recipes: dict[str, dict[str, Any]] = {"paper": {}}  # named changes of the sections above, see trainer.params.changes
+    recipes: dict[str, dict[str, Any]] = {
+        "paper": {}
+    }  # named changes of the sections above, see trainer.params.changes
     ablation: AblationParams = AblationParams()
     sequence: SequenceParams = SequenceParams()
     penalisation: PenalisationParams = PenalisationParams()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from trainer.params.training import DISTINCT, ScheduleParams, Section, Seeds
+from trainer.params.section import DISTINCT, Measure, Section, Seeds, Shares
+from trainer.params.training import ScheduleParams
 
 ClusterMode = Literal["scratch", "clustered", "clustered_both"]
 
@@ -28,21 +29,6 @@ class ClusterParams(Section):
     def __str__(self) -> str:
         """As in a row of results."""
         return f"k {self.k}, {self.iterations} iterations, weight {self.weight:g}, uniform {self.uniform}"
-
-
-Baseline = Literal["majority", "svm-linear", "svm-rbf"]
-FunctionalSet = Literal["egemaps", "compare"]
-
-
-class BaselinesParams(Section):
-    """Section ``baselines``: simple recognisers on the folds, seeds, target and label fraction of ``finetune``."""
-
-    models: Annotated[tuple[Baseline, ...], DISTINCT] = ("majority", "svm-linear", "svm-rbf")
-    # openSMILE functionals that each SVM hears
-    features: Annotated[tuple[FunctionalSet, ...], DISTINCT] = ("egemaps", "compare")
-    rows: Literal["all", "network"] = "all"  # all training rows, or without the network's early-stopping speakers
-    c: float = Field(default=1.0, gt=0)  # of both SVMs; the linear one's is divided by the number of features [ours]
-    normalisation: Literal["train", "speaker"] = "train"  # training statistics; speaker: everyone's own, test too
 
 
 Structure = Literal["shared", "branches"]
@@ -87,30 +73,6 @@ class OrofacialParams(ScheduleParams):
         return self
 
 
-Measure = Literal[
-    "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
-]
-
-
-class ReportParams(Section):
-    """Section ``report``."""
-
-    measure: Measure = "uar"  # of the bar chart and the printed intervals; else the objective's own score
-    alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
-    confidence: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
-    resamples: int = Field(default=2000, ge=100)  # of the bootstrap over speakers [ours]
-    subsets: int = Field(default=30, ge=2)  # random parts of the pooled test set, for the papers' test [ours]
-    seed: int = Field(default=0, ge=0)  # of resamples and subsets
-    extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist
-
-
-def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
-    if not values or len(set(values)) != len(values) or not all(0 < value <= 1 for value in values):
-        raise ValueError("must be one or more different shares above 0 and up to 1")
-    return tuple(sorted(values))
-
-
-Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
 Against = Annotated[tuple[Literal["pretrained", "frozen"], ...], DISTINCT]
 
 

@@ -6,25 +6,14 @@ and their released code for chunking and encoders); [ours] where the sources are
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from trainer.params.section import DISTINCT, Measure, Section, Seeds
 
-class Section(BaseModel):
-    """A frozen, strict section: an unknown key is refused, so that a typo never means "the default"."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values or len(set(values)) != len(values):
-        raise ValueError("must be non-empty and without repeats")
-    return values
-
-
-DISTINCT = AfterValidator(_distinct)  # of a tuple, in Annotated
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], DISTINCT]
+Baseline = Literal["majority", "svm-linear", "svm-rbf"]
+FunctionalSet = Literal["egemaps", "compare"]
 
 
 class RuntimeParams(Section):
@@ -227,3 +216,26 @@ class FinetuneParams(ScheduleParams):
     def goes_on(self, mode: str) -> bool:
         """Say whether a mode trains the pretext tasks on: scratch has none, what is frozen cannot learn from them."""
         return mode == "pretrained" and self.auxiliary.weight > 0
+
+
+class BaselinesParams(Section):
+    """Section ``baselines``: simple recognisers on the folds, seeds, target and label fraction of ``finetune``."""
+
+    models: Annotated[tuple[Baseline, ...], DISTINCT] = ("majority", "svm-linear", "svm-rbf")
+    # openSMILE functionals that each SVM hears
+    features: Annotated[tuple[FunctionalSet, ...], DISTINCT] = ("egemaps", "compare")
+    rows: Literal["all", "network"] = "all"  # all training rows, or without the network's early-stopping speakers
+    c: float = Field(default=1.0, gt=0)  # of both SVMs; the linear one's is divided by the number of features [ours]
+    normalisation: Literal["train", "speaker"] = "train"  # training statistics; speaker: everyone's own, test too
+
+
+class ReportParams(Section):
+    """Section ``report``."""
+
+    measure: Measure = "uar"  # of the bar chart and the printed intervals; else the objective's own score
+    alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
+    confidence: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
+    resamples: int = Field(default=2000, ge=100)  # of the bootstrap over speakers [ours]
+    subsets: int = Field(default=30, ge=2)  # random parts of the pooled test set, for the papers' test [ours]
+    seed: int = Field(default=0, ge=0)  # of resamples and subsets
+    extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist

@@ -6,22 +6,25 @@ units), any subset of them; the losses are added. Tracks and hidden spans are ou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import MISSING, ChunkDataset, class_indices, label_names
-from trainer.data.tracks import DENSE, RECONSTRUCTION, FrameTargets, GuardedLoss, TrackLoss, TrackScale
-from trainer.models.encoders import CHUNK_ENCODERS
+from trainer.data.arrays import IntArray
+from trainer.data.dataset import ChunkDataset
+from trainer.data.rows import MISSING, class_indices, label_names, speaker_keys, text
+from trainer.data.shards import Shards
+from trainer.data.splits import assert_disjoint, hold_out_speakers, unlabelled_subset
+from trainer.data.tracks import DENSE, RECONSTRUCTION, FrameTargets, TrackScale
 from trainer.errors import InputError
 from trainer.models.checkpoint import ModelSpec
-from trainer.objectives.losses import Loss, SummedLoss, TotalLoss
+from trainer.models.encoders import CHUNK_ENCODERS
 from trainer.objectives.classes import Hard
+from trainer.objectives.losses import GuardedLoss, Loss, SummedLoss, TotalLoss, TrackLoss
 from trainer.params import EncoderParams, PretrainParams
-from trainer.data.splits import assert_disjoint, hold_out_speakers, speaker_keys, text, unlabelled_subset
-from trainer.data.shards import Shards
 
 TASKS = {
     1: ("energy_variation", "t1_label"),
@@ -150,3 +153,13 @@ def _frame_targets(
         names = [name for group in options.dense for name in groups[group]]
         scale = TrackScale.fit(shards, train, names, centre=options.dense_centre, clip=encoder.clip, speakers=speakers)
     return FrameTargets(step=int(probe.step), scale=scale, reconstruct=options.reconstruct > 0)  # type: ignore[arg-type]
+
+
+def taught(config: Mapping[str, Any]) -> str:
+    """Return what a pretrained model's ``config.json`` says it learnt from.
+
+    >>> taught({"tasks": [1, 3], "dense": ["energy"], "frame_targets": {"reconstruct": True}})
+    '1+3+energy+masked'
+    """
+    masked = config.get("frame_targets", {}).get("reconstruct", False)
+    return "+".join([*map(str, config["tasks"]), *config.get("dense", []), *(["masked"] if masked else [])])

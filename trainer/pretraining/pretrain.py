@@ -14,31 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.chunking import Chunking, IntArray, Window
-from trainer.data.dataset import ChunkDataset, Normalisation, longest_seconds
-from trainer.data.tracks import DENSE, RECONSTRUCTION, correlations
+from trainer.data.chunking import chunking_for
+from trainer.data.dataset import ChunkDataset
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import text
+from trainer.data.shards import open_shards
+from trainer.data.tracks import DENSE, RECONSTRUCTION
 from trainer.models.checkpoint import ModelSpec, save_model
-from trainer.training.loop import Outputs, fit, make_deterministic, measure, run_network
-from trainer.models.network import Network, dead_units, effective_rank
-from trainer.params import EncoderParams, Params
+from trainer.models.network import Network
+from trainer.params import Params
 from trainer.pretraining.pretext import Pretext
-from trainer.data.splits import text
-from trainer.data.shards import Shards, open_shards
-
-
-def chunking_for(shards: Shards, rows: IntArray, encoder: EncoderParams) -> Chunking:
-    """Fit the chunking of a corpus; ``max_seconds: auto`` is the longest of ``rows`` (training rows)."""
-    if encoder.length == "crop":
-        return Window.of(seconds=encoder.crop_seconds, frame_period=shards.frame_period)
-    longest = longest_seconds(shards, rows) if encoder.max_seconds == "auto" else float(encoder.max_seconds)
-    if encoder.length == "pad":
-        return Window.of(seconds=longest, frame_period=shards.frame_period)
-    return Chunking.fit(
-        chunk_seconds=encoder.chunk_seconds,
-        max_seconds=longest,
-        chunks_per_second=encoder.chunks_per_second,
-        frame_period=shards.frame_period,
-    )
+from trainer.training.diagnostics import correlations, dead_units, effective_rank
+from trainer.training.loop import Outputs, fit, make_deterministic, measure, run_network
 
 
 def pretrain(

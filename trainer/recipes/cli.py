@@ -1,4 +1,4 @@
-"""Commands of the sister systems: clusters, comparisons of chunks and losses, orofacial movement."""
+"""Commands of the recipes: ablation, probe, clusters, comparisons of chunks and losses, orofacial movement."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from trainer.console import (
     counted,
     named_errors,
     narrow,
+    progress_bar,
     training_workers,
 )
 from trainer.params import Params, load_params
@@ -125,8 +126,8 @@ def _compare(
     cache: Path,
     workers: int,
 ) -> None:
-    from trainer.recipes.comparison.systems import compare
     from trainer.recipes.comparison.report import brief
+    from trainer.recipes.comparison.systems import compare
     from trainer.report.formatting import records
 
     with counted(name, what="runs") as (on_start, on_unit):
@@ -186,3 +187,83 @@ def animate(
     from trainer.recipes.orofacial.animate import animate as run
 
     console.print(f"{run(audio, model, out):.2f} s: {out}")
+
+
+@app.command()
+@named_errors
+def ablation(
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
+    reports: Annotated[Path, typer.Option(help="Folder of the table and the picture.")] = Path("reports"),
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+    workers: WorkersOption = 0,
+    count: Annotated[bool, typer.Option("--count", help="Only say how many trainings there are and are done.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Only print the table that is there.")] = False,
+) -> None:
+    """Compare recipes, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
+    options = load_params(params)
+    from trainer.recipes.ablation.report import brief, read_ablation
+    from trainer.recipes.ablation.study import Counts, Study
+    from trainer.recipes.ablation.study import ablation as run
+    from trainer.report.formatting import records
+
+    if count:
+        console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()), soft_wrap=True)
+        return
+    if not show:
+        with progress_bar() as progress:
+            task = progress.add_task("ablation", total=None)
+
+            def start(counts: Counts) -> None:
+                progress.console.print(str(counts), soft_wrap=True)
+                progress.update(task, total=counts.total, completed=counts.done)
+
+            run(
+                shards,
+                unlabelled,
+                reports,
+                options,
+                cache=cache,
+                workers=training_workers(workers, options),
+                on_start=start,
+                on_training=lambda name: progress.update(task, advance=1, description=f"ablation: {escape(name)}"),
+            )
+    table = read_ablation(reports)
+    for (part, corpus), group in table.groupby(["part", "corpus"], sort=True):
+        warning = " [bold white on red] SYNTHETIC [/]" if group["synthetic"].any() else ""
+        console.print(f"\n[bold]{escape(f'{corpus}, {part}')}[/]{warning}")
+        console.print(narrow(brief(records(group))))
+    console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}")
+
+
+@app.command()
+@named_errors
+def probe(
+    parents: Annotated[list[Path], typer.Argument(help="Pretrained model folders.")],
+    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table: .csv or .parquet.")] = Path("reports/probe.csv"),
+    draws: Annotated[int, typer.Option(help="Label draws a fold, where finetune.label_fraction is below 1.")] = 8,
+    params: ParamsOption = Path("params.yaml"),
+    cache: CacheOption = Path(".cache/trainer"),
+) -> None:
+    """Compare frozen pretrained layers with random ones by a linear classifier: minutes, no training."""
+    options = load_params(params)
+    from trainer.recipes.probe import compare
+    from trainer.recipes.probe import probe as run
+
+    rows = compare(run(shards, parents, out, options, draws=draws, cache=cache))
+    table = Table(title=f"linear probe, macro F1, {options.finetune.label_fraction:.0%} of the labels")
+    for name in ("corpus", "network", "macro F1", "minus random", "± pairs (n)", "± folds (n)"):
+        table.add_column(name)
+    for row in rows.to_dict("records"):
+        table.add_row(
+            escape(str(row["corpus"])),
+            escape(str(row["network"])),
+            f"{row['macro_f1']:.3f}",
+            f"{row['difference']:+.3f}",
+            f"{row['se_pairs']:.3f} ({row['pairs']})",
+            f"{row['se_folds']:.3f} ({row['folds']})",
+        )
+    console.print(table)
+    console.print(f"tests: {out}")

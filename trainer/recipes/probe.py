@@ -20,17 +20,19 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import MISSING, Normalisation, Scope, class_indices, label_names
-from trainer.models.encoders import MaskedBatchNorm
+from trainer.data.arrays import FloatArray, IntArray
+from trainer.data.normalisation import Normalisation, Scope
+from trainer.data.rows import MISSING, class_indices, label_names, speaker_keys, text
+from trainer.data.shards import Shards, open_shards
+from trainer.data.splits import folds, label_subset
 from trainer.errors import InputError
-from trainer.models.checkpoint import Loaded, load_model, replace_file
-from trainer.training.loop import make_deterministic
-from trainer.objectives.metrics import classification
+from trainer.models.checkpoint import Loaded, load_model
+from trainer.models.encoders import MaskedBatchNorm
 from trainer.models.network import Network
+from trainer.objectives.metrics import classification
 from trainer.params import Params
-from trainer.data.splits import folds, label_subset, speaker_keys, text
-from trainer.data.shards import FloatArray, Shards, open_shards
+from trainer.store import replace_file
+from trainer.training.loop import make_deterministic
 
 RANDOM = "random"
 PENALTIES = np.logspace(1, 5, 9)  # ridge, chosen by leave-one-out on the training rows

@@ -7,8 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.objectives.base import LOWER_IS_BETTER, title
 from trainer.evaluation.significance import ENOUGH_PAIRS
+from trainer.objectives.base import LOWER_IS_BETTER, title
+
+PAIR_NOTE = (
+    "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
+    "the spread is over folds x seeds. d_z is the mean difference over its standard deviation."
+)
 
 MODE_WIDTH = 18  # svm-linear compare
 _BRIEF = {"accuracy": "WA", "ece": "ECE"}
@@ -224,3 +229,26 @@ def paired_cells(row: Row) -> dict[str, str]:
         "Holm": bare_p(row["p_holm"]),
         "": row["conclusion"],
     }
+
+
+def synthetic_banner(corpora: set[str]) -> str:
+    """Word the warning that belongs on every number won on generated data; empty for real corpora.
+
+    >>> synthetic_banner({"synthetic_talk", "synthetic_emotion"})
+    'SYNTHETIC: generated demonstration data. These numbers say nothing about real speech.'
+    >>> synthetic_banner({"emodb"})
+    ''
+    """
+    generated = sorted(name for name in corpora if name.lower().startswith("synthetic"))
+    if not generated:
+        return ""
+    if len(generated) == len(corpora):
+        return "SYNTHETIC: generated demonstration data. These numbers say nothing about real speech."
+    return f"SYNTHETIC in part: {', '.join(generated)} is generated demonstration data."
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Lay rows out as the lines of a Markdown table; a column that a row lacks stays empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

@@ -8,20 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.report import figures, page
-from trainer.baselines.trials import with_baselines
 from trainer.errors import InputError
-from trainer.models.checkpoint import replace_file, replace_folder, write_json
-from trainer.objectives.metrics import MEASURES
+from trainer.evaluation.tables import class_table, paired_table, pool, result_table, with_baselines
 from trainer.objectives.base import title
+from trainer.objectives.metrics import MEASURES
 from trainer.params import ReportParams
-from trainer.evaluation.tables import class_table, metrics_json, paired_table, pool, result_table, write_plots
-from trainer.report.formatting import paired_rows, readable, records
+from trainer.report import figures, page
+from trainer.report.dvc import metrics_json, write_plots
+from trainer.report.formatting import PAIR_NOTE, markdown_table, paired_rows, readable, records, synthetic_banner
+from trainer.store import replace_file, replace_folder, write_json
 
-PAIR_NOTE = (
-    "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
-    "the spread is over folds x seeds. d_z is the mean difference over its standard deviation."
-)
 SUBSET_NOTE = (
     "Random subsets are the test that papers of the field print: both systems' scores on random parts of the pooled "
     "test set, paired t-test. It is optimistic, as the parts share models and speakers: training again, or other "
@@ -96,22 +92,6 @@ def read_report(reports: str | Path, pretrained: str | Path) -> tuple[pd.DataFra
     return table, paired, _banner(table, Path(pretrained))
 
 
-def synthetic_banner(corpora: set[str]) -> str:
-    """Word the warning that belongs on every number won on generated data; empty for real corpora.
-
-    >>> synthetic_banner({"synthetic_talk", "synthetic_emotion"})
-    'SYNTHETIC: generated demonstration data. These numbers say nothing about real speech.'
-    >>> synthetic_banner({"emodb"})
-    ''
-    """
-    generated = sorted(name for name in corpora if name.lower().startswith("synthetic"))
-    if not generated:
-        return ""
-    if len(generated) == len(corpora):
-        return "SYNTHETIC: generated demonstration data. These numbers say nothing about real speech."
-    return f"SYNTHETIC in part: {', '.join(generated)} is generated demonstration data."
-
-
 def _measure_note(params: ReportParams) -> str:
     return (
         "Mean ± standard deviation over folds x seeds. Pooled: all folds' test utterances together, mean over seeds; "
@@ -127,13 +107,6 @@ def _markdown(tables: dict[str, list[dict[str, Any]]], params: ReportParams, ban
     if tables["paired"]:
         parts += [*markdown_table(tables["paired"]), "", PAIR_NOTE, "", SUBSET_NOTE, ""]
     return "\n".join(parts)
-
-
-def markdown_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Lay rows out as the lines of a Markdown table; a column that a row lacks stays empty."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 def _page(

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
-from trainer.training.augment import augment
-from trainer.data.chunking import IntArray
+from trainer.data.arrays import IntArray
 from trainer.data.dataset import Batch, ChunkDataset
-from trainer.data.tracks import VECTORS, mean_correlation
-from trainer.objectives.losses import TotalLoss
+from trainer.data.tracks import VECTORS
 from trainer.objectives.classes import Objective
+from trainer.objectives.losses import TotalLoss
 from trainer.params import AugmentParams, RuntimeParams, ScheduleParams
+from trainer.training.augment import augment
+from trainer.training.diagnostics import mean_correlation
 
 
 def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:

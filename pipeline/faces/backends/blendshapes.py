@@ -28,13 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.faces.formulas import AU_NAMES, UNIT
-from pipeline.faces.backends.base import BACKENDS, Track
-from pipeline.faces.config import FacesConfig
-from pipeline.faces.tracking.following import Face
-from pipeline.faces.timeline import Timeline, smooth
-from pipeline.faces.tracking.graphs import quiet
+from pipeline.faces.backends.base import BACKENDS
 from pipeline.faces.backends.mesh import MeshBackend
+from pipeline.faces.config import FacesConfig
+from pipeline.faces.formulas import AU_NAMES, UNIT
+from pipeline.faces.timeline import Timeline, smooth
+from pipeline.faces.track import Track
+from pipeline.faces.tracking.following import Face
+from pipeline.faces.tracking.graphs import quiet
 from pipeline.faces.tracking.talking import Sound
 from pipeline.media import Frame
 

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.faces.backends.base import BACKENDS, Track, no_points, no_texture
-from pipeline.faces.tracking.choosing import choose
+from pipeline.faces.backends.base import BACKENDS
 from pipeline.faces.config import FacesConfig
+from pipeline.faces.texture import face_picture, read_texture
+from pipeline.faces.track import Track, no_points, no_texture
+from pipeline.faces.tracking.choosing import choose
 from pipeline.faces.tracking.following import Face, FaceFollower, Scene
 from pipeline.faces.tracking.talking import Sound
-from pipeline.faces.texture import face_picture, read_texture
 from pipeline.media import Frame
 
 

@@ -26,10 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.faces.formulas import AU_NAMES
-from pipeline.faces.backends.base import BACKENDS, Track, no_points, no_texture, stack
+from pipeline.faces.backends.base import BACKENDS
 from pipeline.faces.config import FacesConfig, PyfeatConfig
+from pipeline.faces.formulas import AU_NAMES
 from pipeline.faces.meshmodel import mesh_model
+from pipeline.faces.track import Track, no_points, no_texture, stack
 from pipeline.faces.tracking.talking import Sound
 from pipeline.media import Frame
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from trainer.evaluation.significance import holm, mean_interval, paired_test
 from trainer.objectives.base import LOWER_IS_BETTER, title
 from trainer.params import ReportParams
-from trainer.evaluation.significance import holm, mean_interval, paired_test
 from trainer.report.formatting import conclusion, interval, paired_cells, records
 
 CELL = ["part", "corpus", "recipe", "tasks", "mode", "unlabelled_fraction"]

@@ -9,17 +9,28 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.recipes.ablation import overall as ablation_overall
-from trainer.report import figures
-from trainer.recipes.ablation.overall import overall
 from trainer.errors import InputError
-from trainer.models.checkpoint import replace_file
+from trainer.evaluation.significance import holm, mean_interval
+from trainer.evaluation.tables import paired_table, pool, result_table
 from trainer.objectives.base import title
 from trainer.params import Params, ReportParams
-from trainer.report.report import PAIR_NOTE, markdown_table, synthetic_banner
-from trainer.evaluation.tables import paired_table, pool, result_table
-from trainer.evaluation.significance import holm, mean_interval
-from trainer.report.formatting import chosen_measure, conclusion, interval, label, measures_of, paired_cells, records, target
+from trainer.recipes.ablation import overall as ablation_overall
+from trainer.recipes.ablation.overall import overall
+from trainer.report import figures
+from trainer.report.formatting import (
+    PAIR_NOTE,
+    chosen_measure,
+    conclusion,
+    interval,
+    label,
+    markdown_table,
+    measures_of,
+    paired_cells,
+    records,
+    synthetic_banner,
+    target,
+)
+from trainer.store import replace_file
 
 SCRATCH = "scratch"
 

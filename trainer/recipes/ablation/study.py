@@ -16,19 +16,20 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.recipes.ablation.grid import Cell, grid, task_names
-from trainer.recipes.ablation.report import CellRuns, write_ablation
+from trainer.data.rows import speaker_keys, text
+from trainer.data.shards import Shards, open_shards
+from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary
 from trainer.finetuning.collect import gather
-from trainer.errors import InputError
 from trainer.finetuning.finetune import Context, train_job, unfinished
-from trainer.models.checkpoint import Loaded, load_model, package_versions
+from trainer.finetuning.plan import Unit, check_parent, plan
+from trainer.models.checkpoint import Loaded, load_model
 from trainer.params import Params
 from trainer.pretraining.pretrain import pretrain
+from trainer.recipes.ablation.grid import Cell, grid, task_names
+from trainer.recipes.ablation.report import CellRuns, write_ablation
+from trainer.store import code_fingerprint, content_key, is_done, package_versions
 from trainer.training.jobs import in_processes
-from trainer.data.splits import speaker_keys, text
-from trainer.data.shards import Shards, open_shards
-from trainer.finetuning.plan import Unit, check_parent, code_fingerprint, content_key, is_done, plan
 
 
 @dataclass(frozen=True)

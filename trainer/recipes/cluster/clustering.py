@@ -20,18 +20,19 @@ from sklearn.metrics import normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from trainer.finetuning.side_task import Beside
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import MISSING, ChunkDataset, Normalisation, Target
+from trainer.data.arrays import FloatArray, IntArray
+from trainer.data.dataset import ChunkDataset
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import MISSING, Target, speaker_keys, text
+from trainer.data.shards import Shards
 from trainer.errors import InputError
+from trainer.finetuning.side_task import Beside
 from trainer.models.checkpoint import ModelSpec
-from trainer.training.loop import EpochPlan, Pass, run_network
-from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss
 from trainer.models.network import Network
 from trainer.objectives.classes import Hard, Objective
+from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss
 from trainer.params import ClusterParams
-from trainer.data.splits import speaker_keys, text
-from trainer.data.shards import FloatArray, Shards
+from trainer.training.loop import EpochPlan, Pass, run_network
 
 CLUSTERED, BOTH = "clustered", "clustered_both"  # modes: clusters of the labelled rows, of the unlabelled ones too
 CLUSTER = "cluster"  # name of the head and of its target

@@ -13,13 +13,15 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
-from trainer.recipes.cluster.clustering import CLUSTER, kmeans
+from trainer.data.arrays import FloatArray
+from trainer.data.rows import speaker_keys, text
+from trainer.data.shards import open_shards
 from trainer.errors import InputError
-from trainer.models.checkpoint import load_model, replace_file, write_json
-from trainer.training.loop import make_deterministic, run_network
+from trainer.models.checkpoint import load_model
 from trainer.params import ClusterParams, RuntimeParams
-from trainer.data.splits import speaker_keys, text
-from trainer.data.shards import FloatArray, open_shards
+from trainer.recipes.cluster.clustering import CLUSTER, kmeans
+from trainer.store import replace_file, write_json
+from trainer.training.loop import make_deterministic, run_network
 
 mpl.use("Agg")  # no display on a training machine
 from matplotlib import pyplot as plt

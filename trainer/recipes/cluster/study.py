@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, Unlabelled
+from trainer.data.rows import speaker_keys
+from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.finetune import Context, run_units
+from trainer.finetuning.plan import Unit, plan
 from trainer.params import Params
-from trainer.data.splits import speaker_keys
-from trainer.data.shards import Shards, open_shards
-from trainer.finetuning.plan import Unit, content_key, plan
+from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, Unlabelled
+from trainer.store import content_key
 
 
 def cluster(

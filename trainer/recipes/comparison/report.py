@@ -7,15 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.report import figures
-from trainer.baselines.trials import with_baselines
-from trainer.models.checkpoint import replace_file
+from trainer.evaluation.significance import holm, mean_interval
+from trainer.evaluation.tables import paired_table, pool, result_table, with_baselines
 from trainer.objectives.base import title
 from trainer.params import ComparisonParams, Params
-from trainer.report.report import PAIR_NOTE, markdown_table, synthetic_banner
-from trainer.evaluation.tables import paired_table, pool, result_table
-from trainer.evaluation.significance import holm, mean_interval
-from trainer.report.formatting import bare_p, chosen_measure, conclusion, interval, measures_of, records, rules_line
+from trainer.report import figures
+from trainer.report.formatting import (
+    PAIR_NOTE,
+    bare_p,
+    chosen_measure,
+    conclusion,
+    interval,
+    markdown_table,
+    measures_of,
+    records,
+    rules_line,
+    synthetic_banner,
+)
+from trainer.store import replace_file
 
 _SHOWN = ("macro_f1", "uar", "kl", "f1_over_chance")  # measures in the table for people, beside the compared one
 

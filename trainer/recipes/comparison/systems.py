@@ -17,18 +17,19 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from trainer.finetuning.collect import gather, keep_models
-from trainer.recipes.comparison.report import write_comparison
 from trainer.data.dataset import Cut
-from trainer.errors import InputError
-from trainer.finetuning.finetune import Context, train_job, unfinished
-from trainer.models.checkpoint import Loaded, load_model, replace_folder
-from trainer.training.loop import make_deterministic, measure, run_network
-from trainer.params import ComparisonParams, Params, SequenceParams
-from trainer.training.jobs import in_processes
-from trainer.params.changes import changes, with_changes
 from trainer.data.shards import Shards, open_shards
+from trainer.errors import InputError
+from trainer.finetuning.collect import gather, keep_models
+from trainer.finetuning.finetune import Context, train_job, unfinished
 from trainer.finetuning.plan import Unit, plan
+from trainer.models.checkpoint import Loaded, load_model
+from trainer.params import ComparisonParams, Params, SequenceParams
+from trainer.params.changes import changes, with_changes
+from trainer.recipes.comparison.report import write_comparison
+from trainer.store import replace_folder
+from trainer.training.jobs import in_processes
+from trainer.training.loop import make_deterministic, measure, run_network
 
 Name = Literal["sequence", "penalisation"]
 

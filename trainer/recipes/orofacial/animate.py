@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.arrays import FloatArray
 from trainer.errors import InputError
 from trainer.recipes.orofacial.network import LoadedFace, load_face
-from trainer.data.shards import FloatArray
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw

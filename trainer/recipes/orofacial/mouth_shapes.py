@@ -12,11 +12,11 @@ import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import MISSING
+from trainer.data.arrays import IntArray
+from trainer.data.rows import MISSING
+from trainer.data.shards import Shards
 from trainer.data.tracks import TrackScale
 from trainer.errors import InputError
-from trainer.data.shards import Shards
 
 
 def shape_names(count: int) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.arrays import FloatArray
 from trainer.objectives.metrics import concordance
-from trainer.data.shards import FloatArray
 
 Coordinates = dict[str, npt.NDArray[np.float64]]
 

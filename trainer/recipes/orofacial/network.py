@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from trainer.data.arrays import FloatArray
 from trainer.data.chunking import Chunking
-from trainer.data.dataset import Batch, ChunkDataset, Normalisation
+from trainer.data.dataset import Batch, ChunkDataset
+from trainer.data.normalisation import Normalisation
+from trainer.data.shards import Shards
 from trainer.data.tracks import DENSE, VECTORS, VISEME, FrameTargets, TrackScale
 from trainer.models.checkpoint import FORMAT, check_features, read_model
 from trainer.models.network import Head
-from trainer.data.shards import FloatArray, Shards
 
 Structure = Literal["shared", "branches"]
 EMOTION = "emotion"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainer.models.checkpoint import replace_file
 from trainer.objectives.metrics import spread
+from trainer.store import replace_file
 
 MEASURES = {"ccc": "CCC", "r": "r", "ccc_opening": "CCC, inner lips up and down", "velocity_error": "velocity error"}
 SECONDARY = {"viseme_uar": "viseme UAR", "emotion_uar": "emotion UAR"}

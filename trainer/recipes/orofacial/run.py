@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import ChunkDataset, Normalisation, class_indices
-from trainer.data.tracks import DENSE, VISEME, FrameTargets, TrackLoss, TrackScale
-from trainer.recipes.orofacial.network import EMOTION, FaceNetwork, FaceSpec, Structure
+from trainer.data.arrays import IntArray
+from trainer.data.dataset import ChunkDataset
+from trainer.data.normalisation import Normalisation
+from trainer.data.rows import class_indices, speaker_keys, text
+from trainer.data.shards import Shards
+from trainer.data.tracks import DENSE, VISEME, FrameTargets, TrackScale
 from trainer.models.checkpoint import save_model
-from trainer.training.loop import Fitted, Outputs, fit, make_deterministic, run_network
-from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss, balanced_weights
+from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss, TrackLoss, balanced_weights
 from trainer.objectives.metrics import classification
+from trainer.params import Params
 from trainer.recipes.orofacial.mouth_shapes import with_mouth_shapes
 from trainer.recipes.orofacial.movement import per_coordinate, summary
-from trainer.params import Params
-from trainer.data.splits import speaker_keys, text
-from trainer.data.shards import Shards
+from trainer.recipes.orofacial.network import EMOTION, FaceNetwork, FaceSpec, Structure
+from trainer.training.loop import Fitted, Outputs, fit, make_deterministic, run_network
 
 TARGET_CLIP = 10.0  # standard deviations; a guard against a face that slipped, not a part of the method [ours]
 

@@ -17,19 +17,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.data.chunking import IntArray
-from trainer.data.dataset import label_names
-from trainer.errors import InputError
-from trainer.recipes.orofacial.network import Structure
-from trainer.recipes.orofacial.run import FaceRun, Parts
-from trainer.models.checkpoint import package_versions, replace_folder
-from trainer.recipes.orofacial.mouth_shapes import shape_names
-from trainer.recipes.orofacial.report import write_report
-from trainer.params import OrofacialParams, Params
-from trainer.training.jobs import in_processes
-from trainer.data.splits import speaker_keys, text
+from trainer.data.arrays import IntArray
+from trainer.data.rows import label_names, speaker_keys, text
 from trainer.data.shards import Shards, open_shards
-from trainer.finetuning.plan import code_fingerprint, content_key, is_done
+from trainer.errors import InputError
+from trainer.params import OrofacialParams, Params
+from trainer.recipes.orofacial.mouth_shapes import shape_names
+from trainer.recipes.orofacial.network import Structure
+from trainer.recipes.orofacial.report import write_report
+from trainer.recipes.orofacial.run import FaceRun, Parts
+from trainer.store import code_fingerprint, content_key, is_done, package_versions, replace_folder
+from trainer.training.jobs import in_processes
 
 MIN_CLASS = 10  # training segments that an emotion needs: of fewer nothing is learnt but their weight [ours]
 

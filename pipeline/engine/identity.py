@@ -1,0 +1,62 @@
+"""What may change the numbers of an extractor, as a hash: the key of the cache."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 (hex) of a JSON-able value in canonical form.
+
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _strip_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or not body:
+            continue
+        first = body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return tree
+
+
+@cache
+def code_digest(modules: tuple[str, ...]) -> str:
+    """Return a hash of the code of ``modules`` that comments, docstrings and layout do not change.
+
+    A cache that outlives a change of the code is stale in the worst way: silently. A package name stands for
+    all the modules directly inside it.
+    """
+    files: dict[str, Path] = {}
+    for name in modules:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"no module {name!r} to fingerprint")
+        origin = Path(spec.origin)
+        for path in sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]:
+            files[f"{name}/{path.name}"] = path
+    trees = {key: ast.dump(_strip_docstrings(ast.parse(path.read_text()))) for key, path in sorted(files.items())}
+    return digest(trees)
+
+
+def identity(extractor: Any) -> dict[str, Any]:
+    """Return everything about an extractor that may change its numbers: config, code, library and tool versions."""
+    return {
+        "extractor": type(extractor).__name__,
+        "config": extractor.config.model_dump(mode="json"),
+        "code": code_digest(tuple(extractor.modules)),
+        "packages": {name: importlib.metadata.version(name) for name in extractor.packages},
+        "metadata": extractor.metadata(),  # names the external tools, such as the ffmpeg binary
+    }

@@ -1,0 +1,106 @@
+"""Stage ``segments``: check the manifest, cut its clips, give every speaker a side of the split."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline import contracts
+from pipeline.contracts import OK, QUARANTINED
+from pipeline.engine.compute import Item, check_failures, compute
+from pipeline.engine.progress import progress
+from pipeline.engine.tables import row_table, write_parts
+from pipeline.errors import Quarantined
+from pipeline.manifest.table import check_manifest
+from pipeline.params import Params
+from pipeline.stages.places import describe, records, table
+
+
+def run_segments(params: Params, name: str) -> None:
+    """Check the manifest and cut its clips into segments; every row ends up in the table, ok or with a reason."""
+    from pipeline.segments import SegmentsExtractor
+
+    chosen = params.set(name)
+    rows, problems = check_manifest(chosen.manifest, root=chosen.root)
+    clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(rows)}
+    media = {clip_id: chosen.root.resolve() / row["path"] for clip_id, row in clips.items()}
+    hashes, unusable = _hash_all(name, media)
+    unusable |= {problem.clip_id: str(problem.message) for problem in problems}
+
+    extractor = SegmentsExtractor(params.segments)
+    items = []
+    for clip_id, content in hashes.items():
+        row = clips[clip_id]
+        facts = {"start": row.get("start"), "end": row.get("end"), "labelled": _labelled(row)}
+        payload = {**facts, "media_path": str(media[clip_id]), "clip_id": clip_id, "content_hash": content}
+        items.append(Item(clip_id, {"content": content, **facts}, partial(dict, payload)))
+    results = compute("segments", extractor, items, schema=contracts.CLIP, run=params.run, id_column="clip_id")
+
+    schema = contracts.segments(sorted(column for column in rows.columns if column.startswith("votes_")))
+    segments: list[dict[str, Any]] = []
+    for clip_id in [*clips, *(other for other in unusable if other not in clips)]:
+        base = {key: value for key, value in clips.get(clip_id, {}).items() if key in schema.names}
+        base |= {"clip_id": clip_id, "segment_id": clip_id, "content_hash": hashes.get(clip_id)}
+        if clip_id in unusable:
+            segments.append({**base, "status": QUARANTINED, "reason": unusable[clip_id]})
+            continue
+        cut = results.row(clip_id).to_pylist()[0]
+        base |= {key: cut[key] for key in ("has_audio", "has_video", "fps", "sample_rate", "status", "reason")}
+        if cut["status"] != OK:
+            segments.append(base)
+        for number, piece in enumerate(cut["segments"] or []):
+            segments.append({**base, **piece, "segment_id": f"{clip_id}#{number:03d}"})
+    if name == "unlabelled":
+        assign_split(segments, share=params.split.dev_share)
+    loaders = [(row["segment_id"], partial(row_table, row, schema), 512) for row in segments]
+    write_parts(table("segments", name), loaders, schema=schema, metadata=describe("segments", extractor))
+    results.failed |= unusable
+    results.keys |= dict.fromkeys(unusable, "")
+    check_failures(f"segments {name}", results, params.run)
+
+
+def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return clip id -> content hash, and clip id -> reason of files that cannot be read as media at all."""
+    from pipeline.media import content_hash
+
+    hashes: dict[str, str] = {}
+    unusable: dict[str, str] = {}
+
+    def one(clip_id: str) -> None:
+        try:
+            hashes[clip_id] = content_hash(media[clip_id])
+        except Quarantined as reason:
+            unusable[clip_id] = str(reason)
+
+    # Hashing releases the interpreter lock, so threads are enough here.
+    with progress(f"hash {name}", len(media)) as ticker, ThreadPoolExecutor() as pool:
+        for _ in pool.map(one, media):
+            ticker.advance()
+    return hashes, unusable
+
+
+def _labelled(row: dict[str, Any]) -> bool:
+    names = [column for column, _ in contracts.LABEL_COLUMNS if column not in ("label_source", "label_rule")]
+    return any(row.get(column) not in (None, "") for column in names)
+
+
+def assign_split(segments: list[dict[str, Any]], *, share: float) -> None:
+    """Give rows without a split one by speaker: ``dev`` for about ``share`` of the segments, else ``train``.
+
+    Speakers are taken in the order of a hash of their names, and one that would overfill the share is passed
+    over, so that a corpus of one speaker and some others keeps its large speaker in training.
+    """
+    open_rows = [row for row in segments if not row.get("split") and row["status"] == OK]
+    by_speaker: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in open_rows:
+        by_speaker.setdefault((row["corpus"], row["speaker"]), []).append(row)
+    left = share * len(open_rows)
+    for speaker in sorted(by_speaker, key=lambda who: hashlib.sha256("/".join(who).encode()).hexdigest()):
+        rows = by_speaker[speaker]
+        split = "dev" if len(rows) <= left else "train"
+        left -= len(rows) if split == "dev" else 0
+        for row in rows:
+            row["split"] = split

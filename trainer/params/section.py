@@ -1,0 +1,33 @@
+"""What sections of ``params.yaml`` share: a strict base, and the types that several of them use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A frozen, strict section: an unknown key is refused, so that a typo never means "the default"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values or len(set(values)) != len(values):
+        raise ValueError("must be non-empty and without repeats")
+    return values
+
+
+def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not values or len(set(values)) != len(values) or not all(0 < value <= 1 for value in values):
+        raise ValueError("must be one or more different shares above 0 and up to 1")
+    return tuple(sorted(values))
+
+
+DISTINCT = AfterValidator(_distinct)  # of a tuple, in Annotated
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], DISTINCT]
+Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
+Measure = Literal[
+    "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
+]
