@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests import ROOT
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 TINY = {
     "synthetic": {"unlabelled_speakers": 5, "clips_per_speaker": 6, "dev_speakers": 1, "labelled_speakers": 4,
                   "utterances_per_speaker": 8, "folds": 2, "size": 192},

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import ROOT
 from trainer.params import Params
 
-ROOT = Path(__file__).parents[1]
 MEDIA_PACKAGES = {
     "av",
     "cv2",

@@ -88,7 +88,7 @@ def finetune(
     options = load_params(params)
     from trainer.finetuning.finetune import finetune as run
 
-    with counted("finetune", what="runs") as (on_start, on_unit):
+    with counted("finetune", what="runs") as (on_start, on_run):
         run(
             shards,
             parent,
@@ -99,7 +99,7 @@ def finetune(
             cache=cache,
             workers=training_workers(workers, options),
             on_start=on_start,
-            on_unit=on_unit,
+            on_run=on_run,
         )
     console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
 

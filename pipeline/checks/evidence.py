@@ -128,7 +128,7 @@ class Seen:
 
 def look(params: Params, segment: dict[str, Any]) -> list[Seen]:
     """Return frames at even distances with the points that the configured backend finds in them."""
-    from pipeline.faces.extractor import BACKENDS
+    from pipeline.faces.backends import BACKENDS
     from pipeline.faces.tracking.talking import sound_of
     from pipeline.media import frames
 

@@ -16,8 +16,9 @@ from pipeline.engine.progress import progress
 from pipeline.errors import Quarantined
 from pipeline.faces import action_units
 from pipeline.faces.align import align
+from pipeline.faces.backends import BACKENDS
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.extractor import BACKENDS, FacesExtractor
+from pipeline.faces.extractor import FacesExtractor
 from pipeline.faces.texture import face_picture, read_texture
 from pipeline.faces.timeline import timeline
 from pipeline.faces.tracking.graphs import Box, Points

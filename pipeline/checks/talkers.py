@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import InputError, Quarantined
+from pipeline.faces.backends import BACKENDS
 from pipeline.faces.config import FacesConfig
-from pipeline.faces.extractor import BACKENDS
 from pipeline.faces.tracking.talking import sound_of
 from pipeline.media import ffmpeg_exe, frames, probe
 from pipeline.media.files import PROTOCOLS, url

@@ -9,12 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Generic, TypeVar
 
-from pydantic import ValidationError
-
 from pipeline.config import Config
 from pipeline.errors import InputError
-from pipeline.manifest.row import UNPRINTABLE, ManifestRow, inside_root, printable, suggestion
-from pipeline.registry import Registry
+from pipeline.manifest.row import UNPRINTABLE, ManifestRow, inside_root, printable
 
 AUDIO = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})
 VIDEO = frozenset({".mp4", ".mpg", ".mpeg", ".avi", ".mov", ".mkv", ".webm", ".flv", ".m4v", ".wmv"})
@@ -69,27 +66,6 @@ class Corpus(ABC, Generic[O]):
     def expected(self) -> Expected:
         """Return the published counts that hold for these options."""
         return Expected()
-
-
-CORPORA: Registry[type[Corpus]] = Registry("corpus")
-
-
-def make_reader(name: str, options: dict[str, str]) -> Corpus[Config]:
-    """Return the reader of a corpus with options as a command line gives them.
-
-    Raises ``InputError`` for an unknown corpus or option, or a value that the option does not take.
-    """
-    kind = CORPORA[name]
-    known = kind.Options.model_fields
-    for key in options:
-        if key not in known:
-            help_text = "; ".join(f"{n} ({f.description})" for n, f in known.items()) or "none"
-            raise InputError(f"corpus {name} has no option {key!r}{suggestion(key, known)}. Options: {help_text}")
-    try:
-        return kind(kind.Options.model_validate(options))
-    except ValidationError as error:
-        faults = "; ".join(f"{e['loc'][0] if e['loc'] else 'options'}: {e['msg']}" for e in error.errors())
-        raise InputError(f"corpus {name}, option {faults}") from None
 
 
 def some(items: Iterable[str], limit: int = 5) -> str:

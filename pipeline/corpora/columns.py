@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError, create_model
 
 from pipeline.config import Config
-from pipeline.corpora.base import CORPORA, About, Corpus, Reading, nothing_found, one_line, read_text
+from pipeline.corpora.base import About, Corpus, Reading, nothing_found, one_line, read_text
 from pipeline.corpora.votes import SPELLINGS
 from pipeline.errors import InputError
 from pipeline.manifest.row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
@@ -30,7 +30,6 @@ _MAPPED: dict[str, Any] = {name: (str, Field("", description=f"what gives {name}
 CsvOptions = create_model("CsvOptions", __base__=_TableOptions, **_MAPPED)
 
 
-@CORPORA.register("csv")
 class Csv(Corpus[Config]):
     """A table with a row a clip. Columns of the manifest that no option maps are taken by their own names.
 

@@ -13,7 +13,6 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     VIDEO,
     About,
     Corpus,
@@ -116,7 +115,6 @@ def read_ratings(root: Path, source: str) -> dict[str, Rated]:
     return rated
 
 
-@CORPORA.register("crema_d")
 class CremaD(Corpus[CremaDOptions]):
     """The corpus's repository as cloned: ``AudioWAV``, ``VideoFlash``, ``AudioMP3``, ``processedResults``."""
 

@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     About,
     Corpus,
     Expected,
@@ -39,7 +38,6 @@ _SENTENCES = {
 SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
 
 
-@CORPORA.register("emodb")
 class EmoDb(Corpus[Config]):
     """Names such as ``03a01Fa.wav``: speaker, text, emotion, version."""
 

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     VIDEO,
     About,
     Corpus,
@@ -48,7 +47,6 @@ class FolderOptions(Config):
         return value
 
 
-@CORPORA.register("folder")
 class Folder(Corpus[FolderOptions]):
     """Films or sound files in any folders. A file directly in the root is its own speaker."""
 

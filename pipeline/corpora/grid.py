@@ -11,7 +11,6 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     VIDEO,
     About,
     Corpus,
@@ -74,7 +73,6 @@ def talker(path: str, root_name: str = "") -> str:
     return ""
 
 
-@CORPORA.register("grid")
 class Grid(Corpus[GridOptions]):
     """Films (or sound files) in talkers' folders; ``.align`` files beside them or in a tree of their own."""
 

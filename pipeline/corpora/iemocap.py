@@ -10,7 +10,6 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import (
-    CORPORA,
     About,
     Corpus,
     Expected,
@@ -38,7 +37,6 @@ class IemocapOptions(Config):
     excited: bool = Field(True, description="count excited as happiness, as most studies do; else as other")
 
 
-@CORPORA.register("iemocap")
 class Iemocap(Corpus[IemocapOptions]):
     """``Session1`` ... ``Session5`` with ``sentences/wav``, ``dialog/EmoEvaluation`` and ``dialog/transcriptions``."""
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import CORPORA, About, Corpus, Reading, find_files, nothing_found, one_line, read_text, some
+from pipeline.corpora.base import About, Corpus, Reading, find_files, nothing_found, one_line, read_text, some
 from pipeline.manifest.row import ManifestRow
 
 
@@ -18,7 +18,6 @@ class LrsOptions(Config):
     parts: str = Field("", description="folders to take, e.g. pretrain,trainval; default: all")
 
 
-@CORPORA.register("lrs")
 class Lrs(Corpus[LrsOptions]):
     """``pretrain/<recording>/00001.mp4`` with ``00001.txt``. Unlabelled; each recording counts as a speaker."""
 

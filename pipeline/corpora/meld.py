@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.config import Config
 from pipeline.corpora.base import (
-    CORPORA,
     About,
     Corpus,
     Expected,
@@ -33,7 +32,6 @@ PARTS = {
 BROKEN = frozenset({("train", "dia125_utt3")})
 
 
-@CORPORA.register("meld")
 class Meld(Corpus[Config]):
     """The unpacked ``MELD.Raw``. ``split`` stays empty: the published parts share their speakers."""
 

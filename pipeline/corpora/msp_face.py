@@ -12,7 +12,6 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     VIDEO,
     About,
     Corpus,
@@ -45,7 +44,6 @@ class MspFaceOptions(Config):
     split: Literal["published", "none"] = Field("published", description="published, or none to leave split empty")
 
 
-@CORPORA.register("msp_face")
 class MspFace(Corpus[MspFaceOptions]):
     """The films as its download script cuts them, and its repository's ``Labels`` and ``Doc`` below the same root."""
 

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import (
-    CORPORA,
     About,
     Corpus,
     Expected,
@@ -36,7 +35,6 @@ class MspImprovOptions(Config):
     media: Literal["audio", "video"] = Field("audio", description="which files: audio (wav) or video (avi)")
 
 
-@CORPORA.register("msp_improv")
 class MspImprov(Corpus[MspImprovOptions]):
     """``session1/S01A/R/*.wav`` (and ``*.avi``) with ``Evalution.txt``, spelt so in the release."""
 

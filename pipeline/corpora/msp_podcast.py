@@ -12,7 +12,6 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import (
-    CORPORA,
     About,
     Corpus,
     Reading,
@@ -35,7 +34,6 @@ class MspPodcastOptions(Config):
     split: Literal["published", "none"] = Field("published", description="published, or none to leave split empty")
 
 
-@CORPORA.register("msp_podcast")
 class MspPodcast(Corpus[MspPodcastOptions]):
     """``Audios`` with wav files, ``Labels/labels_consensus.csv``, and if present the detailed labels, transcripts."""
 

@@ -12,7 +12,6 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     VIDEO,
     About,
     Corpus,
@@ -46,7 +45,6 @@ class RavdessOptions(Config):
     )
 
 
-@CORPORA.register("ravdess")
 class Ravdess(Corpus[RavdessOptions]):
     """Names such as ``03-01-06-01-02-01-12.wav``, in folders such as ``Actor_12``."""
 

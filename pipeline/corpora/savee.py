@@ -11,7 +11,6 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     VIDEO,
     About,
     Corpus,
@@ -37,7 +36,6 @@ class SaveeOptions(Config):
     media: Literal["audio", "video"] = Field("audio", description="which files: audio or video")
 
 
-@CORPORA.register("savee")
 class Savee(Corpus[SaveeOptions]):
     """``AudioData/DC/sa01.wav``, ``AudioVisualClip/DC/sa01.avi`` or ``ALL/DC_sa01.wav``."""
 

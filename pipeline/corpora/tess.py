@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from pipeline.config import Config
 from pipeline.corpora.base import (
     AUDIO,
-    CORPORA,
     About,
     Corpus,
     Expected,
@@ -27,7 +26,6 @@ _EMOTIONS = {
 }  # fmt: skip
 
 
-@CORPORA.register("tess")
 class Tess(Corpus[Config]):
     """Names such as ``OAF_back_angry.wav``; ``ps`` is pleasant surprise. With two speakers, no test set is fair."""
 

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import AUDIO, CORPORA, VIDEO, About, Corpus, Reading, find_files, nothing_found
+from pipeline.corpora.base import AUDIO, VIDEO, About, Corpus, Reading, find_files, nothing_found
 from pipeline.manifest.row import ManifestRow
 
 # speaker / recording / number, below any folders
@@ -23,7 +23,6 @@ class VoxCelebOptions(Config):
     media: Literal["video", "audio"] = Field("video", description="which files: video or audio")
 
 
-@CORPORA.register("voxceleb")
 class VoxCeleb(Corpus[VoxCelebOptions]):
     """``dev/mp4/id00012/21Uxsk56VDQ/00001.mp4`` and the like."""
 

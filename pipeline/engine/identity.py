@@ -36,8 +36,8 @@ def _strip_docstrings(tree: ast.AST) -> ast.AST:
 def code_digest(modules: tuple[str, ...]) -> str:
     """Return a hash of the code of ``modules`` that comments, docstrings and layout do not change.
 
-    A cache that outlives a change of the code is stale in the worst way: silently. A package name stands for
-    all the modules directly inside it.
+    A cache that outlives a change of the code is stale in the worst way: silently. A package name stands for all the
+    modules below it but ``config.py``, whose values are in the key already.
     """
     files: dict[str, Path] = {}
     for name in modules:
@@ -45,8 +45,12 @@ def code_digest(modules: tuple[str, ...]) -> str:
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"no module {name!r} to fingerprint")
         origin = Path(spec.origin)
-        for path in sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]:
-            files[f"{name}/{path.name}"] = path
+        if origin.name != "__init__.py":
+            files[name] = origin
+            continue
+        for path in origin.parent.rglob("*.py"):
+            if path.name != "config.py":
+                files[f"{name}/{path.relative_to(origin.parent).as_posix()}"] = path
     trees = {key: ast.dump(_strip_docstrings(ast.parse(path.read_text()))) for key, path in sorted(files.items())}
     return digest(trees)
 

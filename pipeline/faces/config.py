@@ -25,7 +25,7 @@ class PyfeatConfig(Config):
 class FacesConfig(Config):
     """How faces are found and when a frame counts. Defaults are ours where no source is named."""
 
-    backend: str = Field("mesh", description="mesh | blendshapes | pyfeat (pipeline.faces.backends.base)")
+    backend: Literal["mesh", "blendshapes", "pyfeat"] = Field("mesh", description="see pipeline.faces.backends")
     max_fps: float = Field(
         30.0, gt=0, description="Hz; frames that follow more closely are skipped (see pipeline.faces.extractor)"
     )

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import Quarantined
 from pipeline.faces import action_units
 from pipeline.faces.align import Aligned, align, quality
-from pipeline.faces.backends import blendshapes, mesh, pyfeat
-from pipeline.faces.backends.base import BACKENDS, Backend
+from pipeline.faces.backends import BACKENDS, Backend, blendshapes
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.meshmodel import N_POINTS
 from pipeline.faces.timeline import all_cuts, bridge, timeline
@@ -25,21 +24,13 @@ from pipeline.faces.track import Track
 from pipeline.faces.tracking.talking import sound_of
 from pipeline.media import frames
 
-__all__ = ["BACKENDS", "FacesExtractor", "blendshapes", "mesh", "pyfeat"]  # importing a backend registers it
-
 _FILLED_QUALITY = 0.5  # an interpolated frame counts half of its neighbours
 
 
 class FacesExtractor:
     """Find and follow a face, align it, grade every frame, read action units."""
 
-    modules: ClassVar[tuple[str, ...]] = (
-        "pipeline.media",
-        *(f"pipeline.faces.{name}" for name in (
-            "align", "au_formulas", "aus", "backends", "blendshapes", "choosing", "extractor", "following", "gaps",
-            "graphs", "mesh", "meshmodel", "pyfeat", "shots", "talking", "texture",
-        )),
-    )  # fmt: skip
+    modules: ClassVar[tuple[str, ...]] = ("pipeline.media", "pipeline.faces")
     packages: ClassVar[tuple[str, ...]] = ("av", "numpy", "py-feat", "scipy")
 
     def __init__(self, config: FacesConfig) -> None:

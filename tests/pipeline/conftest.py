@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests import SHARED
+
 RATE = 44100
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
 
 def run_ffmpeg(*arguments: str | Path, data: bytes | None = None) -> bytes:

@@ -24,7 +24,7 @@ from trainer.data.functionals import Functionals, open_functionals
 from trainer.data.rows import class_indices, speaker_keys, text
 from trainer.data.shards import Shards, open_shards
 from trainer.data.splits import label_subset
-from trainer.finetuning.plan import Unit, plan
+from trainer.finetuning.plan import Run, plan
 from trainer.objectives.metrics import classification
 from trainer.params import BaselinesParams, Params
 from trainer.store import content_key, package_versions, replace_file, write_json
@@ -36,7 +36,7 @@ _KEYS = ["corpus", "mode", "fold", "seed"]
 class Trial:
     """One baseline on one split. Row indices into the shards; ``train`` has features wherever the model needs them."""
 
-    unit: Unit
+    unit: Run
     model: str
     features: str | None
     mode: str
@@ -136,7 +136,7 @@ def _mode(model: str, features: str | None, options: BaselinesParams) -> str:
 
 
 def _training_rows(
-    shards: Shards, unit: Unit, labels: np.ndarray, options: BaselinesParams, *, fraction: float
+    shards: Shards, unit: Run, labels: np.ndarray, options: BaselinesParams, *, fraction: float
 ) -> IntArray:
     """Rows that a baseline learns from: the network's own, or (``all``) those of its early-stopping speakers too.
 

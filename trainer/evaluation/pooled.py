@@ -10,7 +10,7 @@ import pandas as pd
 
 from trainer.data.arrays import IntArray
 from trainer.evaluation.significance import percentile_interval, random_subsets, resampled_speakers
-from trainer.objectives.classes import OBJECTIVES, Objective
+from trainer.objectives import OBJECTIVES, Objective
 from trainer.objectives.metrics import Array
 from trainer.params import ReportParams
 

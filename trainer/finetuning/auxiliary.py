@@ -20,17 +20,17 @@ from trainer.data.dataset import ChunkDataset
 from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
-from trainer.finetuning.side_task import Beside
-from trainer.models.checkpoint import Loaded, ModelSpec
+from trainer.finetuning.side_task import SideTask
+from trainer.models.checkpoint import Checkpoint, ModelSpec
 from trainer.models.network import Network
-from trainer.objectives.classes import Objective
+from trainer.objectives import Objective
 from trainer.objectives.losses import SummedLoss
 from trainer.params import AuxiliaryParams, Params
 from trainer.pretraining.pretext import Pretext
 from trainer.training.loop import EpochPlan, Pass
 
 
-def check_auxiliary(parent: Loaded, unlabelled: Shards, target: str) -> None:
+def check_auxiliary(parent: Checkpoint, unlabelled: Shards, target: str) -> None:
     """Raise InputError unless ``unlabelled`` is what ``parent`` was pretrained on, with tasks that can go on."""
     if parent.config["data"]["shards"] != unlabelled.fingerprint:
         raise InputError(
@@ -56,18 +56,18 @@ def draw(count: int, *, size: int, rng: np.random.Generator) -> IntArray:
 
 
 @dataclass(frozen=True)
-class Auxiliary(Beside):
+class Auxiliary(SideTask):
     """The parent's tasks on the parent's films."""
 
     params: AuxiliaryParams
-    parent: Loaded
+    parent: Checkpoint
     unlabelled: Shards
 
     @cached_property
     def pretext(self) -> Pretext:
         """Targets and rows as the parent had them."""
-        taught = Params.model_validate(self.parent.config["params"])
-        return Pretext.of(self.unlabelled, taught.pretrain, taught.encoder)
+        pretrained = Params.model_validate(self.parent.config["params"])
+        return Pretext.of(self.unlabelled, pretrained.pretrain, pretrained.encoder)
 
     @property
     def heads(self) -> dict[str, Objective]:
@@ -95,18 +95,18 @@ class Auxiliary(Beside):
         rng = np.random.default_rng([seed, 2])
         films = self.pretext.dataset(self.parent.spec, self.pretext.train)
         size = max(1, round(self.params.share * len(train)))
-        taught, weight = self.pretext.loss(), self.params.weight
+        pretext_loss, weight = self.pretext.loss(), self.params.weight
         augment = self.pretext.options.augment
 
         def plan(network: nn.Module) -> EpochPlan:
             order = draw(len(films), size=size, rng=rng)
-            beside = Pass(films, lambda scores, truth: weight * taught(scores, truth), order, augment)
-            return EpochPlan([beside, Pass(train, loss)])
+            side = Pass(films, lambda scores, truth: weight * pretext_loss(scores, truth), order, augment)
+            return EpochPlan([side, Pass(train, loss)])
 
         return plan
 
     @property
-    def heard(self) -> set[str]:
+    def speakers(self) -> set[str]:
         """Keys of the speakers of the films."""
         return set(self.pretext.speakers[self.pretext.train])
 

@@ -11,19 +11,19 @@ import pandas as pd
 
 from trainer.data.rows import speaker_keys, text
 from trainer.data.shards import Shards
-from trainer.finetuning.plan import Unit, normalisation_of
-from trainer.models.checkpoint import Loaded
+from trainer.finetuning.plan import Run, normalisation_of
+from trainer.models.checkpoint import Checkpoint
 from trainer.params import FinetuneParams
-from trainer.pretraining.pretext import taught
+from trainer.pretraining.pretext import pretext_summary
 from trainer.store import replace_file, replace_folder, slug, write_json
 
 
 def collect(
-    units: list[Unit],
+    units: list[Run],
     finished: Path,
     shards: Shards,
     options: FinetuneParams,
-    parent: Loaded | None,
+    parent: Checkpoint | None,
     *,
     out: Path,
     reports: Path,
@@ -43,7 +43,7 @@ def collect(
 
 
 def gather(
-    units: list[Unit], finished: Path, shards: Shards, options: FinetuneParams, parent: Loaded | None
+    units: list[Run], finished: Path, shards: Shards, options: FinetuneParams, parent: Checkpoint | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Read finished units back: runs (a row a unit), predictions (a row per test utterance and unit), history."""
     heard = set(parent.config["speakers"]) if parent is not None else set()
@@ -68,7 +68,7 @@ def gather(
                 "protocol": unit.protocol,
                 "label_fraction": options.label_fraction,
                 "penalty": str(options.penalty),
-                "pretrain_tasks": taught(parent.config) if uses_parent and parent is not None else None,
+                "pretrain_tasks": pretext_summary(parent.config) if uses_parent and parent is not None else None,
                 "transfer": options.transfer if uses_parent else None,
                 "allow_pretrain_speakers": options.allow_pretrain_speakers,
                 "pretrain_speakers_in_test": len(heard & set(keys[unit.test])) if uses_parent else 0,
@@ -84,7 +84,7 @@ def gather(
     return pd.DataFrame(runs), pd.concat(predictions, ignore_index=True), pd.concat(histories, ignore_index=True)
 
 
-def keep_models(folder: Path, finished: Path, units: list[Unit], table: pd.DataFrame, *, keep: str) -> None:
+def keep_models(folder: Path, finished: Path, units: list[Run], table: pd.DataFrame, *, keep: str) -> None:
     """Copy the chosen model folders and list them in index.json; row i of ``table`` belongs to unit i."""
     if keep == "all":
         chosen = units

@@ -16,9 +16,9 @@ from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import Auxiliary, check_auxiliary
 from trainer.finetuning.collect import collect
-from trainer.finetuning.plan import Unit, check_parent, plan
-from trainer.finetuning.side_task import Beside
-from trainer.models.checkpoint import Loaded, ModelSpec, load_model, save_model
+from trainer.finetuning.plan import Run, check_parent, plan
+from trainer.finetuning.side_task import SideTask
+from trainer.models.checkpoint import Checkpoint, ModelSpec, load_model, save_model
 from trainer.objectives.penalty import penalise
 from trainer.params import Params
 from trainer.recipes.cluster.clustering import BOTH, CLUSTERED, ClusterRecipe, Unlabelled
@@ -37,7 +37,7 @@ class Context:
     units: Path  # folder of finished units
     unlabelled: Shards | None = None  # for mode clustered_both and finetune.auxiliary
 
-    def beside(self, mode: str, parent: Loaded | None) -> Beside:
+    def side_task(self, mode: str, parent: Checkpoint | None) -> SideTask:
         """Return what a mode trains beside the target."""
         others = self.unlabelled
         if mode in (CLUSTERED, BOTH):
@@ -46,7 +46,7 @@ class Context:
             assert parent is not None  # never plain training under the key of the other
             assert others is not None
             return Auxiliary(self.params.finetune.auxiliary, parent, others)
-        return Beside()
+        return SideTask()
 
 
 def finetune(
@@ -60,7 +60,7 @@ def finetune(
     cache: str | Path = ".cache/trainer",
     workers: int = 1,
     on_start: Callable[[int, int], None] | None = None,
-    on_unit: Callable[[str], None] | None = None,
+    on_run: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Run every missing unit, then write models and tables; return the rows of ``finetune_runs``.
 
@@ -70,7 +70,7 @@ def finetune(
     ``parent``: the pretrained model folder (not needed for mode scratch alone). ``unlabelled``: the shards it was
     pretrained on, opened only for ``finetune.auxiliary``. Writes ``reports``/finetune_runs
     (.parquet, .csv), predictions.parquet, finetune_history.csv and the kept model folders with an index.json under
-    ``out``. ``on_start(units, already done)`` and ``on_unit(name)`` report progress. Raises InputError for leaking
+    ``out``. ``on_start(units, already done)`` and ``on_run(name)`` report progress. Raises InputError for leaking
     splits, pretraining speakers in a test fold, and a parent that does not fit.
     """
     shards = open_shards(shards_folder, cache=cache)
@@ -85,7 +85,7 @@ def finetune(
         others = open_shards(unlabelled, cache=cache)
         check_auxiliary(loaded, others, params.finetune.target)
     context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units", others)
-    return run_units(
+    return train_runs(
         context,
         plan(shards, params, loaded),
         loaded,
@@ -93,34 +93,34 @@ def finetune(
         reports=Path(reports),
         workers=workers,
         on_start=on_start,
-        on_unit=on_unit,
+        on_run=on_run,
     )
 
 
-def run_units(
+def train_runs(
     context: Context,
-    units: list[Unit],
-    parent: Loaded | None,
+    units: list[Run],
+    parent: Checkpoint | None,
     *,
     out: Path,
     reports: Path,
     workers: int,
     on_start: Callable[[int, int], None] | None,
-    on_unit: Callable[[str], None] | None,
+    on_run: Callable[[str], None] | None,
 ) -> pd.DataFrame:
     """Train those of ``units`` that are not finished, then write models and tables of all; see `finetune`."""
     missing = [unit for unit in units if not is_done(context.units, unit.key)]
     if on_start is not None:
         on_start(len(units), len(units) - len(missing))
-    for unit in in_processes(train_unit, context, missing, workers=workers):
-        if on_unit is not None:
-            on_unit(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}")
+    for unit in in_processes(train_run, context, missing, workers=workers):
+        if on_run is not None:
+            on_run(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}")
     return collect(units, context.units, context.shards, context.params.finetune, parent, out=out, reports=reports)
 
 
-def unfinished(contexts: Sequence[Context], units: Sequence[Sequence[Unit]]) -> list[tuple[int, Unit]]:
+def unfinished(contexts: Sequence[Context], units: Sequence[Sequence[Run]]) -> list[tuple[int, Run]]:
     """Jobs for `train_job`: of the units of each context those that are not finished, once a key."""
-    jobs: dict[str, tuple[int, Unit]] = {}
+    jobs: dict[str, tuple[int, Run]] = {}
     for number, (context, some) in enumerate(zip(contexts, units, strict=True)):
         for unit in some:
             if unit.key not in jobs and not is_done(context.units, unit.key):
@@ -128,13 +128,13 @@ def unfinished(contexts: Sequence[Context], units: Sequence[Sequence[Unit]]) -> 
     return list(jobs.values())
 
 
-def train_job(contexts: Sequence[Context], job: tuple[int, Unit]) -> None:
+def train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:
     """Train a unit in the context of its number."""
     number, unit = job
-    train_unit(contexts[number], unit)
+    train_run(contexts[number], unit)
 
 
-def train_unit(context: Context, unit: Unit) -> None:
+def train_run(context: Context, unit: Run) -> None:
     """Train and test one unit; its folder under ``context.units`` appears only when it is complete."""
     shards, params = context.shards, context.params
     options, runtime = params.finetune, params.trainer
@@ -142,8 +142,8 @@ def train_unit(context: Context, unit: Unit) -> None:
     target = options.target
     labels = unit.objective.encode(shards.rows, target)
     objective = unit.objective.fitted(labels[unit.train])
-    beside = context.beside(unit.mode, parent)
-    heads = {target: objective, **beside.heads}
+    side = context.side_task(unit.mode, parent)
+    heads = {target: objective, **side.heads}
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -160,17 +160,17 @@ def train_unit(context: Context, unit: Unit) -> None:
             clip=params.encoder.clip,
             scope="speaker" if options.normalisation == "speaker" else "train",
         ),
-        frames=beside.frames,
+        frames=side.frames,
     )
     train, dev, test = (
-        spec.dataset(shards, rows, {target: labels[rows], **beside.targets(len(rows))})
+        spec.dataset(shards, rows, {target: labels[rows], **side.targets(len(rows))})
         for rows in (unit.train, unit.dev, unit.test)
     )
     make_deterministic(runtime, seed=unit.seed)
     network = spec.build()
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
-    beside.carry_over(network)
+    side.carry_over(network)
     own_loss = penalise(
         objective.loss(labels[unit.train], label_smoothing=options.label_smoothing),
         objective,
@@ -178,7 +178,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         options.penalty,
         label_smoothing=options.label_smoothing,
     )
-    loss = beside.loss(target, own_loss)
+    loss = side.loss(target, own_loss)
     fitted = fit(
         network,
         train,
@@ -189,7 +189,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         seed=unit.seed,
         device=runtime.device,
         freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
-        each_epoch=beside.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
+        each_epoch=side.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
     )
     outputs = run_network(network, test, batch_size=256, device=runtime.device)
     speakers = speaker_keys(shards.rows, unknown_is_own=True)
@@ -203,7 +203,7 @@ def train_unit(context: Context, unit: Unit) -> None:
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **beside.about(fitted.history, tested=set(speakers[unit.test])),
+        **side.about(fitted.history, tested=set(speakers[unit.test])),
     }
     provenance = {
         "corpus": unit.corpus,
@@ -211,9 +211,9 @@ def train_unit(context: Context, unit: Unit) -> None:
         "fold": unit.fold,
         "seed": unit.seed,
         "data": {"shards": shards.fingerprint},
-        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *beside.heard}),
+        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *side.speakers}),
         "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
-        **beside.provenance(),
+        **side.provenance(),
         "parent": None
         if parent is None
         else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},

@@ -19,14 +19,14 @@ from trainer.data.rows import Target, speaker_keys, text
 from trainer.data.shards import Shards
 from trainer.data.splits import Fold, assert_disjoint, folds, hold_out_speakers, label_subset
 from trainer.errors import InputError
-from trainer.models.checkpoint import Loaded
-from trainer.objectives.classes import OBJECTIVES, Objective
+from trainer.models.checkpoint import Checkpoint
+from trainer.objectives import OBJECTIVES, Objective
 from trainer.params import FinetuneParams, Params
 from trainer.store import code_fingerprint, content_key, package_versions, slug
 
 
 @dataclass(frozen=True)
-class Unit:
+class Run:
     """One training: row indices into the shards, one seed, one mode."""
 
     corpus: str
@@ -51,11 +51,11 @@ class Unit:
 def plan(
     shards: Shards,
     params: Params,
-    parent: Loaded | None,
+    parent: Checkpoint | None,
     *,
     modes: Sequence[str] | None = None,
     expected_speakers: Collection[str] = (),
-) -> list[Unit]:
+) -> list[Run]:
     """All units of all corpora, with every protocol check done before anything is trained.
 
     ``modes``: instead of those of section ``finetune``. Without ``parent`` the keys of the modes that need one are
@@ -64,7 +64,7 @@ def plan(
     options = params.finetune
     pretrain_speakers = set(expected_speakers) if parent is None else set(parent.config["speakers"])
     base = _base_key(shards, params)
-    units: list[Unit] = []
+    units: list[Run] = []
     for corpus, rows, objective, labels in _labelled(shards, options):
         table = shards.rows.iloc[rows]
         source = one_value(table, "label_source", corpus=corpus)
@@ -99,7 +99,7 @@ def plan(
                     identity["rows"] = [side.tolist() for side in sides]
                     key = content_key(identity)
                     units.append(
-                        Unit(
+                        Run(
                             corpus=corpus,
                             mode=mode,
                             seed=seed,
@@ -161,7 +161,7 @@ def _labelled(shards: Shards, options: FinetuneParams) -> Iterator[tuple[str, In
         )
 
 
-def check_parent(parent: Loaded, shards: Shards, params: Params, folder: Path) -> None:
+def check_parent(parent: Checkpoint, shards: Shards, params: Params, folder: Path) -> None:
     """Raise InputError unless the pretrained encoder takes these features and has the shape that is asked for."""
     parent.spec.check(shards)
     differing = [

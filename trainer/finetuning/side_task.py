@@ -16,12 +16,12 @@ from trainer.data.rows import Target
 from trainer.data.tracks import FrameTargets
 from trainer.models.checkpoint import ModelSpec
 from trainer.models.network import Network
-from trainer.objectives.classes import Objective
+from trainer.objectives import Objective
 from trainer.objectives.losses import Loss, SummedLoss
 from trainer.training.loop import EpochPlan
 
 
-class Beside:
+class SideTask:
     """Plain training of one target."""
 
     @property
@@ -52,7 +52,7 @@ class Beside:
         return None
 
     @property
-    def heard(self) -> set[str]:
+    def speakers(self) -> set[str]:
         """Keys of further speakers who are heard."""
         return set()
 

@@ -1,6 +1,7 @@
 """Aggregators: a variable number of real chunk vectors to one utterance vector.
 
-To add one: write a module with ``forward(h, mask)``, register it, name it in ``encoder.aggregator``.
+To add one: write a module with ``forward(h, mask)``, name it in AGGREGATORS and in the type of ``encoder.aggregator``
+(trainer/params/training.py).
 """
 
 from __future__ import annotations
@@ -11,10 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from trainer.registry import Registry
-
-AGGREGATORS: Registry[Callable[[int], nn.Module]] = Registry("aggregator")
-
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over real chunks: (B, nC, H) and (B, nC) bool to (B, H)."""
@@ -22,7 +19,6 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
 
-@AGGREGATORS.register("mean")
 class MeanAggregator(nn.Module):
     """z = mean_i h_i over real chunks [code: Lin & Busso]."""
 
@@ -34,7 +30,6 @@ class MeanAggregator(nn.Module):
         return masked_mean(h, mask)
 
 
-@AGGREGATORS.register("gated")
 class GatedAggregator(nn.Module):
     """g_i = sigmoid(w . h_i + b), z = mean_i (g_i h_i) over real chunks [code: Lin & Busso]."""
 
@@ -47,7 +42,6 @@ class GatedAggregator(nn.Module):
         return masked_mean(torch.sigmoid(self.gate(h)) * h, mask)
 
 
-@AGGREGATORS.register("rnn_attention")
 class RnnAttentionAggregator(nn.Module):
     """An RNN over the chunks, attention of its last state over all of them [code: Lin & Busso].
 
@@ -77,7 +71,6 @@ class RnnAttentionAggregator(nn.Module):
         return torch.tanh(self.out(torch.cat([context, last], dim=1)))
 
 
-@AGGREGATORS.register("self_attention")
 class SelfAttentionAggregator(nn.Module):
     """Chunks look at each other, z = mean_i LayerNorm(h_i + MultiHead(h)_i) over real chunks [code: Lin & Busso].
 
@@ -94,3 +87,12 @@ class SelfAttentionAggregator(nn.Module):
         """(B, nC, H) chunk vectors and (B, nC) mask to (B, H)."""
         seen, _ = self.attention(h, h, h, key_padding_mask=~mask, need_weights=False)
         return masked_mean(self.norm(h + seen), mask)
+
+
+# name in ``encoder.aggregator`` -> class
+AGGREGATORS: dict[str, Callable[[int], nn.Module]] = {
+    "mean": MeanAggregator,
+    "gated": GatedAggregator,
+    "rnn_attention": RnnAttentionAggregator,
+    "self_attention": SelfAttentionAggregator,
+}

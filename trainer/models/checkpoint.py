@@ -21,7 +21,7 @@ from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
 from trainer.models.network import Network
-from trainer.objectives.classes import Objective
+from trainer.objectives import Objective, restore_objective
 from trainer.params import EncoderParams
 from trainer.store import package_versions, replace_folder, write_json
 
@@ -131,7 +131,7 @@ class ModelSpec:
             encoder=encoder,
             head_hidden=raw["head_hidden"],
             heads={
-                target: Objective.from_json(names, kinds.get(target, {"kind": "hard"}))
+                target: restore_objective(names, kinds.get(target, {"kind": "hard"}))
                 for target, names in raw["labels"].items()
             },
             feature_names=tuple(raw["feature_names"]),
@@ -151,7 +151,7 @@ def check_features(shards: Shards, feature_names: tuple[str, ...], frame_period:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Checkpoint:
     """A model read back from its folder."""
 
     spec: ModelSpec
@@ -188,10 +188,10 @@ def save_model(
     replace_folder(Path(folder), fill)
 
 
-def load_model(folder: str | Path) -> Loaded:
+def load_model(folder: str | Path) -> Checkpoint:
     """Read a folder of pretraining or fine-tuning back; see `read_model`."""
     spec, network, config, fingerprint = read_model(folder, ModelSpec)
-    return Loaded(spec, cast(Network, network), config, fingerprint)
+    return Checkpoint(spec, cast(Network, network), config, fingerprint)
 
 
 def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[str, Any], str]:

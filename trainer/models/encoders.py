@@ -1,7 +1,7 @@
 """Chunk encoders: the frames of one chunk to one vector.
 
-To add one: write a module with ``forward(x, mask)``, ``step``, ``width`` and ``frame_layers``, register it, name it in
-``encoder.chunk_encoder`` (one in a file of its own, such as ``trainer.mel_cnn``, is imported by ``trainer.models.network``).
+To add one: write a module with ``forward(x, mask)``, ``step``, ``width`` and ``frame_layers``, name it in CHUNK_ENCODERS
+and in the type of ``encoder.chunk_encoder`` (trainer/params/training.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.params import EncoderParams
-from trainer.registry import Registry
+
+UNSTRIDED = 2  # mel_cnn: layers that keep the resolution [code]
+KERNEL = 3  # mel_cnn: bands and frames [code]
 
 
 class ChunkEncoder(Protocol):
@@ -32,9 +34,6 @@ class ChunkEncoder(Protocol):
     def describe(self, x: Tensor, mask: Tensor) -> Tensor:
         """(N, m, F) and (N, m) to what the frame layers say of each of N stretches of any length, (N, D)."""
         ...
-
-
-CHUNK_ENCODERS: Registry[Callable[[int, EncoderParams], nn.Module]] = Registry("chunk encoder")
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -68,7 +67,6 @@ def statistics(x: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([mean, (centred.square().sum(dim=1) / count + 1e-5).sqrt()], dim=1)
 
 
-@CHUNK_ENCODERS.register("cnn")
 class ConvChunkEncoder(nn.Module):
     """Strided 1-D convolutions over time with masked batch norm and GELU; statistics of every layer; linear.
 
@@ -112,7 +110,6 @@ class ConvChunkEncoder(nn.Module):
         return torch.cat(pooled, dim=1), x
 
 
-@CHUNK_ENCODERS.register("lstm")
 class LstmChunkEncoder(nn.Module):
     """LSTM over the chunk's frames, last valid state, batch norm [code: 2 x LSTM(130), dropout .5]."""
 
@@ -136,3 +133,70 @@ class LstmChunkEncoder(nn.Module):
         """(N, m, F) and (N, m) to the statistics of input and states, (N, 2 (F + H))."""
         states = zero_padding(self.lstm(x)[0], mask)
         return torch.cat([statistics(zero_padding(x, mask), mask), statistics(states, mask)], dim=1)
+
+
+class MelChunkEncoder(nn.Module):
+    """3 x 3 convolutions over time and frequency, batch norm, ReLU; then one linear layer [code].
+
+    DeepEmoCluster's chunk encoder (Lin, Sridhar & Busso, ICASSP 2021). The authors' size, on 128 mel bands and chunks of
+    62 frames of 16 ms: ``widths`` [32, 32, 64, 64, 128, 128, 128], ``hidden`` 256, ``dropout`` .5.
+
+    The first two layers keep the resolution, every further one divides it by ``encoder.stride`` [code: 2]. The features
+    must be neighbours in frequency (``shards.features: logmel``). Before the linear layer the frames are averaged over
+    real time, band by band, so that it takes chunks of any length and no padding [ours; the code's layer sees one fixed
+    length]. Its output is linear, as that of the other chunk encoders.
+    """
+
+    frame_layers = ("convs", "norms")
+
+    def __init__(self, n_features: int, params: EncoderParams) -> None:
+        super().__init__()
+        self.strides = [1 if layer < UNSTRIDED else params.stride for layer in range(len(params.widths))]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, KERNEL, stride, padding=KERNEL // 2, bias=False)
+            for (a, b), stride in zip(pairwise((1, *params.widths)), self.strides, strict=True)
+        )
+        self.norms = nn.ModuleList(MaskedBatchNorm(width) for width in params.widths)
+        bands, self.step = n_features, 1
+        for stride in self.strides:
+            bands, self.step = -(-bands // stride), self.step * stride
+        self.width = bands * params.widths[-1]
+        self.dropout = nn.Dropout(params.dropout)
+        self.out = nn.Linear(self.width, params.hidden)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, m, F) and (N, m) to (N, H) and the last layer's (N, L, C * bands), 0 where padded."""
+        frames, mask = self._layers(x, mask)
+        mean = frames.sum(dim=1) / mask.sum(dim=1, keepdim=True).to(frames.dtype)
+        return self.out(self.dropout(mean)), frames
+
+    def describe(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(N, m, F) and (N, m) to the statistics of the input and of the last layer, (N, 2 (F + C * bands))."""
+        frames, coarse = self._layers(x, mask)
+        return torch.cat([statistics(zero_padding(x, mask), mask), statistics(frames, coarse)], dim=1)
+
+    def _layers(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (N, L, C * bands) and the mask of these L frames."""
+        maps = zero_padding(x, mask).unsqueeze(1)  # (N, 1, time, bands)
+        for conv, norm, stride in zip(self.convs, self.norms, self.strides, strict=True):
+            # channels last, as the batch norm below wants them
+            maps = conv(maps.contiguous(memory_format=torch.channels_last))
+            mask = mask[:, ::stride]
+            maps = functional.relu(_normalise(norm, maps, mask))  # type: ignore[arg-type]
+        return maps.permute(0, 2, 1, 3).flatten(2), mask
+
+
+def _normalise(norm: MaskedBatchNorm, maps: Tensor, mask: Tensor) -> Tensor:
+    """Batch norm of (N, C, time, bands) over real frames of mask (N, time); padded ones come out as 0."""
+    bands = maps.shape[-1]
+    cells = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (N, time * bands, C)
+    normed = norm(cells, mask.repeat_interleave(bands, dim=1))
+    return normed.unflatten(1, (-1, bands)).permute(0, 3, 1, 2)
+
+
+# name in ``encoder.chunk_encoder`` -> class
+CHUNK_ENCODERS: dict[str, Callable[[int, EncoderParams], nn.Module]] = {
+    "cnn": ConvChunkEncoder,
+    "lstm": LstmChunkEncoder,
+    "mel_cnn": MelChunkEncoder,
+}

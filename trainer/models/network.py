@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import mel_cnn  # noqa: F401 - registers mel_cnn
 from trainer.data.dataset import Batch
 from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS
 from trainer.models.aggregators import AGGREGATORS

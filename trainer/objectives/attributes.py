@@ -14,13 +14,12 @@ from torch import Tensor
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import Target
 from trainer.errors import InputError
-from trainer.objectives.base import OBJECTIVES, Objective
+from trainer.objectives.base import Objective
 from trainer.objectives.losses import ConcordanceLoss, Loss
 from trainer.objectives.metrics import Array, Measures, concordance
 from trainer.params import FinetuneParams
 
 
-@OBJECTIVES.register("attribute")
 @dataclass(frozen=True)
 class Attribute(Objective):
     """Numbers such as arousal, several joined by "+" in ``finetune.target``; loss 1 - CCC, mean over them.
@@ -99,5 +98,5 @@ class Attribute(Objective):
         return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def _restore(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
+    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
         return cls(names, tuple(raw["mean"]), tuple(raw["std"]))

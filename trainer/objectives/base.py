@@ -1,8 +1,8 @@
-"""What a head is asked: the contract of an objective, and the table of them.
+"""What a head is asked: the contract of an objective.
 
 An objective turns label columns into targets, names the loss, reads the network's outputs and measures them. To add
-one: subclass `Objective`, register it, import its module in ``trainer/objectives/classes.py``, name it in
-``finetune.objective``.
+one: subclass `Objective` in a file of this folder, name it in OBJECTIVES (trainer/objectives/__init__.py) and in the
+type of ``finetune.objective`` (trainer/params/training.py).
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from trainer.data.rows import Target
 from trainer.objectives.losses import Loss
 from trainer.objectives.metrics import Array, Measures
 from trainer.params import FinetuneParams
-from trainer.registry import Registry
 
-OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 LOWER_IS_BETTER = frozenset({"kl", "ece"})
 _TITLES = {
     "macro_precision": "macro P",
@@ -142,12 +140,8 @@ class Objective(ABC):
         return {"kind": self.kind}
 
     @classmethod
-    def from_json(cls, names: list[str], raw: dict[str, Any]) -> Objective:
+    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        return OBJECTIVES[raw["kind"]]._restore(tuple(names), raw)
-
-    @classmethod
-    def _restore(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
         return cls(names)
 
 

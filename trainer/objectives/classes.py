@@ -1,4 +1,4 @@
-"""One class, or attributes; importing this module registers every objective."""
+"""One class an utterance."""
 
 # ruff: noqa: D102 - the methods are described once, in Objective
 
@@ -13,20 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-import trainer.objectives.votes  # noqa: F401 - registers soft and multilabel
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import MISSING, Target, class_indices, label_names
 from trainer.errors import InputError
-from trainer.objectives.attributes import Attribute
-from trainer.objectives.base import OBJECTIVES, Objective, class_answers, confusion_rows
+from trainer.objectives.base import Objective, class_answers, confusion_rows
 from trainer.objectives.losses import CrossEntropy, Loss, balanced_weights
 from trainer.objectives.metrics import MEASURES, Array, Measures, from_confusion, per_class
 from trainer.params import FinetuneParams
 
-__all__ = ["OBJECTIVES", "Attribute", "Hard", "Objective"]
 
-
-@OBJECTIVES.register("hard")
 @dataclass(frozen=True)
 class Hard(Objective):
     """One class an utterance; class-weighted cross-entropy, with label smoothing if asked for."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import MISSING, Target
 from trainer.errors import InputError
-from trainer.objectives.base import OBJECTIVES, Objective, class_answers, confusion_rows
+from trainer.objectives.base import Objective, class_answers, confusion_rows
 from trainer.objectives.losses import DistributionLoss, Loss, MultiLabelLoss
 from trainer.objectives.metrics import (
     CALIBRATION_BINS,
@@ -48,7 +48,6 @@ class _Votes(Objective):
         return cls(tuple(names))
 
 
-@OBJECTIVES.register("soft")
 @dataclass(frozen=True)
 class Soft(_Votes):
     """The distribution of the raters' votes over the classes (``votes_other`` left out); KL divergence.
@@ -126,7 +125,6 @@ class Soft(_Votes):
         return truth.argmax(axis=1).astype(np.int64), (truth == most).sum(axis=1) == 1
 
 
-@OBJECTIVES.register("multilabel")
 @dataclass(frozen=True)
 class MultiLabel(_Votes):
     """Every class whose share of all votes is above ``threshold`` (None: 1/K); binary cross-entropy.
@@ -180,7 +178,7 @@ class MultiLabel(_Votes):
         return {"kind": self.kind, "threshold": self.threshold}
 
     @classmethod
-    def _restore(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
+    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
         return cls(names, raw["threshold"])
 
     @property

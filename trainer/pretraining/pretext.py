@@ -22,7 +22,7 @@ from trainer.data.tracks import DENSE, RECONSTRUCTION, FrameTargets, TrackScale
 from trainer.errors import InputError
 from trainer.models.checkpoint import ModelSpec
 from trainer.models.encoders import CHUNK_ENCODERS
-from trainer.objectives.classes import Hard
+from trainer.objectives import Hard
 from trainer.objectives.losses import GuardedLoss, Loss, SummedLoss, TotalLoss, TrackLoss
 from trainer.params import EncoderParams, PretrainParams
 
@@ -155,10 +155,10 @@ def _frame_targets(
     return FrameTargets(step=int(probe.step), scale=scale, reconstruct=options.reconstruct > 0)  # type: ignore[arg-type]
 
 
-def taught(config: Mapping[str, Any]) -> str:
+def pretext_summary(config: Mapping[str, Any]) -> str:
     """Return what a pretrained model's ``config.json`` says it learnt from.
 
-    >>> taught({"tasks": [1, 3], "dense": ["energy"], "frame_targets": {"reconstruct": True}})
+    >>> pretext_summary({"tasks": [1, 3], "dense": ["energy"], "frame_targets": {"reconstruct": True}})
     '1+3+energy+masked'
     """
     masked = config.get("frame_targets", {}).get("reconstruct", False)

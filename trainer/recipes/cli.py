@@ -41,7 +41,7 @@ def cluster(
     options = load_params(params)
     from trainer.recipes.cluster.study import cluster as run
 
-    with counted("cluster", what="runs") as (on_start, on_unit):
+    with counted("cluster", what="runs") as (on_start, on_run):
         run(
             shards,
             unlabelled,
@@ -51,7 +51,7 @@ def cluster(
             cache=cache,
             workers=training_workers(workers, options),
             on_start=on_start,
-            on_unit=on_unit,
+            on_run=on_run,
         )
     console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
 
@@ -130,7 +130,7 @@ def _compare(
     from trainer.recipes.comparison.systems import compare
     from trainer.report.formatting import records
 
-    with counted(name, what="runs") as (on_start, on_unit):
+    with counted(name, what="runs") as (on_start, on_run):
         compared = compare(
             name,
             shards,
@@ -140,7 +140,7 @@ def _compare(
             cache=cache,
             workers=training_workers(workers, options),
             on_start=on_start,
-            on_unit=on_unit,
+            on_run=on_run,
         )
     for corpus, group in compared.groupby("corpus", sort=True):
         console.print(f"\n[bold]{escape(str(corpus))}[/]")
@@ -161,7 +161,7 @@ def orofacial(
     options = load_params(params)
     from trainer.recipes.orofacial.study import orofacial as run
 
-    with counted("orofacial", what="runs") as (on_start, on_unit):
+    with counted("orofacial", what="runs") as (on_start, on_run):
         run(
             shards,
             out,
@@ -170,7 +170,7 @@ def orofacial(
             cache=cache,
             workers=training_workers(workers, options),
             on_start=on_start,
-            on_unit=on_unit,
+            on_run=on_run,
         )
     console.print((reports / "orofacial.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
     console.print(f"models: {out}")

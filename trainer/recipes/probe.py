@@ -26,7 +26,7 @@ from trainer.data.rows import MISSING, class_indices, label_names, speaker_keys,
 from trainer.data.shards import Shards, open_shards
 from trainer.data.splits import folds, label_subset
 from trainer.errors import InputError
-from trainer.models.checkpoint import Loaded, load_model
+from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.models.encoders import MaskedBatchNorm
 from trainer.models.network import Network
 from trainer.objectives.metrics import classification
@@ -160,7 +160,7 @@ def compare(result: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _refuse_heard(loaded: dict[str, Loaded], test: set[str], corpus: str) -> None:
+def _refuse_heard(loaded: dict[str, Checkpoint], test: set[str], corpus: str) -> None:
     for name, parent in loaded.items():
         heard = sorted(test & set(parent.config["speakers"]))
         if heard:

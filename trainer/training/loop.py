@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from trainer.data.arrays import IntArray
 from trainer.data.dataset import Batch, ChunkDataset
 from trainer.data.tracks import VECTORS
-from trainer.objectives.classes import Objective
+from trainer.objectives import Objective
 from trainer.objectives.losses import TotalLoss
 from trainer.params import AugmentParams, RuntimeParams, ScheduleParams
 from trainer.training.augment import augment

@@ -1,4 +1,4 @@
-"""What a face backend is: frames in, points of one face a frame out. ``params.yaml`` picks it by name."""
+"""What a face backend is: frames in, points of one face a frame out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pipeline.faces.config import FacesConfig
 from pipeline.faces.track import Track
 from pipeline.faces.tracking.talking import Sound
 from pipeline.media import Frame
-from pipeline.registry import Registry
 
 
 class Backend(Protocol):
@@ -26,6 +25,3 @@ class Backend(Protocol):
     def __call__(self, frames: Iterable[Frame], sound: Sound | None = None) -> Track:
         """Follow a face through the frames of one segment; ``sound`` is asked for only if there are several."""
         ...
-
-
-BACKENDS: Registry[type[Backend]] = Registry("face backend")

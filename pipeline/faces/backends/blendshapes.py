@@ -28,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.faces.backends.base import BACKENDS
 from pipeline.faces.backends.mesh import MeshBackend
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.formulas import AU_NAMES, UNIT
@@ -105,7 +104,6 @@ class _View:
         return float(np.hypot(*(middle - self.middle))) < _DRIFT * self.size and 0.5 < size / self.size < 1.5
 
 
-@BACKENDS.register("blendshapes")
 class BlendshapeBackend(MeshBackend):
     """The mesh backend's points, and FaceLandmarker in video mode for the blendshapes of each face that it follows."""
 

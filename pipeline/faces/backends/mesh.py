@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.faces.backends.base import BACKENDS
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.texture import face_picture, read_texture
 from pipeline.faces.track import Track, no_points, no_texture
@@ -18,7 +17,6 @@ from pipeline.faces.tracking.talking import Sound
 from pipeline.media import Frame
 
 
-@BACKENDS.register("mesh")
 class MeshBackend:
     """MediaPipe's 478 points of every face, followed from frame to frame; of several faces the one that talks."""
 

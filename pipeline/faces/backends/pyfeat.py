@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.faces.backends.base import BACKENDS
 from pipeline.faces.config import FacesConfig, PyfeatConfig
 from pipeline.faces.formulas import AU_NAMES
 from pipeline.faces.meshmodel import mesh_model
@@ -229,7 +228,6 @@ def _spline() -> Floats:
     return weights
 
 
-@BACKENDS.register("pyfeat")
 class PyfeatBackend:
     """py-feat's Detectorv1 or Detectorv2 over batches of decoded frames."""
 

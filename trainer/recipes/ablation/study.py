@@ -22,8 +22,8 @@ from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary
 from trainer.finetuning.collect import gather
 from trainer.finetuning.finetune import Context, train_job, unfinished
-from trainer.finetuning.plan import Unit, check_parent, plan
-from trainer.models.checkpoint import Loaded, load_model
+from trainer.finetuning.plan import Run, check_parent, plan
+from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.params import Params
 from trainer.pretraining.pretrain import pretrain
 from trainer.recipes.ablation.grid import Cell, grid, task_names
@@ -52,7 +52,7 @@ class Leg:
 
     params: Params
     parent: Pretraining | None
-    units: list[Unit]
+    units: list[Run]
 
 
 @dataclass
@@ -65,8 +65,8 @@ class Study:
     cache: Path
     cells: list[Cell]
     pretrainings: dict[Path, Pretraining] = field(default_factory=dict)
-    _plans: dict[Any, list[Unit]] = field(default_factory=dict)
-    _loaded: dict[Path, Loaded] = field(default_factory=dict)
+    _plans: dict[Any, list[Run]] = field(default_factory=dict)
+    _loaded: dict[Path, Checkpoint] = field(default_factory=dict)
 
     @classmethod
     def of(cls, labelled: str | Path, unlabelled: str | Path, params: Params, *, cache: str | Path) -> Study:
@@ -112,7 +112,7 @@ class Study:
         """All legs of all cells, scratch first; a unit may be in several."""
         return [*(self.scratch(cell) for cell in self.cells), *(leg for cell in self.cells for leg in self.legs(cell))]
 
-    def loaded(self, parent: Pretraining) -> Loaded:
+    def loaded(self, parent: Pretraining) -> Checkpoint:
         """Read a pretrained model back, once."""
         if parent.folder not in self._loaded:
             self._loaded[parent.folder] = load_model(parent.folder)
@@ -123,7 +123,7 @@ class Study:
         folder = leg.parent.folder if leg.parent is not None else None
         return Context(self.labelled, leg.params, folder, self.cache / "units", self.unlabelled)
 
-    def _plan(self, params: Params, parent: Pretraining | None) -> list[Unit]:
+    def _plan(self, params: Params, parent: Pretraining | None) -> list[Run]:
         there = parent is not None and parent.done
         # the place of a parent that is still to come counts too: its units are not those of another
         key = (params.encoder, params.finetune, parent and parent.folder, there)

@@ -26,10 +26,10 @@ from trainer.data.normalisation import Normalisation
 from trainer.data.rows import MISSING, Target, speaker_keys, text
 from trainer.data.shards import Shards
 from trainer.errors import InputError
-from trainer.finetuning.side_task import Beside
+from trainer.finetuning.side_task import SideTask
 from trainer.models.checkpoint import ModelSpec
 from trainer.models.network import Network
-from trainer.objectives.classes import Hard, Objective
+from trainer.objectives import Hard, Objective
 from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss
 from trainer.params import ClusterParams
 from trainer.training.loop import EpochPlan, Pass, run_network
@@ -165,7 +165,7 @@ class Clustering:
 
 
 @dataclass(frozen=True)
-class ClusterRecipe(Beside):
+class ClusterRecipe(SideTask):
     """A cluster head beside the target; ``unlabelled``: rows of another folder that are clustered too."""
 
     clusters: ClusterParams
@@ -192,7 +192,7 @@ class ClusterRecipe(Beside):
         return Clustering(train, others, loss, self.clusters, seed=seed, device=device)
 
     @property
-    def heard(self) -> set[str]:
+    def speakers(self) -> set[str]:
         """Keys of the unlabelled speakers."""
         return set() if self.unlabelled is None else self.unlabelled.speakers
 
@@ -201,7 +201,7 @@ class ClusterRecipe(Beside):
         nmi = history["cluster_nmi"].iloc[-1]
         about: dict[str, Any] = {"clustering": str(self.clusters), "cluster_nmi": None if pd.isna(nmi) else float(nmi)}
         if self.unlabelled is not None:
-            heard = len(tested & self.heard)
+            heard = len(tested & self.speakers)
             about |= {"n_unlabelled": len(self.unlabelled.rows), "pretrain_speakers_in_test": heard}
         return about
 

@@ -15,8 +15,8 @@ import pandas as pd
 from trainer.data.rows import speaker_keys
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
-from trainer.finetuning.finetune import Context, run_units
-from trainer.finetuning.plan import Unit, plan
+from trainer.finetuning.finetune import Context, train_runs
+from trainer.finetuning.plan import Run, plan
 from trainer.params import Params
 from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, Unlabelled
 from trainer.store import content_key
@@ -32,7 +32,7 @@ def cluster(
     cache: str | Path = ".cache/trainer",
     workers: int = 1,
     on_start: Callable[[int, int], None] | None = None,
-    on_unit: Callable[[str], None] | None = None,
+    on_run: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Run every missing unit of ``cluster.modes``, then write models and tables; return the rows of ``finetune_runs``.
 
@@ -55,7 +55,7 @@ def cluster(
     units = [_with_own_key(unit, params, unlabelled) for unit in plan(shards, params, None, modes=params.cluster.modes)]
     if unlabelled is not None and not options.allow_pretrain_speakers:
         _refuse_heard(units, shards, unlabelled)
-    return run_units(
+    return train_runs(
         Context(shards, params, None, Path(cache) / "units", unlabelled.shards if unlabelled else None),
         units,
         None,
@@ -63,11 +63,11 @@ def cluster(
         reports=Path(reports),
         workers=workers,
         on_start=on_start,
-        on_unit=on_unit,
+        on_run=on_run,
     )
 
 
-def _with_own_key(unit: Unit, params: Params, unlabelled: Unlabelled | None) -> Unit:
+def _with_own_key(unit: Run, params: Params, unlabelled: Unlabelled | None) -> Run:
     """Key a clustered unit by what it depends on beyond fine-tuning's key."""
     if unit.mode not in (CLUSTERED, BOTH):
         return unit
@@ -85,7 +85,7 @@ def _check_same_features(one: Shards, other: Shards) -> None:
         )
 
 
-def _refuse_heard(units: list[Unit], shards: Shards, unlabelled: Unlabelled) -> None:
+def _refuse_heard(units: list[Run], shards: Shards, unlabelled: Unlabelled) -> None:
     keys = speaker_keys(shards.rows, unknown_is_own=True)
     for unit in units:
         heard = sorted(set(keys[unit.test]) & unlabelled.speakers)

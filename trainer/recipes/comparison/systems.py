@@ -22,8 +22,8 @@ from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.collect import gather, keep_models
 from trainer.finetuning.finetune import Context, train_job, unfinished
-from trainer.finetuning.plan import Unit, plan
-from trainer.models.checkpoint import Loaded, load_model
+from trainer.finetuning.plan import Run, plan
+from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.params import ComparisonParams, Params, SequenceParams
 from trainer.params.changes import changes, with_changes
 from trainer.recipes.comparison.report import write_comparison
@@ -40,7 +40,7 @@ class System:
 
     name: str
     context: Context
-    units: list[Unit]
+    units: list[Run]
 
     @classmethod
     def of(cls, name: str, comparison: Name, shards: Shards, params: Params, *, units: Path) -> System:
@@ -50,7 +50,7 @@ class System:
         own = with_changes(params, wanted, where=f"{comparison}.systems.{name}")
         return cls(name, Context(shards, own, None, units), plan(shards, own, None, modes=("scratch",)))
 
-    def load(self, unit: Unit) -> Loaded:
+    def load(self, unit: Run) -> Checkpoint:
         """Read the finished model of a unit back."""
         return load_model(self.context.units / unit.key)
 
@@ -65,7 +65,7 @@ def compare(
     cache: str | Path = ".cache/trainer",
     workers: int = 1,
     on_start: Callable[[int, int], None] | None = None,
-    on_unit: Callable[[str], None] | None = None,
+    on_run: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Train every missing unit of a comparison's systems, test all, write tables; return the table.
 
@@ -87,8 +87,8 @@ def compare(
     if on_start is not None:
         on_start(len(keys), len(keys) - len(jobs))
     for number, unit in in_processes(train_job, contexts, jobs, workers=workers):
-        if on_unit is not None:
-            on_unit(f"{systems[number].name} {unit.corpus} {unit.fold} seed {unit.seed}")
+        if on_run is not None:
+            on_run(f"{systems[number].name} {unit.corpus} {unit.fold} seed {unit.seed}")
     make_deterministic(params.trainer, seed=0)
     runs, predictions = [], []
     for system in systems:

@@ -101,7 +101,7 @@ def orofacial(
     cache: str | Path = ".cache/trainer",
     workers: int = 1,
     on_start: Callable[[int, int], None] | None = None,
-    on_unit: Callable[[str], None] | None = None,
+    on_run: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Train and compare all structures and sets of tasks; write models and reports, return the runs.
 
@@ -109,7 +109,7 @@ def orofacial(
     ``reports``: orofacial.parquet, .csv (a row a run) and .md (means, spreads, paired differences). A secondary
     task that the shards have no labels for is left out, and the report says so. Finished units stay in ``cache`` under
     a key of their content, so that a killed run goes on; ``workers`` (processes) change no number. ``on_start(units,
-    already done)`` and ``on_unit(name)`` report progress. Raises InputError as `parts` does.
+    already done)`` and ``on_run(name)`` report progress. Raises InputError as `parts` does.
     """
     shards = open_shards(shards_folder, cache=cache)
     context = FaceContext(shards, params, Path(cache) / "units")
@@ -118,8 +118,8 @@ def orofacial(
     if on_start is not None:
         on_start(len(units), len(units) - len(missing))
     for unit in in_processes(_train_one, context, missing, workers=workers):
-        if on_unit is not None:
-            on_unit(f"{unit.name}, seed {unit.seed}")
+        if on_run is not None:
+            on_run(f"{unit.name}, seed {unit.seed}")
     table = pd.DataFrame(
         [json.loads((context.units / unit.key / "metrics.json").read_text(encoding="utf-8"))["row"] for unit in units]
     )

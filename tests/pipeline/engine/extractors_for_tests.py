@@ -1,0 +1,46 @@
+"""Extractors that misbehave on purpose; a module of its own so that worker processes can import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.errors import InputError, Quarantined
+
+
+class DoubleConfig(Config):
+    factor: float = 2.0
+
+
+class Double:
+    modules: ClassVar[tuple[str, ...]] = ("tests.pipeline.engine.extractors_for_tests",)
+    packages: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    def __init__(self, config: DoubleConfig) -> None:
+        self.config = config
+
+    def metadata(self) -> dict[str, Any]:
+        return {"frame_period": 0.01}
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        match item["do"]:
+            case "quarantine":
+                raise Quarantined("not to our taste")
+            case "raise":
+                raise ValueError("broken")
+            case "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "hang":
+                time.sleep(600)
+            case "stop":
+                raise InputError("weights are missing")
+        if item.get("log"):
+            with open(item["log"], "a") as handle:  # noqa: PTH123
+                handle.write(f"{item['value']}\n")
+        time.sleep(item.get("sleep", 0))
+        return {"value": np.full(3, item["value"] * self.config.factor, np.float32)}

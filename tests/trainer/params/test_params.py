@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import ROOT
+from trainer.errors import InputError
+from trainer.params import SECTIONS, Params, VerdictParams, load_params, parse_params
+from trainer.params.changes import with_recipe
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"pretrain": {"epoch": 3}}, r"pretrain\.epoch: unknown key"),
+        ({"finetunes": {}}, "finetunes: unknown key"),
+        ({"pretrain": {"tasks": []}}, "non-empty subset"),
+        ({"pretrain": {"tasks": [1, 4]}}, "must be a subset"),
+        ({"pretrain": {"dense": ["energy", "energy"]}}, "without repeats"),
+        ({"pretrain": {"dense": ["face"]}}, r"pretrain\.dense"),
+        ({"pretrain": {"task_weights": [1, 0, 1]}}, "must be positive"),
+        ({"encoder": {"kernel": 4}}, "must be odd"),
+        ({"encoder": {"max_seconds": -1}}, "greater than 0"),
+        ({"finetune": {"modes": ["scratch", "scratch"]}}, "without repeats"),
+        ({"finetune": {"modes": ["probe"]}}, r"finetune\.modes"),
+        ({"finetune": {"folds": 1}}, "at least 2"),
+        ({"finetune": {"objective": "soft"}}, "soft and multilabel go with target 'votes'"),
+        ({"finetune": {"target": "votes"}}, "soft and multilabel go with target 'votes'"),
+        ({"finetune": {"vote_threshold": 1.0}}, "vote_threshold must be a share"),
+        ({"finetune": {"objective": "attribute", "target": "arousal", "label_smoothing": 0.1}}, "belongs to objective"),
+        ({"finetune": {"normalisation": "target"}}, r"finetune\.normalisation"),
+        ({"report": {"measure": "f1"}}, r"report\.measure"),
+        ({"ablation": {"recipe": ["paper"]}}, r"ablation\.recipe: unknown key"),
+        ({"ablation": {"verdict": {"seed": [3]}}}, r"ablation\.verdict\.seed: unknown key"),
+        ({"ablation": {"tasks": [[]]}}, "non-empty subsets"),
+        ({"ablation": {"tasks": [[1, 2], [2, 1]]}}, "different non-empty subsets"),
+        ({"ablation": {"label_fractions": [0.5, 1.5]}}, "different shares above 0"),
+        ({"ablation": {"pretrain_seeds": []}}, "non-empty and without repeats"),
+        ({"ablation": {"modes": ["scratch"]}}, r"ablation\.modes"),
+        ({"recipes": {"dense": 3}}, r"recipes\.dense"),
+        ({"cluster": {"clusters": 3}}, r"cluster\.clusters: unknown key"),
+        ({"cluster": {"modes": ["clustered", "clustered"]}}, "without repeats"),
+        ({"cluster": {"k": 1}}, r"cluster\.k"),
+        ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
+    ],
+)
+def test_wrong_parameters_are_named(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_params(raw)
+
+
+def test_the_pipelines_sections_are_known_and_left_alone() -> None:
+    params = parse_params({"faces": {"anything": 1}, "sets": {}, "shards": None, "pretrain": None})
+    assert params == Params()
+
+
+def test_files_that_are_no_parameters_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no parameter file"):
+        load_params(tmp_path / "params.yaml")
+    for content, message in (("a: [", "not valid YAML"), ("- 1", "mapping of sections")):
+        (tmp_path / "params.yaml").write_text(content)
+        with pytest.raises(InputError, match=message):
+            load_params(tmp_path / "params.yaml")
+
+
+def test_params_yaml_names_every_number() -> None:
+    """``dvc exp run -S`` can only change a key that is written down."""
+    path = ROOT / "params.yaml"
+    raw = yaml.safe_load(path.read_text())
+    load_params(path)
+    for section in sorted(SECTIONS - {"recipes"}):
+        assert set(raw[section]) == set(Params.model_fields[section].annotation.model_fields)  # type: ignore[union-attr]
+    assert set(raw["ablation"]["verdict"]) == set(VerdictParams.model_fields)
+
+
+def test_the_ablation_of_params_yaml_is_the_default() -> None:
+    params = load_params(ROOT / "params.yaml")
+    assert params.ablation.model_copy(update={"recipes": Params().ablation.recipes}) == Params().ablation
+    for name in params.recipes:
+        with_recipe(params, name)
