@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from trainer.mel_cnn import MelChunkEncoder, _normalise
+from trainer.models.encoders import MelChunkEncoder, _normalise
 
 from trainer.models.encoders import MaskedBatchNorm
 from trainer.params import EncoderParams
