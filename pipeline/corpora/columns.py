@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 from pydantic import Field, ValidationError, create_model
 
 from pipeline.config import Config
-from pipeline.corpora.base import About, Corpus, Reading, nothing_found, one_line, read_text
+from pipeline.corpora.base import About, Corpus
+from pipeline.corpora.reading import Reading, one_line, read_csv
 from pipeline.corpora.votes import SPELLINGS
 from pipeline.errors import InputError
 from pipeline.manifest.row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
@@ -38,15 +37,17 @@ class Csv(Corpus[Config]):
     """
 
     about = About("any CSV", "your own table", "yours", "")
+    name = "CSV"
+    example = "labels.csv"
     Options = CsvOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a row of the table."""
+    def fill(self, reading: Reading) -> None:
+        """Add a row for each row of the table."""
         options = self.options.model_dump()
-        table = root / options["table"]
+        table = reading.root / options["table"]
         if not table.is_file():
-            raise nothing_found("CSV", root, f"{options['table']} (option table)")
-        reader = csv.DictReader(io.StringIO(read_text(table)), delimiter=options["delimiter"])
+            raise reading.nothing_found(f"{options['table']} (option table)")
+        reader = read_csv(table, options["delimiter"])
         columns = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = columns
         recipes = {name: self._recipe(name, options[name], columns, table) for name in COLUMNS}
@@ -57,7 +58,6 @@ class Csv(Corpus[Config]):
                     f"--option {name}='text with {{COLUMN}}' or --option {name}==TEXT. It has: {', '.join(columns)}"
                 )
         spelt = self._spellings(options["emotions"])
-        reading = Reading()
         strange: dict[str, int] = {}
         for number, record in enumerate(reader, start=2):
             values = {key: one_line(value or "") for key, value in record.items() if isinstance(key, str)}
@@ -80,7 +80,6 @@ class Csv(Corpus[Config]):
                     f"{count} clips are called {emotion!r}, which is no emotion of the vocabulary "
                     f"({', '.join(EMOTIONS)}): unlabelled; map it with --option emotions={emotion}:NAME"
                 )
-        return reading
 
     def _recipe(self, name: str, given: str, columns: list[str], table: Path) -> str:
         """Return a format string over the table's columns, or nothing."""

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import (
-    AUDIO,
-    VIDEO,
-    About,
-    Corpus,
-    Expected,
-    Reading,
-    find_files,
-    first_of_each,
-    nothing_found,
-    read_text,
-    some,
-)
+from pipeline.corpora.base import About, Corpus, Expected
+from pipeline.corpora.reading import AUDIO, VIDEO, Reading, first_few, read_csv, stem
 from pipeline.corpora.votes import Rule, label_from_votes, vote_columns
 from pipeline.errors import InputError
 from pipeline.manifest.row import ManifestRow
@@ -103,7 +90,7 @@ def read_ratings(root: Path, source: str) -> dict[str, Rated]:
             "--option labels=acted"
         )
     rated: dict[str, Rated] = {}
-    for record in csv.DictReader(io.StringIO(read_text(path))):
+    for record in read_csv(path):
         try:
             if int(record[""]) // 100000 == BLOCKS[source]:
                 votes = {name: float(record[letter]) for letter, name in LETTERS.items()}
@@ -124,22 +111,20 @@ class CremaD(Corpus[CremaDOptions]):
         "Open Database License 1.0",
         "Cao, Cooper, Keutmann, Gur, Nenkova & Verma, IEEE Trans. Affective Computing 5(4) (2014)",
     )
+    name = "CREMA-D"
+    example = "AudioWAV/1001_DFA_ANG_XX.wav"
     Options = CremaDOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a clip. Clips without a label under the rule keep their votes and have no emotion."""
+    def fill(self, reading: Reading) -> None:
+        """Add a row a clip. Clips without a label under the rule keep their votes and have no emotion."""
         options = self.options
-        reading = Reading()
-        folder, suffixes = self._media(root)
-        paths = [f"{folder}/{path}" for path in find_files(root / folder, suffixes, reading)]
-        codes = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
-        reading.left_out(set(paths) - set(codes), "the name is not CREMA-D's")
-        ratings = {} if options.labels == "acted" else read_ratings(root, options.labels)
+        folder, paths = self._media(reading)
+        codes = reading.match(paths, NAME)
+        ratings = {} if options.labels == "acted" else read_ratings(reading.root, options.labels)
         bad = set() if options.keep_bad else SILENT | (BROKEN_FILMS if folder == "VideoFlash" else frozenset())
         dropped, unrated = [], []
-        for path in first_of_each(list(codes), reading):
-            clip = PurePosixPath(path).stem
-            actor, sentence, acted, intensity = codes[path]
+        for path, (actor, sentence, acted, intensity) in reading.first_of_each(codes).items():
+            clip = stem(path)
             if clip in bad:
                 dropped.append(clip)
                 continue
@@ -166,20 +151,21 @@ class CremaD(Corpus[CremaDOptions]):
                     **columns,
                 )
             )
-        if not reading.rows and not dropped:
-            raise nothing_found("CREMA-D", root / folder, "1001_DFA_ANG_XX.wav")
         reading.left_out(dropped, "known bad: 1076_MTI_SAD_XX is silent, two films are broken")
         if unrated:
-            reading.notes.append(f"{len(unrated)} clips have votes but no emotion: no {options.rule} ({some(unrated)})")
-        return reading
+            reading.notes.append(
+                f"{len(unrated)} clips have votes but no emotion: no {options.rule} ({first_few(unrated)})"
+            )
 
-    def _media(self, root: Path) -> tuple[str, frozenset[str]]:
+    def _media(self, reading: Reading) -> tuple[str, list[str]]:
+        """Return the folder to read and the files in it."""
         if self.options.media != "auto":
-            return _FOLDERS[self.options.media]
+            folder, suffixes = _FOLDERS[self.options.media]
+            return folder, reading.files(suffixes, below=folder)
         for folder, suffixes in _FOLDERS.values():
-            if (root / folder).is_dir() and find_files(root / folder, suffixes, Reading()):
-                return folder, suffixes
-        raise nothing_found("CREMA-D", root, "AudioWAV/1001_DFA_ANG_XX.wav")
+            if (reading.root / folder).is_dir() and (paths := reading.files(suffixes, below=folder)):
+                return folder, paths
+        raise reading.nothing_found()
 
     def expected(self) -> Expected:
         """Return the counts of the whole corpus, less the bad items that are left out."""

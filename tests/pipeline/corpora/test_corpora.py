@@ -7,8 +7,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.corpora import CORPORA, make_manifest, read_corpus
-from pipeline.corpora.base import make_reader
+from pipeline.corpora import CORPORA, make_manifest, make_reader, read_corpus
 from pipeline.corpora.votes import label_from_votes
 from pipeline.errors import InputError
 from pipeline.manifest.table import EMOTIONS, check_manifest
