@@ -11,8 +11,10 @@ from pipeline.corpora.base import About, Expected
 from pipeline.corpora.readers import make_reader
 from pipeline.corpora.reading import first_few
 from pipeline.errors import InputError
+from pipeline.manifest.csv_file import write_manifest
+from pipeline.manifest.protocol import check_protocol
 from pipeline.manifest.row import ManifestRow
-from pipeline.manifest.table import check_manifest, check_protocol, read_rows, write_manifest
+from pipeline.manifest.table import check_manifest, read_rows
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ import pandas as pd
 from pipeline.corpora.crema_d import ACTED, BLOCKS, LETTERS, NAME, read_ratings
 from pipeline.corpora.votes import vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest.table import COLUMNS, ManifestRow, read_rows, write_manifest
+from pipeline.manifest.csv_file import write_manifest
+from pipeline.manifest.row import COLUMNS, ManifestRow
+from pipeline.manifest.table import read_rows
 
 VOTES = tuple(name for name in COLUMNS if name.startswith("votes_"))
 _NAMES = tuple(LETTERS.values())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.corpora import make_manifest, make_reader, read_corpus
-from pipeline.corpora.making import compare
 from pipeline.corpora.crema_d import ACTORS, LETTERS, SESSIONS, read_ratings, session
+from pipeline.corpora.making import compare
 from pipeline.errors import InputError
 from pipeline.manifest.table import check_manifest
 from tests import SHARED
