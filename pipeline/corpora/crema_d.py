@@ -36,7 +36,7 @@ _SENTENCES = {
     "WSI": "We'll stop in a couple of minutes",
 }
 ACTORS = tuple(str(number) for number in range(1001, 1092))
-#: The blocks of the vote table, told apart by the hundred thousands of its row ids (queryType in the corpus's README).
+#: The blocks of the vote table, numbered by the hundred thousands of its row ids (queryType in the corpus's README).
 BLOCKS = {"voice": 1, "face": 2, "audiovisual": 3}
 # Speaker-disjoint sessions of EMO-SUPERB and of Chou's thesis, as first and last actor.
 SESSIONS = {
@@ -72,16 +72,22 @@ def session(actor: int) -> str:
 
 
 class Rated(NamedTuple):
-    """What raters said of a clip: votes by emotion, and how strong they found it (mean of 0 to 100)."""
+    """The ratings of a clip: votes by emotion, and how strong they found it (mean of 0 to 100)."""
 
     votes: dict[str, float]
     level: float | None
 
 
 def read_ratings(root: Path, source: str) -> dict[str, Rated]:
-    """Return clip -> what its raters said, from ``processedResults/tabulatedVotes.csv``.
+    """Return clip -> its ratings, from ``processedResults/tabulatedVotes.csv``.
 
-    ``source`` is voice, face or audiovisual. Raises ``InputError`` if the table is missing or not as published.
+    Args:
+        root: the corpus's repository.
+        source: voice, face or audiovisual.
+
+    Raises:
+        InputError: the table is missing or not as published.
+
     """
     path = root / "processedResults" / "tabulatedVotes.csv"
     if not path.is_file():

@@ -43,7 +43,7 @@ class Iemocap(Corpus[IemocapOptions]):
 
     def fill(self, reading: Reading) -> None:
         """Add a row a turn; fold is the session; attributes are means on a scale of 1 to 5."""
-        # The release has wav files of whole dialogues and of turns; the name tells a turn.
+        # The release has wav files of whole dialogues and of turns; the name marks a turn.
         codes = reading.match(reading.files({".wav"}), NAME, unmatched="")
         labels, votes = self._evaluations(reading.root)
         texts = _texts(reading.root)

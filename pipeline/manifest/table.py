@@ -124,7 +124,7 @@ def _explain(kind: str, message: str, given: Any) -> str:
 
 
 def _listing_id(clip_id: str, row: int, taken: Mapping[str, int]) -> str:
-    """Return an id under which a bad row can be listed beside all others."""
+    """Return an id under which a bad row can be listed among all others."""
     if clip_id and taken[clip_id] == row and "#" not in clip_id and not UNPRINTABLE.search(clip_id):
         return clip_id
     listed = f"{UNPRINTABLE.sub('_', clip_id).replace('#', '_')}~row{row}"
@@ -134,7 +134,7 @@ def _listing_id(clip_id: str, row: int, taken: Mapping[str, int]) -> str:
 
 
 def _link_check(root: Path) -> Callable[[str], str]:
-    """Return a function that tells whether a path below ``root`` is, or passes through, a link out of it."""
+    """Return a function that says whether a path below ``root`` is, or passes through, a link out of it."""
     real_root = root.resolve()
     real_folders: dict[Path, Path] = {}  # a corpus has many files in few folders: resolve each folder once
 
