@@ -109,8 +109,8 @@ def dense_targets(
         names: group -> tracks (`track_names`).
         config: smoothing and gaps.
         at: (n_frames,) s from the segment's start that the middle of each acoustic frame looks at.
-        rms_db: level of the descriptors' frames, dB, and ``rms_at``, the middles of those, s.
-        rms_at: see there.
+        rms_db: (n_descriptor_frames,) level, dB.
+        rms_at: (n_descriptor_frames,) s, the middles of those frames.
         face: a row of the faces table, or None where the segment has none.
         aus: units in the order of the faces table's columns.
 
