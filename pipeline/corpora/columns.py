@@ -75,11 +75,11 @@ class Csv(Corpus[Config]):
                     f"{table}, row {number}: {where}: {detail['msg']} (given {detail['input']!r})"
                 ) from None
         for emotion, count in sorted(strange.items()):
-            if count:
-                reading.notes.append(
-                    f"{count} clips are called {emotion!r}, which is no emotion of the vocabulary "
-                    f"({', '.join(EMOTIONS)}): unlabelled; map it with --option emotions={emotion}:NAME"
-                )
+            reading.note(
+                count,
+                f"clips are called {emotion!r}, which is no emotion of the vocabulary ({', '.join(EMOTIONS)}): "
+                f"unlabelled; map it with --option emotions={emotion}:NAME",
+            )
 
     def _recipe(self, name: str, given: str, columns: list[str], table: Path) -> str:
         """Return a format string over the table's columns, or nothing."""

@@ -13,7 +13,6 @@ from pipeline.corpora.base import About, Corpus, Expected
 from pipeline.corpora.reading import AUDIO, VIDEO, Reading, first_few, read_csv, stem
 from pipeline.corpora.votes import Rule, label_from_votes, vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(XX|LO|MD|HI)")
 #: What the actor was asked for, as file names spell it.
@@ -141,27 +140,22 @@ class CremaD(Corpus[CremaDOptions]):
                 columns = vote_columns(votes) | {"level": level}
                 emotion = label_from_votes(votes, options.rule, seed=f"{options.seed}:{clip}")
                 unrated += [] if emotion else [clip]
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"crema_d_{clip}",
-                    corpus="crema_d",
-                    path=path,
-                    speaker=actor,
-                    fold=session(int(actor)),
-                    emotion=emotion,
-                    label_source=options.labels,
-                    label_rule="" if options.labels == "acted" else options.rule,
-                    intensity=_INTENSITY[intensity],
-                    sentence=_SENTENCES.get(sentence, sentence),
-                    language="en",
-                    **columns,
-                )
+            reading.add(
+                "crema_d",
+                clip,
+                path,
+                speaker=actor,
+                fold=session(int(actor)),
+                emotion=emotion,
+                label_source=options.labels,
+                label_rule="" if options.labels == "acted" else options.rule,
+                intensity=_INTENSITY[intensity],
+                sentence=_SENTENCES.get(sentence, sentence),
+                language="en",
+                **columns,
             )
         reading.left_out(dropped, "known bad: 1076_MTI_SAD_XX is silent, two films are broken")
-        if unrated:
-            reading.notes.append(
-                f"{len(unrated)} clips have votes but no emotion: no {options.rule} ({first_few(unrated)})"
-            )
+        reading.note(len(unrated), f"clips have votes but no emotion: no {options.rule} ({first_few(unrated)})")
 
     def _media(self, reading: Reading) -> tuple[str, list[str]]:
         """Return the folder to read and the files in it."""

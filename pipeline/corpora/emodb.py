@@ -7,7 +7,6 @@ import re
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
 from pipeline.corpora.reading import AUDIO, Reading, stem
-from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"(\d{2})([ab]\d{2})([WLEAFTN])([a-z]?)")
 # The letters stand for the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer.
@@ -45,17 +44,15 @@ class EmoDb(Corpus[Config]):
         """Add a row an utterance, labelled with the acted emotion."""
         codes = reading.match(reading.files(AUDIO), NAME)
         for path, (speaker, text, emotion, _) in reading.first_of_each(codes).items():
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"emodb_{stem(path)}",
-                    corpus="emodb",
-                    path=path,
-                    speaker=speaker,
-                    emotion=_EMOTIONS[emotion],
-                    label_source="acted",
-                    sentence=_SENTENCES.get(text, text),
-                    language="de",
-                )
+            reading.add(
+                "emodb",
+                stem(path),
+                path,
+                speaker=speaker,
+                emotion=_EMOTIONS[emotion],
+                label_source="acted",
+                sentence=_SENTENCES.get(text, text),
+                language="de",
             )
 
     def expected(self) -> Expected:

@@ -70,8 +70,7 @@ class Folder(Corpus[FolderOptions]):
                     language=options.language,
                 )
             )
-        if nameless:
-            reading.notes.append(f"{nameless} clips count as a speaker each, because nothing says who speaks in them")
+        reading.note(nameless, "clips count as a speaker each, because nothing says who speaks in them")
 
     def _speaker(self, path: str) -> str:
         if self.options.speaker_pattern:

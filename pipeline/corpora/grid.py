@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.corpora.base import About, Corpus, Expected, VideoOptions
 from pipeline.corpora.reading import MEDIA, Reading, read_text
-from pipeline.manifest.row import ManifestRow
 
 _NAME = re.compile("[blps][bgrw][abiw][a-z][z1-9][anps]")
 _WORDS: tuple[dict[str, str], ...] = (
@@ -83,21 +82,16 @@ class Grid(Corpus[VideoOptions]):
             who = talker(path, here)
             unnamed += not who
             alignment = alignments.get(place(path), "")
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"grid_{place(path)}".replace("/", "_").replace("#", "_"),
-                    corpus="grid",
-                    path=path,
-                    speaker=who or f"clip:{place(path)}",
-                    sentence=_aligned_words(reading.root / alignment) if alignment else sentence(_stem(path)),
-                    alignment=alignment,
-                    language="en",
-                )
+            reading.add(
+                "grid",
+                place(path).replace("/", "_"),
+                path,
+                speaker=who or f"clip:{place(path)}",
+                sentence=_aligned_words(reading.root / alignment) if alignment else sentence(_stem(path)),
+                alignment=alignment,
+                language="en",
             )
-        if unnamed:
-            reading.notes.append(
-                f"{unnamed} clips count as a talker each: no folder s1 ... s34 names theirs (one may count twice)"
-            )
+        reading.note(unnamed, "clips count as a talker each: no folder s1 ... s34 names theirs (one may count twice)")
 
     def expected(self) -> Expected:
         """Return 1000 sentences a talker; talker 21 was not filmed."""

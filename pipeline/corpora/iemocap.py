@@ -12,7 +12,6 @@ from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
 from pipeline.corpora.reading import Reading, one_line, read_text, stem
 from pipeline.corpora.votes import SPELLINGS, vote_columns
-from pipeline.manifest.row import ManifestRow
 
 # In Ses01F_impro01_M000, "F" is who wore the markers; the turn's own letter (M) says who speaks.
 NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\w+?_([FM])(?:XX)?\d+")
@@ -51,23 +50,20 @@ class Iemocap(Corpus[IemocapOptions]):
         for path, (number, sex) in reading.first_of_each(codes).items():
             turn = stem(path)
             unlabelled += turn not in labels
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"iemocap_{turn}",
-                    corpus="iemocap",
-                    path=path,
-                    speaker=f"Ses0{number}{sex}",
-                    fold=f"session{number}",
-                    label_source="audiovisual" if turn in labels else "",
-                    label_rule="majority" if turn in labels else "",
-                    sentence=texts.get(turn, ""),
-                    language="en",
-                    **labels.get(turn, {}),
-                    **vote_columns(votes.get(turn, {})),
-                )
+            reading.add(
+                "iemocap",
+                turn,
+                path,
+                speaker=f"Ses0{number}{sex}",
+                fold=f"session{number}",
+                label_source="audiovisual" if turn in labels else "",
+                label_rule="majority" if turn in labels else "",
+                sentence=texts.get(turn, ""),
+                language="en",
+                **labels.get(turn, {}),
+                **vote_columns(votes.get(turn, {})),
             )
-        if unlabelled:
-            reading.notes.append(f"{unlabelled} turns are in no Session?/dialog/EmoEvaluation/*.txt: unlabelled")
+        reading.note(unlabelled, "turns are in no Session?/dialog/EmoEvaluation/*.txt: unlabelled")
 
     def _emotion(self, code: str) -> str:
         lowered = code.strip().lower()

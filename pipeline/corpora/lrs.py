@@ -9,7 +9,6 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus
 from pipeline.corpora.reading import Reading, first_few, one_line, read_text
-from pipeline.manifest.row import ManifestRow
 
 
 class LrsOptions(Config):
@@ -45,21 +44,18 @@ class Lrs(Corpus[LrsOptions]):
             text = str(pure.with_suffix(".txt"))
             sentence, timed = _transcript(reading.root / text) if text in texts else ("", False)
             bare += [] if text in texts else [path]
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"{self.options.corpus}_{'_'.join(pure.with_suffix('').parts)}".replace("#", "_"),
-                    corpus=self.options.corpus,
-                    path=path,
-                    speaker=recording,
-                    sentence=sentence,
-                    alignment=text if timed else "",
-                    language="en",
-                )
+            reading.add(
+                self.options.corpus,
+                "_".join(pure.with_suffix("").parts),
+                path,
+                speaker=recording,
+                sentence=sentence,
+                alignment=text if timed else "",
+                language="en",
             )
         if not reading.rows:
             raise reading.nothing_found()
-        if bare:
-            reading.notes.append(f"{len(bare)} films have no transcript beside them ({first_few(bare)})")
+        reading.note(len(bare), f"films have no transcript beside them ({first_few(bare)})")
 
 
 def _transcript(path: Path) -> tuple[str, bool]:

@@ -8,7 +8,6 @@ from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
 from pipeline.corpora.reading import Reading, one_line, read_columns
 from pipeline.corpora.votes import SPELLINGS
-from pipeline.manifest.row import ManifestRow
 
 # Part -> table, and the folder of its films once MELD.Raw is unpacked.
 PARTS = {
@@ -53,18 +52,16 @@ class Meld(Corpus[Config]):
                 elif (folder, turn) not in films:
                     missing.append(f"{part} {turn}")
                 else:
-                    reading.rows.append(
-                        ManifestRow(
-                            clip_id=f"meld_{part}_{turn}",
-                            corpus="meld",
-                            path=films[(folder, turn)],
-                            speaker=one_line(record["Speaker"]) or f"clip:{part}_{turn}",
-                            emotion=SPELLINGS.get(record["Emotion"].lower(), ""),
-                            label_source="audiovisual",
-                            label_rule="majority",
-                            sentence=one_line(record["Utterance"]),
-                            language="en",
-                        )
+                    reading.add(
+                        "meld",
+                        f"{part}_{turn}",
+                        films[(folder, turn)],
+                        speaker=one_line(record["Speaker"]) or f"clip:{part}_{turn}",
+                        emotion=SPELLINGS.get(record["Emotion"].lower(), ""),
+                        label_source="audiovisual",
+                        label_rule="majority",
+                        sentence=one_line(record["Utterance"]),
+                        language="en",
                     )
         if not tables:
             raise reading.nothing_found()

@@ -12,7 +12,6 @@ from pipeline.corpora.base import About, Corpus, Expected, VideoOptions
 from pipeline.corpora.reading import MEDIA, Reading, read_text, stem
 from pipeline.corpora.votes import count_votes, vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"MSP-FACE_(\d{4})_\d{4}")
 #: The letters of all MSP corpora; O (other) and X (no agreement) give no label.
@@ -49,37 +48,34 @@ class MspFace(Corpus[MspFaceOptions]):
         labels = _json_table(reading, "label_consensus.json", "labels_consensus.json", "labels_concensus.json")
         details = _json_table(reading, "label_detailed.json", "labels_detailed.json")
         speakers = _speakers(reading)
-        nameless = []
+        nameless = 0
         for path, (recording,) in reading.first_of_each(codes).items():
             clip = stem(path)
             label = labels.get(clip, {})
             if self.options.clips != "all" and bool(label) != (self.options.clips == "labelled"):
                 continue
             speaker = str(label.get("SpkrID") or speakers.get(clip, ""))
-            nameless += [] if speaker else [clip]
+            nameless += not speaker
             part = str(label.get("Split_Set", "")).lower() if self.options.split == "published" else ""
             answers = [worker.get("EmoClass_Major", "") for worker in details.get(clip, {}).get("Workers", [])]
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"msp_face_{clip}",
-                    corpus="msp_face",
-                    path=path,
-                    speaker=speaker.removeprefix("Speaker_") or f"recording:{recording}",
-                    split=SPLITS.get(part, ""),
-                    emotion=LETTERS.get(str(label.get("EmoClass_Major", "")), ""),
-                    label_source="audiovisual" if label else "",
-                    label_rule="plurality" if label else "",
-                    arousal=label.get("EmoAct"),
-                    valence=label.get("EmoVal"),
-                    dominance=label.get("EmoDom"),
-                    language="en",
-                    **(vote_columns(count_votes(answers, LETTERS.values())) if answers else {}),
-                )
+            reading.add(
+                "msp_face",
+                clip,
+                path,
+                speaker=speaker.removeprefix("Speaker_") or f"recording:{recording}",
+                split=SPLITS.get(part, ""),
+                emotion=LETTERS.get(str(label.get("EmoClass_Major", "")), ""),
+                label_source="audiovisual" if label else "",
+                label_rule="plurality" if label else "",
+                arousal=label.get("EmoAct"),
+                valence=label.get("EmoVal"),
+                dominance=label.get("EmoDom"),
+                language="en",
+                **(vote_columns(count_votes(answers, LETTERS.values())) if answers else {}),
             )
         if not labels:
             reading.notes.append("no Labels/label_consensus.json below the root: all clips are unlabelled")
-        if nameless:
-            reading.notes.append(f"{len(nameless)} clips without a known speaker: each recording counts as one")
+        reading.note(nameless, "clips without a known speaker: each recording counts as one")
 
     def expected(self) -> Expected:
         """Return the published counts; films vanish from the sites, so fewer are common."""

@@ -8,7 +8,6 @@ from typing import Any
 from pipeline.corpora.base import About, AudioOptions, Corpus, Expected
 from pipeline.corpora.reading import Reading, read_text
 from pipeline.corpora.votes import label_from_votes, vote_columns
-from pipeline.manifest.row import ManifestRow
 
 # sentence, intended emotion - speaker (sex, session) - scenario - turn; sound is MSP-..., film and labels are UTD-...
 NAME = re.compile(r"(?:MSP|UTD)-IMPROV-(S\d\d[AHNS]-([FM]\d\d)-[PRST]-[FM]{2}\d\d\d?)")
@@ -38,20 +37,18 @@ class MspImprov(Corpus[AudioOptions]):
         for path, (turn, speaker) in reading.first_of_each(codes, lambda path: codes[path][0]).items():
             consensus, attributes = labels.get(turn, ("", {}))
             chosen = votes.get(turn, {})
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"msp_improv_{turn}",
-                    corpus="msp_improv",
-                    path=path,
-                    speaker=speaker,
-                    fold=f"session{int(speaker[1:])}",
-                    emotion=_LETTERS.get(consensus, "") if consensus else label_from_votes(chosen, "plurality"),
-                    label_source="audiovisual" if consensus or chosen else "",
-                    label_rule="plurality" if consensus or chosen else "",
-                    language="en",
-                    **attributes,
-                    **vote_columns(chosen),
-                )
+            reading.add(
+                "msp_improv",
+                turn,
+                path,
+                speaker=speaker,
+                fold=f"session{int(speaker[1:])}",
+                emotion=_LETTERS.get(consensus, "") if consensus else label_from_votes(chosen, "plurality"),
+                label_source="audiovisual" if consensus or chosen else "",
+                label_rule="plurality" if consensus or chosen else "",
+                language="en",
+                **attributes,
+                **vote_columns(chosen),
             )
 
     def expected(self) -> Expected:

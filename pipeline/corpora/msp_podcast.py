@@ -13,7 +13,6 @@ from pipeline.corpora.base import About, Corpus
 from pipeline.corpora.msp_face import LETTERS, SPLITS
 from pipeline.corpora.reading import Reading, one_line, read_columns, read_text, stem
 from pipeline.corpora.votes import count_votes, vote_columns
-from pipeline.manifest.row import ManifestRow
 
 _COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Split_Set")
 
@@ -64,29 +63,26 @@ class MspPodcast(Corpus[MspPodcastOptions]):
                 # The corpus keeps clips of speakers not yet identified in Train, so this cannot hide a leak.
                 speaker = f"recording:{clip.split('_')[1]}"
                 unknown += 1
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"msp_podcast_{clip}",
-                    corpus="msp_podcast",
-                    path=files[name],
-                    speaker=speaker,
-                    split=split if self.options.split == "published" else "",
-                    emotion=LETTERS.get(record["EmoClass"], ""),
-                    label_source="voice",
-                    label_rule="plurality",
-                    arousal=_number(record["EmoAct"]),
-                    valence=_number(record["EmoVal"]),
-                    dominance=_number(record["EmoDom"]),
-                    sentence=one_line(read_text(transcripts[clip])) if clip in transcripts else "",
-                    language="en",
-                    **(vote_columns(count_votes(answers[name], LETTERS.values())) if name in answers else {}),
-                )
+            reading.add(
+                "msp_podcast",
+                clip,
+                files[name],
+                speaker=speaker,
+                split=split if self.options.split == "published" else "",
+                emotion=LETTERS.get(record["EmoClass"], ""),
+                label_source="voice",
+                label_rule="plurality",
+                arousal=_number(record["EmoAct"]),
+                valence=_number(record["EmoVal"]),
+                dominance=_number(record["EmoDom"]),
+                sentence=one_line(read_text(transcripts[clip])) if clip in transcripts else "",
+                language="en",
+                **(vote_columns(count_votes(answers[name], LETTERS.values())) if name in answers else {}),
             )
         reading.left_out(missing, "in the table but not on disk")
         for part, count in sorted(skipped.items()):
             reading.notes.append(f"{count} clips of {part} left out; choose the test partitions with --option test=...")
-        if unknown:
-            reading.notes.append(f"{unknown} clips without a known speaker: each podcast counts as one")
+        reading.note(unknown, "clips without a known speaker: each podcast counts as one")
 
 
 def _answers(reading: Reading) -> dict[str, list[str]]:

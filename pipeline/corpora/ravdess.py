@@ -12,7 +12,6 @@ from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
 from pipeline.corpora.reading import MEDIA, Reading, stem
 from pipeline.errors import InputError
-from pipeline.manifest.row import ManifestRow
 
 # modality - channel - emotion - intensity - statement - repetition - actor
 NAME = re.compile(r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")
@@ -62,18 +61,16 @@ class Ravdess(Corpus[RavdessOptions]):
             )
         reading.left_out(codes.keys() - chosen.keys(), "other modality or channel; see options modality and channel")
         for path, (_, _, emotion, intensity, statement, _, actor) in reading.first_of_each(chosen).items():
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"ravdess_{stem(path)}",
-                    corpus="ravdess",
-                    path=path,
-                    speaker=actor,
-                    emotion=_EMOTIONS[emotion],
-                    label_source="acted",
-                    intensity=float(intensity),
-                    sentence=_STATEMENTS[statement],
-                    language="en",
-                )
+            reading.add(
+                "ravdess",
+                stem(path),
+                path,
+                speaker=actor,
+                emotion=_EMOTIONS[emotion],
+                label_source="acted",
+                intensity=float(intensity),
+                sentence=_STATEMENTS[statement],
+                language="en",
             )
 
     def _modality(self, there: Counter[str]) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.manifest.row import UNPRINTABLE, ManifestRow, inside_root, printable
@@ -60,10 +61,27 @@ class Reading:
     rows: list[ManifestRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, corpus: str, name: str, path: str, **columns: Any) -> None:
+        """Add a row.
+
+        Args:
+            corpus: its short name.
+            name: of the clip within the corpus; "#", which separates a clip from its segments, becomes "_".
+            path: of the media file, relative to the root.
+            columns: others of `ManifestRow`.
+
+        """
+        clip_id = f"{corpus}_{name}".replace("#", "_")
+        self.rows.append(ManifestRow(clip_id=clip_id, corpus=corpus, path=path, **columns))
+
+    def note(self, count: int, text: str) -> None:
+        """Note that so many items are as the text says, if there are any."""
+        if count:
+            self.notes.append(f"{count} {text}")
+
     def left_out(self, items: Collection[str], why: str) -> None:
         """Note that some items were left out, naming the first few."""
-        if items:
-            self.notes.append(f"{len(items)} left out: {why} ({first_few(items)})")
+        self.note(len(items), f"left out: {why} ({first_few(items)})")
 
     def nothing_found(self, example: str = "") -> InputError:
         """Return the error of a reader that found none of its files."""

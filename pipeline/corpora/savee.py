@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 
 from pipeline.corpora.base import About, AudioOptions, Corpus, Expected
 from pipeline.corpora.reading import MEDIA, Reading
-from pipeline.manifest.row import ManifestRow
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
 # The speaker is the folder (DC/sa01.wav) or a prefix of the name (DC_sa01.wav), as copies differ.
@@ -36,16 +35,14 @@ class Savee(Corpus[AudioOptions]):
         paths = reading.files(MEDIA[self.options.media])
         codes = reading.match(paths, NAME, text=lambda path: f"{here}/{PurePosixPath(path).with_suffix('')}")
         for path, (speaker, emotion, number) in reading.first_of_each(codes, lambda path: "".join(codes[path])).items():
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"savee_{speaker}_{emotion}{number}",
-                    corpus="savee",
-                    path=path,
-                    speaker=speaker,
-                    emotion=_EMOTIONS[emotion],
-                    label_source="acted",
-                    language="en",
-                )
+            reading.add(
+                "savee",
+                f"{speaker}_{emotion}{number}",
+                path,
+                speaker=speaker,
+                emotion=_EMOTIONS[emotion],
+                label_source="acted",
+                language="en",
             )
 
     def expected(self) -> Expected:

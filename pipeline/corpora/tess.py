@@ -7,7 +7,6 @@ import re
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
 from pipeline.corpora.reading import AUDIO, Reading, stem
-from pipeline.manifest.row import ManifestRow
 
 # A file or two of the release is named OA_... instead of OAF_...
 NAME = re.compile(r"([OY]AF?)_(\w+)_(angry|disgust|fear|happy|neutral|ps|sad)", re.IGNORECASE)
@@ -33,17 +32,15 @@ class Tess(Corpus[Config]):
         """Add a row an utterance, labelled with the acted emotion."""
         codes = reading.match(reading.files(AUDIO), NAME)
         for path, (speaker, word, emotion) in reading.first_of_each(codes).items():
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"tess_{stem(path)}",
-                    corpus="tess",
-                    path=path,
-                    speaker=f"{speaker[0].upper()}AF",
-                    emotion=_EMOTIONS[emotion.lower()],
-                    label_source="acted",
-                    sentence=f"Say the word {word.lower()}",
-                    language="en",
-                )
+            reading.add(
+                "tess",
+                stem(path),
+                path,
+                speaker=f"{speaker[0].upper()}AF",
+                emotion=_EMOTIONS[emotion.lower()],
+                label_source="acted",
+                sentence=f"Say the word {word.lower()}",
+                language="en",
             )
 
     def expected(self) -> Expected:

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from pipeline.corpora.base import About, Corpus, VideoOptions
 from pipeline.corpora.reading import MEDIA, Reading
-from pipeline.manifest.row import ManifestRow
 
 # speaker / recording / number, below any folders
 NAME = re.compile(r"(?:.*/)?(id\d{5})/([^/]+)/([^/]+)\.\w+")
@@ -38,11 +37,4 @@ class VoxCeleb(Corpus[VoxCelebOptions]):
         paths = reading.files(MEDIA[self.options.media])
         codes = reading.match(paths, NAME, unmatched="not in folders such as id00012/21Uxsk56VDQ", text=str)
         for path, (speaker, recording, number) in codes.items():
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"{self.options.corpus}_{speaker}_{recording}_{number}".replace("#", "_"),
-                    corpus=self.options.corpus,
-                    path=path,
-                    speaker=speaker,
-                )
-            )
+            reading.add(self.options.corpus, f"{speaker}_{recording}_{number}", path, speaker=speaker)
