@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,22 +51,22 @@ class Csv(Corpus[Config]):
         reader = read_csv(table, options["delimiter"])
         columns = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = columns
-        recipes = {name: self._recipe(name, options[name], columns, table) for name in COLUMNS}
+        templates = {name: self._template(name, options[name], columns, table) for name in COLUMNS}
         for name in REQUIRED:
-            if not recipes[name]:
+            if not templates[name]:
                 raise InputError(
                     f"{table} has no column {name!r}; say what gives it: --option {name}=COLUMN, "
                     f"--option {name}='text with {{COLUMN}}' or --option {name}==TEXT. It has: {', '.join(columns)}"
                 )
         spelt = self._spellings(options["emotions"])
-        strange: dict[str, int] = {}
+        strange: Counter[str] = Counter()
         for number, record in enumerate(reader, start=2):
             values = {key: one_line(value or "") for key, value in record.items() if isinstance(key, str)}
-            cells = {name: recipe.format_map(values) for name, recipe in recipes.items() if recipe}
+            cells = {name: template.format_map(values) for name, template in templates.items() if template}
             emotion = cells.get("emotion", "").lower()
             if emotion:
                 cells["emotion"] = spelt.get(emotion, "")
-                strange[emotion] = strange.get(emotion, 0) + (emotion not in spelt)
+                strange[emotion] += emotion not in spelt
             try:
                 reading.rows.append(ManifestRow.model_validate({k: v for k, v in cells.items() if v}))
             except ValidationError as error:
@@ -81,7 +82,7 @@ class Csv(Corpus[Config]):
                 f"unlabelled; map it with --option emotions={emotion}:NAME",
             )
 
-    def _recipe(self, name: str, given: str, columns: list[str], table: Path) -> str:
+    def _template(self, name: str, given: str, columns: list[str], table: Path) -> str:
         """Return a format string over the table's columns, or nothing."""
         if given.startswith("="):
             return given[1:].replace("{", "{{").replace("}", "}}")
