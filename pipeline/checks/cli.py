@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
 app = typer.Typer()
+
+
+def read_params() -> Params:
+    """Return the parameters in ``params.yaml``; imported on the call, so that ``--help`` does not cost seconds."""
+    from pipeline.params import load_params
+
+    return load_params()
 
 
 @app.command()
@@ -17,9 +27,8 @@ def inspect(
 ) -> None:
     """Draw one segment: frames with landmarks, energy, motion, action units, the labels and why."""
     from pipeline.checks.inspect import inspect_segment
-    from pipeline.params import load_params
 
-    print(inspect_segment(load_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
+    print(inspect_segment(read_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
 
 
 @app.command()
@@ -30,9 +39,8 @@ def sensitivity(
 ) -> None:
     """Count the labels that change with the frame rate, the compression of the film and the threshold."""
     from pipeline.checks.sensitivity import print_sensitivity, run_sensitivity
-    from pipeline.params import load_params
 
-    print_sensitivity(run_sensitivity(load_params(), wanted=segments, skip=skip, output=output))
+    print_sensitivity(run_sensitivity(read_params(), wanted=segments, skip=skip, output=output))
     print(f"wrote {output}, {output.with_suffix('.png')}")
 
 
@@ -71,9 +79,8 @@ def talkers(
 ) -> None:
     """Put clips side by side with the voice of one, and count how often the talking face is taken."""
     from pipeline.checks.talkers import summarise, watch_all
-    from pipeline.params import load_params
 
-    films = watch_all(folder, load_params().faces, seconds=seconds, rounds=rounds, limit=limit)
+    films = watch_all(folder, read_params().faces, seconds=seconds, rounds=rounds, limit=limit)
     print(summarise(films).to_string(float_format="%.3f"))
     print(f"left out, for cuts or another number of faces: {sum(not film.whole for film in films)} of {len(films)}")
 
@@ -86,8 +93,7 @@ def time_faces(
     """Measure what the faces stage costs a frame on one core, and which part of it costs what."""
     from pipeline.checks.speed import measure
     from pipeline.checks.talkers import find_clips, spaced
-    from pipeline.params import load_params
 
-    cost = measure(spaced(find_clips(folder), limit), load_params().faces)
+    cost = measure(spaced(find_clips(folder), limit), read_params().faces)
     print(f"{cost.frames} frames, {cost.faces} with a face; CPU time of one process")
     print(cost.table().to_string(float_format="%.3f"))

@@ -13,8 +13,9 @@ from pipeline.checks.evidence import N_FRAMES, gather, look
 from pipeline.checks.inspect import inspect_segment
 from pipeline.errors import InputError
 from pipeline.params import Params
-from pipeline.stages import extraction as stages
+from pipeline.stages.extraction import run_acoustics, run_audio, run_faces
 from pipeline.stages.pseudo_labels import run_pseudo_labels
+from pipeline.stages.segments import run_segments
 
 pytestmark = pytest.mark.slow  # tables come from the real stages
 
@@ -34,8 +35,8 @@ def flow(tmp_path_factory):
         chosen = {"manifest": "m.csv", "root": FEAT_MEDIA}
         run = {"workers": 2, "max_failed_share": 1.0}
         params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}, "run": run})
-        stages.run_segments(params, "unlabelled")
-        for stage in (stages.run_audio, stages.run_acoustics, stages.run_faces):
+        run_segments(params, "unlabelled")
+        for stage in (run_audio, run_acoustics, run_faces):
             stage(params, "unlabelled")
         run_pseudo_labels(params)
         yield params

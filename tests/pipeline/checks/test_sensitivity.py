@@ -14,7 +14,8 @@ from pipeline.errors import InputError
 from pipeline.labels.config import LabelsConfig
 from pipeline.media import frames, probe
 from pipeline.params import Params
-from pipeline.stages import extraction as stages
+from pipeline.stages.places import usable_segments
+from pipeline.stages.segments import run_segments
 
 FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
 FILMS = ("single_face.mp4",)
@@ -63,13 +64,13 @@ def flow(tmp_path, monkeypatch) -> Params:
     pd.DataFrame(rows).to_csv("m.csv", index=False)
     chosen = {"manifest": "m.csv", "root": FEAT_MEDIA}
     params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}, "run": {"workers": 1}})
-    stages.run_segments(params, "unlabelled")
+    run_segments(params, "unlabelled")
     return params
 
 
 @pytest.mark.slow
 def test_worse_films_are_really_worse_and_measured_by_the_real_stages(flow, tmp_path) -> None:
-    segments = stages.usable_segments("unlabelled")
+    segments = usable_segments("unlabelled")
     plain = watch(flow, segments, Worse("plain"))
     slow = watch(flow, segments, Worse("slow", max_fps=12.5))
     poor = watch(flow, segments, Worse("poor", crf=40))

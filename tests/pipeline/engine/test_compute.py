@@ -8,22 +8,12 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from pipeline.engine.compute import Item, RunConfig, check_failures, compute
 from pipeline.errors import InputError
 from tests import ROOT
-from tests.pipeline.engine.extractors_for_tests import Double, DoubleConfig
-
-SCHEMA = pa.schema(
-    [
-        ("segment_id", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("value", pa.list_(pa.float32())),
-    ]
-)
+from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
 
 
 def item(name, value=1, do="double", **more):
@@ -116,7 +106,7 @@ def test_a_damaged_cache_entry_is_recomputed(tmp_path):
 SCRIPT = """
 from pathlib import Path
 from pipeline.engine.compute import Item, RunConfig, compute
-from tests.pipeline.engine.extractors_for_tests import Double, DoubleConfig
+from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
 if __name__ == "__main__":
     root = Path({root!r})
     LOG = f"{{root}}/log"
