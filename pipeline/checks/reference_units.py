@@ -1,4 +1,4 @@
-"""Hold our action units against a reference table, such as OpenFace's output: a check, never a training target."""
+"""Compare our action units with a reference table, such as OpenFace's output: a check, never a training target."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.contracts import OK
+from pipeline.engine.tables import read_column
 from pipeline.errors import InputError
 from pipeline.faces.formulas import AU_NAMES, GRADES
+from pipeline.labels.statistics import pearson
 
 Floats = NDArray[np.floating]
 
@@ -59,19 +62,18 @@ def compare_with_reference(
         InputError: the reference lacks a column, or no clip of it is in the faces.
 
     """
-    needed = {"clip", "timestamp"}
     units = [
         name[:-2] for name in reference.columns if name.endswith("_r") and _SAME.get(name[:-2], name[:-2]) in AU_NAMES
     ]
-    if missing := needed - set(reference.columns) or (set() if units else {"AUxx_r"}):
+    if missing := {"clip", "timestamp"} - set(reference.columns) or (set() if units else {"AUxx_r"}):
         raise InputError(f"the reference table lacks column(s) {', '.join(sorted(missing))}")
     tracks = _tracks(faces, starts or {})
     rows = []
-    matched = 0
+    if tracks.keys().isdisjoint(reference["clip"].astype(str)):
+        raise InputError("none of the reference's clips is in the faces table: compare its `clip` column with clip ids")
     for clip, table in reference.groupby("clip"):
         if str(clip) not in tracks:
             continue
-        matched += 1
         time, aus, pose = tracks[str(clip)]
         table = table.sort_values("timestamp")
         nearest, near = _nearest(table["timestamp"].to_numpy(np.float64), time, max_offset)
@@ -79,15 +81,15 @@ def compare_with_reference(
         if usable.sum() < min_frames:
             continue
         chosen = table.iloc[nearest[usable]]
-        yaw = _correlation(np.radians(pose[usable, 1]), chosen["pose_Ry"].to_numpy()) if "pose_Ry" in table else np.nan
+        yaw_r = np.nan
+        if "pose_Ry" in table:
+            yaw_r = pearson(np.radians(pose[usable, 1]), chosen["pose_Ry"].to_numpy(), flat=0.0)
         for unit in units:
-            theirs = chosen[f"{unit}_r"].to_numpy(np.float64)
-            if (theirs >= active_level).mean() < active_share or theirs.std() < min_std:
+            wanted = chosen[f"{unit}_r"].to_numpy(np.float64)
+            if (wanted >= active_level).mean() < active_share or wanted.std() < min_std:
                 continue
-            ours = aus[usable, AU_NAMES.index(_SAME.get(unit, unit))]
-            rows.append((str(clip), unit, _correlation(ours, theirs), int(usable.sum()), yaw))
-    if not matched:
-        raise InputError("none of the reference's clips is in the faces table: compare its `clip` column with clip ids")
+            read = aus[usable, AU_NAMES.index(_SAME.get(unit, unit))]
+            rows.append((str(clip), unit, pearson(read, wanted, flat=0.0), int(usable.sum()), yaw_r))
     return pd.DataFrame(rows, columns=["clip", "au", "r", "n_frames", "yaw_r"])
 
 
@@ -141,11 +143,8 @@ def compare_tables(faces: Path, reference: Path, segments: Path | None = None) -
             raise InputError(f"no such table: {path}")
     rows = pd.read_parquet(faces, columns=_ROW_COLUMNS)
     table = pd.read_csv(reference) if reference.suffix == ".csv" else pd.read_parquet(reference)
-    starts: dict[str, float] = {}
-    if segments is not None:
-        where = pd.read_parquet(segments, columns=["segment_id", "start"])
-        starts = dict(zip(where["segment_id"], where["start"], strict=True))
-    found: list[Any] = rows[rows["status"] == "ok"].to_dict("records")
+    found: list[Any] = rows[rows["status"] == OK].to_dict("records")
+    starts = read_column(segments, "start") if segments is not None else None
     return summarise(compare_with_reference(found, table, starts=starts))
 
 
@@ -153,7 +152,7 @@ def _tracks(
     faces: Iterable[Mapping[str, Any]], starts: Mapping[str, float]
 ) -> dict[str, tuple[Floats, Floats, Floats]]:
     """Return clip to (time in the clip, AUs, pose) of its valid frames, segments joined."""
-    parts: dict[str, list[tuple[Floats, Floats, Floats]]] = defaultdict(list)
+    pieces: dict[str, list[tuple[Floats, Floats, Floats]]] = defaultdict(list)
     for row in faces:
         # A reader that walks folders names a clip "folder/name"; a reference knows the name alone.
         clip = str(row["segment_id"]).rsplit("#", 1)[0].rsplit("/", 1)[-1]
@@ -161,20 +160,21 @@ def _tracks(
         time = np.asarray(row["time"], np.float64) + starts.get(row["segment_id"], 0.0)
         aus = np.asarray(row["aus"], np.float64).reshape(len(valid), -1)
         pose = np.asarray(row["pose"], np.float64).reshape(len(valid), -1)
-        parts[clip].append((time[valid], aus[valid], pose[valid]))
+        pieces[clip].append((time[valid], aus[valid], pose[valid]))
     joined = {}
-    for clip, pieces in parts.items():
-        time, aus, pose = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    for clip, parts in pieces.items():
+        time, aus, pose = (np.concatenate(column) for column in zip(*parts, strict=True))
         joined[clip] = (time, aus, pose)
     return joined
 
 
-def _nearest(theirs: Floats, ours: Floats, max_offset: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    after = np.clip(np.searchsorted(theirs, ours), 1, max(len(theirs) - 1, 1))
+def _nearest(reference: Floats, times: Floats, max_offset: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return, for each of ``times``, the index of the nearest time of the reference, and whether it is near enough."""
+    after = np.clip(np.searchsorted(reference, times), 1, max(len(reference) - 1, 1))
     before = after - 1
-    after = np.minimum(after, len(theirs) - 1)
-    nearest = np.where(np.abs(theirs[before] - ours) <= np.abs(theirs[after] - ours), before, after)
-    return nearest, np.abs(theirs[nearest] - ours) <= max_offset
+    after = np.minimum(after, len(reference) - 1)
+    nearest = np.where(np.abs(reference[before] - times) <= np.abs(reference[after] - times), before, after)
+    return nearest, np.abs(reference[nearest] - times) <= max_offset
 
 
 def _trusted(table: pd.DataFrame, min_confidence: float) -> NDArray[np.bool_]:
@@ -184,10 +184,3 @@ def _trusted(table: pd.DataFrame, min_confidence: float) -> NDArray[np.bool_]:
     if "success" in table:
         trusted &= table["success"].to_numpy() == 1
     return trusted
-
-
-def _correlation(a: Floats, b: Floats) -> float:
-    """Return Pearson's r; 0 where one of the two does not move."""
-    if a.std() < 1e-9 or b.std() < 1e-9:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])

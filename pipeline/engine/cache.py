@@ -1,4 +1,7 @@
-"""Finished items, one Arrow file each, under the key of everything that determines their numbers."""
+"""Finished items, one small Arrow file each, under the key of everything that determines their numbers.
+
+It is what makes a killed run resume: what lies here is not computed again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,14 @@ from pipeline.engine.tables import row_table
 
 
 class Cache:
-    """Rows of one stage, one Arrow file each, under their content key."""
+    """Rows of one stage, each under its content key.
+
+    Args:
+        root: folder of the caches of all stages.
+        stage: name of the folder below it.
+        schema: Arrow schema of a row.
+
+    """
 
     def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
         self.root = Path(root) / stage

@@ -18,6 +18,7 @@ from pipeline.config import Config
 from pipeline.faces.meshmodel import OVAL, mesh_model
 from pipeline.faces.timeline import Timeline, smooth, timeline
 from pipeline.labels.regions import MOUTH, REST
+from pipeline.labels.statistics import pearson
 
 Floats = NDArray[np.floating]
 Group = Literal["energy", "motion", "aus"]
@@ -148,9 +149,7 @@ def correspondence(level: Floats, mouth: Floats) -> float:
 
     """
     both = np.isfinite(mouth)
-    if both.sum() < 3 or level[both].std() < 1e-9 or mouth[both].std() < 1e-9:
-        return float("nan")
-    return round(float(np.corrcoef(level[both], mouth[both])[0, 1]), 6)
+    return round(pearson(level[both], mouth[both]), 6) if both.sum() >= 3 else float("nan")
 
 
 def face_line(face: Mapping[str, Any], config: DenseConfig) -> tuple[Timeline, Floats]:

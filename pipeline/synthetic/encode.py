@@ -27,9 +27,20 @@ def encoder() -> str:
 def write_film(
     path: Path, *, frames: Iterable[np.ndarray], size: int, fps: float, samples: np.ndarray, rate: int, crf: int
 ) -> None:
-    """Write ``frames`` ((size, size, 3) uint8 RGB) and ``samples`` (float mono) as an mp4, atomically.
+    """Write a film as an mp4, atomically.
 
-    Raises ``InputError`` if ffmpeg fails, with what it said.
+    Args:
+        path: file to write.
+        frames: (size, size, 3) uint8 RGB each.
+        size: px, edge of a frame.
+        fps: frames a second.
+        samples: mono, full scale +-1.
+        rate: Hz of the samples.
+        crf: x264 quality.
+
+    Raises:
+        InputError: ffmpeg fails; with its message.
+
     """
     import ffmpeg
 
@@ -55,11 +66,10 @@ def write_film(
                     process.stdin.write(np.ascontiguousarray(frame).tobytes())
             except BrokenPipeError:
                 pass  # ffmpeg has died: its message below says why
-            said = process.communicate()[1].decode(errors="replace").strip()
+            message = process.communicate()[1].decode(errors="replace").strip()
             if process.returncode:
-                raise InputError(
-                    f"ffmpeg cannot write {path.name}: {said[:700] or process.returncode}; set AVSER_FFMPEG"
-                )
+                reason = message[:700] or process.returncode
+                raise InputError(f"ffmpeg cannot write {path.name}: {reason}; set AVSER_FFMPEG")
 
         replace_file(path, write)
 

@@ -70,8 +70,14 @@ def package_file(package: str, path: str) -> Path:
 def load_photos(*, size: int, face_width: float, count: int = len(PHOTOS)) -> list[FacePhoto]:
     """Find the faces in the first ``count`` photographs and bring each upright onto a square canvas.
 
-    ``size``: canvas edge in px; ``face_width``: cheek-to-cheek width as a share of it.
-    Raises ``InputError`` if a photograph is missing or MediaPipe finds no face in it.
+    Args:
+        size: px, edge of the canvas.
+        face_width: cheek-to-cheek width as a share of it.
+        count: photographs, from the first of ``PHOTOS`` on.
+
+    Raises:
+        InputError: a photograph is missing, or MediaPipe finds no face in it.
+
     """
     import cv2
     import mediapipe as mp

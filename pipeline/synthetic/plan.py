@@ -77,7 +77,7 @@ class Clip:
 
 
 def plan(config: SyntheticConfig) -> list[Clip]:
-    """Decide who says what and how; a pure function of ``config``."""
+    """Return all clips with speaker, emotion and planted classes; a pure function of ``config``."""
     return _plan_set(config, "unlabelled") + _plan_set(config, "labelled")
 
 

@@ -3,7 +3,7 @@
 The library and its data come in the wheel ``espeakng-loader``. The manner (pitch, range, rate, loudness, brightness,
 evenness) is planted by us; it follows the directions that the literature agrees on (Juslin & Laukka 2003,
 Psychological Bulletin 129: anger and happiness faster, louder, brighter and more varied, sadness the
-opposite), with sizes of ours. It is no model of how people sound.
+opposite), with sizes of ours. It is no model of how people speak.
 """
 
 from __future__ import annotations
@@ -71,9 +71,15 @@ _BY_MNEMONIC = {mnemonic: shape for shape, mnemonics in _VISEMES.items() for mne
 class Manner:
     """How an utterance is spoken.
 
-    ``pitch`` and ``range``: espeak-ng's scale 0..99, 50 is the voice's own; ``rate``: words a minute; ``level``: dB
-    full scale over the speech; ``tilt``: dB of lift above 1 kHz; ``swing``: dB by which words differ in loudness;
-    ``evenness``: share of the loudness contour that is flattened (0 leaves it).
+    Attributes:
+        pitch: espeak-ng's scale 0..99; 50 is the voice's own.
+        range: of the pitch, on the same scale.
+        rate: words a minute.
+        level: dB full scale over the speech.
+        tilt: dB of lift above 1 kHz.
+        swing: dB by which words differ in loudness.
+        evenness: share of the loudness contour that is flattened; 0 leaves it.
+
     """
 
     pitch: float
@@ -152,8 +158,17 @@ def speak(
 ) -> Utterance:
     """Speak ``text``; equal arguments give equal samples, whatever was spoken before.
 
-    ``margin``: seconds of background before and after; ``noise``: background level in dB full scale.
-    Raises ``InputError`` if the library does not load or does not know the voice.
+    Args:
+        text: English.
+        voice: name of an espeak-ng voice, ``language+variant``.
+        manner: how it is spoken.
+        rng: draws what the manner leaves open, and the background.
+        margin: s of background before and after.
+        noise: background level, dB full scale.
+
+    Raises:
+        InputError: the library does not load or does not know the voice.
+
     """
     raw, events = _synthesise(text, voice, manner)
     shift = round(margin * RATE)

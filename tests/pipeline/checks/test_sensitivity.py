@@ -1,4 +1,4 @@
-"""What becomes of labels when films are seen worse: bookkeeping, and the real thing on real films."""
+"""What becomes of labels when films are degraded: bookkeeping, and the real thing on real films."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.checks.sensitivity import compare, print_sensitivity, run_sensitivity, shifted
-from pipeline.checks.worse_films import Worse, watch
+from pipeline.checks.worse_films import Degradation, measure_degraded
 from pipeline.errors import InputError
 from pipeline.labels.config import LabelsConfig
 from pipeline.media import frames, probe
@@ -71,9 +71,9 @@ def flow(tmp_path, monkeypatch) -> Params:
 @pytest.mark.slow
 def test_worse_films_are_really_worse_and_measured_by_the_real_stages(flow, tmp_path) -> None:
     segments = usable_segments("unlabelled")
-    plain = watch(flow, segments, Worse("plain"))
-    slow = watch(flow, segments, Worse("slow", max_fps=12.5))
-    poor = watch(flow, segments, Worse("poor", crf=40))
+    plain = measure_degraded(flow, segments, Degradation("plain"))
+    slow = measure_degraded(flow, segments, Degradation("slow", max_fps=12.5))
+    poor = measure_degraded(flow, segments, Degradation("poor", crf=40))
     assert len(plain.tracks) == len(FILMS)
     for name in plain.tracks:
         assert 0.35 < len(slow.tracks[name]) / len(plain.tracks[name]) < 0.7

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.engine.compute import Item, RunConfig, check_failures, compute
+from pipeline.engine.compute import Item, RunConfig, compute
+from pipeline.engine.results import check_failures
 from pipeline.errors import InputError
 from tests import ROOT
 from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
@@ -46,7 +47,7 @@ def test_crash_hang_and_error_quarantine_one_item_each_and_the_rest_goes_on(tmp_
     assert "worker process died" in table.loc["crash", "reason"]
     assert "longer than 3 s" in table.loc["hang", "reason"]
     with pytest.raises(InputError, match="max_failed_share"):
-        check_failures("t", results, run_config(tmp_path, max_failed_share=0.1))
+        check_failures("t", results, max_failed_share=0.1)
 
 
 def test_items_that_waited_on_a_worker_another_item_took_down_are_run_again(tmp_path):

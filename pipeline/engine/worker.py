@@ -1,0 +1,67 @@
+"""One item inside a worker process: computed, timed, and stored; and why it failed, seen from outside."""
+
+from __future__ import annotations
+
+import faulthandler
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.contracts import OK, QUARANTINED
+from pipeline.engine.cache import Cache
+from pipeline.errors import InputError, Quarantined
+
+_extractors: dict[str, Any] = {}
+
+
+def _extractor(cls: type, config: Config) -> Any:
+    # One instance a process: loading a face model or openSMILE for every item would cost more than the item.
+    key = f"{cls.__module__}.{cls.__qualname__}:{config.model_dump_json()}"
+    if key not in _extractors:
+        _extractors[key] = cls(config)
+    return _extractors[key]
+
+
+def run_item(
+    cls: type, config: Config, payload: dict[str, Any], key: str, ids: dict[str, str], *, cache: Cache, timeout: float
+) -> str | None:
+    """Compute one item and store its row; return the reason if it should be tried again in the next run.
+
+    Args:
+        cls: the extractor's class.
+        config: the extractor's config.
+        payload: what the extractor is called with.
+        key: the row's key in the cache.
+        ids: the row's id column and its value.
+        cache: where the row goes.
+        timeout: s after which the process ends itself.
+
+    """
+    mark = cache.attempt(key)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    # A C-level watchdog: it ends the process even when native code holds the interpreter lock for ever, and says
+    # so in the mark, which tells a hang from a crash afterwards.
+    with mark.open("w") as sink:
+        faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
+        try:
+            row = {**_extractor(cls, config)(payload), "status": OK}
+        except InputError:
+            raise  # wrong for every item alike: the driver stops the run
+        except Quarantined as reason:
+            row = {"status": QUARANTINED, "reason": str(reason)}
+        except Exception as error:  # one bad file of any kind must not stop the run
+            return f"{type(error).__name__}: {error}"
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            mark.unlink(missing_ok=True)
+    cache.write(key, {**row, **ids})
+    return None
+
+
+def why_killed(mark: Path, timeout: float) -> str:
+    """Return why a worker process ended during an item, from the mark that it left; remove the mark."""
+    traceback = mark.read_text(errors="replace") if mark.exists() else ""
+    mark.unlink(missing_ok=True)
+    if traceback.startswith("Timeout"):
+        return f"took longer than {timeout:g} s; raise run.item_timeout if the file is sound"
+    return "its worker process died (a crash in native code, or out of memory)"
