@@ -153,7 +153,7 @@ def use(
 @models.command()
 def fetch() -> None:
     """Download py-feat's detector weights into the local hub cache (once, with a network)."""
-    from pipeline.faces.backends.pyfeat import fetch_models
+    from pipeline.faces.backends.pyfeat_weights import fetch_models
 
     fetch_models()
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, create_model
 
 from pipeline.config import Config
-from pipeline.corpora.base import About, Corpus, Reading, nothing_found, one_line, read_text
+from pipeline.corpora.base import About, Corpus
+from pipeline.corpora.reading import Reading, one_line, read_csv
 from pipeline.corpora.votes import SPELLINGS
 from pipeline.errors import InputError
 from pipeline.manifest.row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
@@ -38,34 +38,35 @@ class Csv(Corpus[Config]):
     """
 
     about = About("any CSV", "your own table", "yours", "")
+    name = "CSV"
+    example = "labels.csv"
     Options = CsvOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a row of the table."""
+    def fill(self, reading: Reading) -> None:
+        """Add a row for each row of the table."""
         options = self.options.model_dump()
-        table = root / options["table"]
+        table = reading.root / options["table"]
         if not table.is_file():
-            raise nothing_found("CSV", root, f"{options['table']} (option table)")
-        reader = csv.DictReader(io.StringIO(read_text(table)), delimiter=options["delimiter"])
+            raise reading.nothing_found(f"{options['table']} (option table)")
+        reader = read_csv(table, options["delimiter"])
         columns = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = columns
-        recipes = {name: self._recipe(name, options[name], columns, table) for name in COLUMNS}
+        templates = {name: self._template(name, options[name], columns, table) for name in COLUMNS}
         for name in REQUIRED:
-            if not recipes[name]:
+            if not templates[name]:
                 raise InputError(
                     f"{table} has no column {name!r}; say what gives it: --option {name}=COLUMN, "
                     f"--option {name}='text with {{COLUMN}}' or --option {name}==TEXT. It has: {', '.join(columns)}"
                 )
         spelt = self._spellings(options["emotions"])
-        reading = Reading()
-        strange: dict[str, int] = {}
+        strange: Counter[str] = Counter()
         for number, record in enumerate(reader, start=2):
             values = {key: one_line(value or "") for key, value in record.items() if isinstance(key, str)}
-            cells = {name: recipe.format_map(values) for name, recipe in recipes.items() if recipe}
+            cells = {name: template.format_map(values) for name, template in templates.items() if template}
             emotion = cells.get("emotion", "").lower()
             if emotion:
                 cells["emotion"] = spelt.get(emotion, "")
-                strange[emotion] = strange.get(emotion, 0) + (emotion not in spelt)
+                strange[emotion] += emotion not in spelt
             try:
                 reading.rows.append(ManifestRow.model_validate({k: v for k, v in cells.items() if v}))
             except ValidationError as error:
@@ -75,14 +76,13 @@ class Csv(Corpus[Config]):
                     f"{table}, row {number}: {where}: {detail['msg']} (given {detail['input']!r})"
                 ) from None
         for emotion, count in sorted(strange.items()):
-            if count:
-                reading.notes.append(
-                    f"{count} clips are called {emotion!r}, which is no emotion of the vocabulary "
-                    f"({', '.join(EMOTIONS)}): unlabelled; map it with --option emotions={emotion}:NAME"
-                )
-        return reading
+            reading.note(
+                count,
+                f"clips are called {emotion!r}, which is no emotion of the vocabulary ({', '.join(EMOTIONS)}): "
+                f"unlabelled; map it with --option emotions={emotion}:NAME",
+            )
 
-    def _recipe(self, name: str, given: str, columns: list[str], table: Path) -> str:
+    def _template(self, name: str, given: str, columns: list[str], table: Path) -> str:
         """Return a format string over the table's columns, or nothing."""
         if given.startswith("="):
             return given[1:].replace("{", "{{").replace("}", "}}")

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import (
-    AUDIO,
-    VIDEO,
-    About,
-    Corpus,
-    Expected,
-    Reading,
-    find_files,
-    first_of_each,
-    nothing_found,
-    read_text,
-    some,
-)
+from pipeline.corpora.base import About, Corpus, Expected
+from pipeline.corpora.reading import AUDIO, VIDEO, Reading, first_few, read_csv, stem
 from pipeline.corpora.votes import Rule, label_from_votes, vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(XX|LO|MD|HI)")
 #: What the actor was asked for, as file names spell it.
@@ -49,7 +35,7 @@ _SENTENCES = {
     "WSI": "We'll stop in a couple of minutes",
 }
 ACTORS = tuple(str(number) for number in range(1001, 1092))
-#: The blocks of the vote table, told apart by the hundred thousands of its row ids (queryType in the corpus's README).
+#: The blocks of the vote table, numbered by the hundred thousands of its row ids (queryType in the corpus's README).
 BLOCKS = {"voice": 1, "face": 2, "audiovisual": 3}
 # Speaker-disjoint sessions of EMO-SUPERB and of Chou's thesis, as first and last actor.
 SESSIONS = {
@@ -85,16 +71,22 @@ def session(actor: int) -> str:
 
 
 class Rated(NamedTuple):
-    """What raters said of a clip: votes by emotion, and how strong they found it (mean of 0 to 100)."""
+    """The ratings of a clip: votes by emotion, and how strong they found it (mean of 0 to 100)."""
 
     votes: dict[str, float]
     level: float | None
 
 
 def read_ratings(root: Path, source: str) -> dict[str, Rated]:
-    """Return clip -> what its raters said, from ``processedResults/tabulatedVotes.csv``.
+    """Return clip -> its ratings, from ``processedResults/tabulatedVotes.csv``.
 
-    ``source`` is voice, face or audiovisual. Raises ``InputError`` if the table is missing or not as published.
+    Args:
+        root: the corpus's repository.
+        source: voice, face or audiovisual.
+
+    Raises:
+        InputError: the table is missing or not as published.
+
     """
     path = root / "processedResults" / "tabulatedVotes.csv"
     if not path.is_file():
@@ -103,7 +95,7 @@ def read_ratings(root: Path, source: str) -> dict[str, Rated]:
             "--option labels=acted"
         )
     rated: dict[str, Rated] = {}
-    for record in csv.DictReader(io.StringIO(read_text(path))):
+    for record in read_csv(path):
         try:
             if int(record[""]) // 100000 == BLOCKS[source]:
                 votes = {name: float(record[letter]) for letter, name in LETTERS.items()}
@@ -124,22 +116,20 @@ class CremaD(Corpus[CremaDOptions]):
         "Open Database License 1.0",
         "Cao, Cooper, Keutmann, Gur, Nenkova & Verma, IEEE Trans. Affective Computing 5(4) (2014)",
     )
+    name = "CREMA-D"
+    example = "AudioWAV/1001_DFA_ANG_XX.wav"
     Options = CremaDOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a clip. Clips without a label under the rule keep their votes and have no emotion."""
+    def fill(self, reading: Reading) -> None:
+        """Add a row a clip. Clips without a label under the rule keep their votes and have no emotion."""
         options = self.options
-        reading = Reading()
-        folder, suffixes = self._media(root)
-        paths = [f"{folder}/{path}" for path in find_files(root / folder, suffixes, reading)]
-        codes = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
-        reading.left_out(set(paths) - set(codes), "the name is not CREMA-D's")
-        ratings = {} if options.labels == "acted" else read_ratings(root, options.labels)
+        folder, paths = self._media(reading)
+        codes = reading.match(paths, NAME)
+        ratings = {} if options.labels == "acted" else read_ratings(reading.root, options.labels)
         bad = set() if options.keep_bad else SILENT | (BROKEN_FILMS if folder == "VideoFlash" else frozenset())
         dropped, unrated = [], []
-        for path in first_of_each(list(codes), reading):
-            clip = PurePosixPath(path).stem
-            actor, sentence, acted, intensity = codes[path]
+        for path, (actor, sentence, acted, intensity) in reading.first_of_each(codes).items():
+            clip = stem(path)
             if clip in bad:
                 dropped.append(clip)
                 continue
@@ -150,36 +140,32 @@ class CremaD(Corpus[CremaDOptions]):
                 columns = vote_columns(votes) | {"level": level}
                 emotion = label_from_votes(votes, options.rule, seed=f"{options.seed}:{clip}")
                 unrated += [] if emotion else [clip]
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"crema_d_{clip}",
-                    corpus="crema_d",
-                    path=path,
-                    speaker=actor,
-                    fold=session(int(actor)),
-                    emotion=emotion,
-                    label_source=options.labels,
-                    label_rule="" if options.labels == "acted" else options.rule,
-                    intensity=_INTENSITY[intensity],
-                    sentence=_SENTENCES.get(sentence, sentence),
-                    language="en",
-                    **columns,
-                )
+            reading.add(
+                "crema_d",
+                clip,
+                path,
+                speaker=actor,
+                fold=session(int(actor)),
+                emotion=emotion,
+                label_source=options.labels,
+                label_rule="" if options.labels == "acted" else options.rule,
+                intensity=_INTENSITY[intensity],
+                sentence=_SENTENCES.get(sentence, sentence),
+                language="en",
+                **columns,
             )
-        if not reading.rows and not dropped:
-            raise nothing_found("CREMA-D", root / folder, "1001_DFA_ANG_XX.wav")
         reading.left_out(dropped, "known bad: 1076_MTI_SAD_XX is silent, two films are broken")
-        if unrated:
-            reading.notes.append(f"{len(unrated)} clips have votes but no emotion: no {options.rule} ({some(unrated)})")
-        return reading
+        reading.note(len(unrated), f"clips have votes but no emotion: no {options.rule} ({first_few(unrated)})")
 
-    def _media(self, root: Path) -> tuple[str, frozenset[str]]:
+    def _media(self, reading: Reading) -> tuple[str, list[str]]:
+        """Return the folder to read and the files in it."""
         if self.options.media != "auto":
-            return _FOLDERS[self.options.media]
+            folder, suffixes = _FOLDERS[self.options.media]
+            return folder, reading.files(suffixes, below=folder)
         for folder, suffixes in _FOLDERS.values():
-            if (root / folder).is_dir() and find_files(root / folder, suffixes, Reading()):
-                return folder, suffixes
-        raise nothing_found("CREMA-D", root, "AudioWAV/1001_DFA_ANG_XX.wav")
+            if (reading.root / folder).is_dir() and (paths := reading.files(suffixes, below=folder)):
+                return folder, paths
+        raise reading.nothing_found()
 
     def expected(self) -> Expected:
         """Return the counts of the whole corpus, less the bad items that are left out."""

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
 
 from pipeline.config import Config
-from pipeline.corpora.base import (
-    AUDIO,
-    About,
-    Corpus,
-    Expected,
-    Reading,
-    find_files,
-    first_of_each,
-    nothing_found,
-)
-from pipeline.manifest.row import ManifestRow
+from pipeline.corpora.base import About, Corpus, Expected
+from pipeline.corpora.reading import AUDIO, Reading, stem
 
 NAME = re.compile(r"(\d{2})([ab]\d{2})([WLEAFTN])([a-z]?)")
 # The letters stand for the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer.
@@ -47,33 +37,23 @@ class EmoDb(Corpus[Config]):
         "free to download; cite the paper",
         "Burkhardt, Paeschke, Rolfes, Sendlmeier & Weiss, Interspeech 2005",
     )
+    name = "EmoDB"
+    example = "wav/03a01Fa.wav"
 
-    def read(self, root: Path) -> Reading:
-        """Return a row an utterance, labelled with the acted emotion."""
-        reading = Reading()
-        paths = find_files(root, AUDIO, reading)
-        named = [path for path in paths if NAME.fullmatch(PurePosixPath(path).stem)]
-        reading.left_out(set(paths) - set(named), "the name is not EmoDB's")
-        if not named:
-            raise nothing_found("EmoDB", root, "wav/03a01Fa.wav")
-        for path in first_of_each(named, reading):
-            stem = PurePosixPath(path).stem
-            match = NAME.fullmatch(stem)
-            assert match is not None
-            speaker, text, emotion, _ = match.groups()
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"emodb_{stem}",
-                    corpus="emodb",
-                    path=path,
-                    speaker=speaker,
-                    emotion=_EMOTIONS[emotion],
-                    label_source="acted",
-                    sentence=_SENTENCES.get(text, text),
-                    language="de",
-                )
+    def fill(self, reading: Reading) -> None:
+        """Add a row an utterance, labelled with the acted emotion."""
+        codes = reading.match(reading.files(AUDIO), NAME)
+        for path, (speaker, text, emotion, _) in reading.first_of_each(codes).items():
+            reading.add(
+                "emodb",
+                stem(path),
+                path,
+                speaker=speaker,
+                emotion=_EMOTIONS[emotion],
+                label_source="acted",
+                sentence=_SENTENCES.get(text, text),
+                language="de",
             )
-        return reading
 
     def expected(self) -> Expected:
         """Return the counts of the published selection (recognised by 80 % or more of the listeners)."""

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from pipeline.config import Config
-from pipeline.corpora.base import (
-    AUDIO,
-    VIDEO,
-    About,
-    Corpus,
-    Reading,
-    find_files,
-    nothing_found,
-    one_line,
-)
+from pipeline.corpora.base import About, Corpus
+from pipeline.corpora.reading import MEDIA, Reading, one_line
 from pipeline.manifest.row import ManifestRow
 
 
@@ -51,28 +44,23 @@ class Folder(Corpus[FolderOptions]):
     """Films or sound files in any folders. A file directly in the root is its own speaker."""
 
     about = About("a plain folder", "your own files", "yours", "")
+    name = "media"
+    example = "*.mp4, *.wav"
     Options = FolderOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a file, unlabelled."""
+    def fill(self, reading: Reading) -> None:
+        """Add a row a file, unlabelled."""
         options = self.options
-        reading = Reading()
-        suffixes = {"all": AUDIO | VIDEO, "video": VIDEO, "audio": AUDIO}[options.media]
-        paths = find_files(root, suffixes, reading)
-        if not paths:
-            raise nothing_found("media", root, "*.mp4, *.wav")
-        corpus = one_line(options.corpus or root.resolve().name or "folder")
-        stems: dict[str, int] = {}
-        for path in paths:
-            stem = str(PurePosixPath(path).with_suffix(""))
-            stems[stem] = stems.get(stem, 0) + 1
-        unmatched: list[str] = []
-        for path in paths:
-            stem = str(PurePosixPath(path).with_suffix(""))
-            name = path if stems[stem] > 1 else stem  # a.mp4 beside a.wav: the suffix tells them apart
+        stems = {path: str(PurePosixPath(path).with_suffix("")) for path in reading.files(MEDIA[options.media])}
+        if not stems:
+            raise reading.nothing_found()
+        corpus = one_line(options.corpus or reading.root.resolve().name or "folder")
+        count = Counter(stems.values())
+        nameless = 0
+        for path, stem in stems.items():
+            name = path if count[stem] > 1 else stem  # a.mp4 beside a.wav: the suffix keeps them distinct
             speaker = self._speaker(path)
-            if not speaker:
-                unmatched.append(path)
+            nameless += not speaker
             reading.rows.append(
                 ManifestRow(
                     clip_id=f"{corpus}/{name}".replace("#", "_"),
@@ -82,11 +70,7 @@ class Folder(Corpus[FolderOptions]):
                     language=options.language,
                 )
             )
-        if unmatched:
-            reading.notes.append(
-                f"{len(unmatched)} clips count as a speaker each, because nothing says who speaks in them"
-            )
-        return reading
+        reading.note(nameless, "clips count as a speaker each, because nothing says who speaks in them")
 
     def _speaker(self, path: str) -> str:
         if self.options.speaker_pattern:

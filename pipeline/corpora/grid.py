@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
-from pydantic import Field
-
-from pipeline.config import Config
-from pipeline.corpora.base import (
-    AUDIO,
-    VIDEO,
-    About,
-    Corpus,
-    Expected,
-    Reading,
-    find_files,
-    first_of_each,
-    nothing_found,
-    read_text,
-)
-from pipeline.manifest.row import ManifestRow
+from pipeline.corpora.base import About, Corpus, Expected, VideoOptions
+from pipeline.corpora.reading import MEDIA, Reading, read_text
 
 _NAME = re.compile("[blps][bgrw][abiw][a-z][z1-9][anps]")
 _WORDS: tuple[dict[str, str], ...] = (
@@ -46,12 +31,6 @@ _WORDS: tuple[dict[str, str], ...] = (
 TALKERS = tuple(f"s{number}" for number in range(1, 35))
 
 
-class GridOptions(Config):
-    """Options of ``grid``."""
-
-    media: Literal["video", "audio"] = Field("video", description="which files: video or audio")
-
-
 def sentence(name: str) -> str:
     """Return the sentence that a file name of GRID spells, a letter a word.
 
@@ -73,7 +52,7 @@ def talker(path: str, root_name: str = "") -> str:
     return ""
 
 
-class Grid(Corpus[GridOptions]):
+class Grid(Corpus[VideoOptions]):
     """Films (or sound files) in talkers' folders; ``.align`` files beside them or in a tree of their own."""
 
     about = About(
@@ -82,45 +61,37 @@ class Grid(Corpus[GridOptions]):
         "free for research; see the terms on its page",
         "Cooke, Barker, Cunningham & Shao, J. Acoust. Soc. Am. 120 (2006)",
     )
-    Options = GridOptions
+    name = "GRID"
+    example = "s1/bbaf2n.mpg"
+    Options = VideoOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a sentence; where no folder names the talker, each clip counts as its own."""
-        reading = Reading()
-        paths = find_files(root, VIDEO if self.options.media == "video" else AUDIO, reading)
-        named = [path for path in paths if _NAME.fullmatch(PurePosixPath(path).stem.lower())]
-        reading.left_out(set(paths) - set(named), "the name is not a GRID sentence such as bbaf2n")
-        if not named:
-            raise nothing_found("GRID", root, "s1/bbaf2n.mpg")
-        here = root.resolve().name
-        alignments: dict[tuple[str, str], str] = {}
-        for path in find_files(root, {".align"}, reading):
-            alignments.setdefault((talker(path, here) or str(PurePosixPath(path).parent), _stem(path)), path)
+    def fill(self, reading: Reading) -> None:
+        """Add a row a sentence; where no folder names the talker, each clip counts as its own."""
+        here = reading.root.resolve().name
 
         def place(path: str) -> str:
-            return talker(path, here) or str(PurePosixPath(path).parent)
+            return f"{talker(path, here) or PurePosixPath(path).parent}/{_stem(path)}"
 
+        paths = reading.files(MEDIA[self.options.media])
+        codes = reading.match(paths, _NAME, unmatched="the name is not a GRID sentence such as bbaf2n", text=_stem)
+        alignments: dict[str, str] = {}
+        for path in reading.files({".align"}):
+            alignments.setdefault(place(path), path)
         unnamed = 0
-        for path in first_of_each(named, reading, key=lambda path: f"{place(path)}/{_stem(path)}"):
+        for path in reading.first_of_each(codes, place):
             who = talker(path, here)
             unnamed += not who
-            alignment = alignments.get((place(path), _stem(path)), "")
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"grid_{place(path).replace('/', '_')}_{_stem(path)}".replace("#", "_"),
-                    corpus="grid",
-                    path=path,
-                    speaker=who or f"clip:{place(path)}/{_stem(path)}",
-                    sentence=_aligned_words(root / alignment) if alignment else sentence(_stem(path)),
-                    alignment=alignment,
-                    language="en",
-                )
+            alignment = alignments.get(place(path), "")
+            reading.add(
+                "grid",
+                place(path).replace("/", "_"),
+                path,
+                speaker=who or f"clip:{place(path)}",
+                sentence=_aligned_words(reading.root / alignment) if alignment else sentence(_stem(path)),
+                alignment=alignment,
+                language="en",
             )
-        if unnamed:
-            reading.notes.append(
-                f"{unnamed} clips count as a talker each: no folder s1 ... s34 names theirs (one may count twice)"
-            )
-        return reading
+        reading.note(unnamed, "clips count as a talker each: no folder s1 ... s34 names theirs (one may count twice)")
 
     def expected(self) -> Expected:
         """Return 1000 sentences a talker; talker 21 was not filmed."""

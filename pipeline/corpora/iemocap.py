@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import (
-    About,
-    Corpus,
-    Expected,
-    Reading,
-    find_files,
-    first_of_each,
-    nothing_found,
-    one_line,
-    read_text,
-)
+from pipeline.corpora.base import About, Corpus, Expected
+from pipeline.corpora.reading import Reading, one_line, read_text, stem
 from pipeline.corpora.votes import SPELLINGS, vote_columns
-from pipeline.manifest.row import ManifestRow
 
 # In Ses01F_impro01_M000, "F" is who wore the markers; the turn's own letter (M) says who speaks.
 NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\w+?_([FM])(?:XX)?\d+")
@@ -46,41 +36,34 @@ class Iemocap(Corpus[IemocapOptions]):
         "release form of the University of Southern California; research use",
         "Busso, Bulut, Lee, Kazemzadeh, Mower, Kim, Chang, Lee & Narayanan, Lang. Resources & Evaluation 42 (2008)",
     )
+    name = "IEMOCAP"
+    example = "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
     Options = IemocapOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a turn; fold is the session; attributes are means on a scale of 1 to 5."""
-        reading = Reading()
-        # The release has wav files of whole dialogues and of turns; the name tells a turn.
-        paths = find_files(root, {".wav"}, reading)
-        turns = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
-        if not turns:
-            raise nothing_found("IEMOCAP", root, "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav")
-        labels, votes = self._evaluations(root)
-        texts = self._texts(root)
+    def fill(self, reading: Reading) -> None:
+        """Add a row a turn; fold is the session; attributes are means on a scale of 1 to 5."""
+        # The release has wav files of whole dialogues and of turns; the name marks a turn.
+        codes = reading.match(reading.files({".wav"}), NAME, unmatched="")
+        labels, votes = self._evaluations(reading.root)
+        texts = _texts(reading.root)
         unlabelled = 0
-        for path in first_of_each(list(turns), reading):
-            turn = PurePosixPath(path).stem
-            number, sex = turns[path]
+        for path, (number, sex) in reading.first_of_each(codes).items():
+            turn = stem(path)
             unlabelled += turn not in labels
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"iemocap_{turn}",
-                    corpus="iemocap",
-                    path=path,
-                    speaker=f"Ses0{number}{sex}",
-                    fold=f"session{number}",
-                    label_source="audiovisual" if turn in labels else "",
-                    label_rule="majority" if turn in labels else "",
-                    sentence=texts.get(turn, ""),
-                    language="en",
-                    **labels.get(turn, {}),
-                    **vote_columns(votes.get(turn, {})),
-                )
+            reading.add(
+                "iemocap",
+                turn,
+                path,
+                speaker=f"Ses0{number}{sex}",
+                fold=f"session{number}",
+                label_source="audiovisual" if turn in labels else "",
+                label_rule="majority" if turn in labels else "",
+                sentence=texts.get(turn, ""),
+                language="en",
+                **labels.get(turn, {}),
+                **vote_columns(votes.get(turn, {})),
             )
-        if unlabelled:
-            reading.notes.append(f"{unlabelled} turns are in no Session?/dialog/EmoEvaluation/*.txt: unlabelled")
-        return reading
+        reading.note(unlabelled, "turns are in no Session?/dialog/EmoEvaluation/*.txt: unlabelled")
 
     def _emotion(self, code: str) -> str:
         lowered = code.strip().lower()
@@ -106,14 +89,15 @@ class Iemocap(Corpus[IemocapOptions]):
                     votes[turn][name if name in _OFFERED else "other"] += 1
         return labels, votes
 
-    def _texts(self, root: Path) -> dict[str, str]:
-        texts: dict[str, str] = {}
-        for path in sorted(root.glob("**/transcriptions/Ses*.txt")):
-            for line in read_text(path).splitlines():
-                if match := _TURN_TEXT.match(line):
-                    texts[match[1]] = one_line(match[2])
-        return texts
-
     def expected(self) -> Expected:
         """Return the published counts."""
         return Expected(10039, SPEAKERS)
+
+
+def _texts(root: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for path in sorted(root.glob("**/transcriptions/Ses*.txt")):
+        for line in read_text(path).splitlines():
+            if match := _TURN_TEXT.match(line):
+                texts[match[1]] = one_line(match[2])
+    return texts

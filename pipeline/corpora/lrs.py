@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import About, Corpus, Reading, find_files, nothing_found, one_line, read_text, some
-from pipeline.manifest.row import ManifestRow
+from pipeline.corpora.base import About, Corpus
+from pipeline.corpora.reading import Reading, first_few, one_line, read_text
 
 
 class LrsOptions(Config):
@@ -27,38 +27,35 @@ class Lrs(Corpus[LrsOptions]):
         "LRS2: agreement with the BBC, research only; LRS3: the talks are under CC BY-NC-ND 4.0",
         "Afouras, Chung, Senior, Vinyals & Zisserman (2018); Afouras, Chung & Zisserman (2018)",
     )
+    name = "LRS"
+    example = "pretrain/5535415699068794046/00001.mp4"
     Options = LrsOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a film; ``alignment`` is the transcript where that gives times of words."""
-        reading = Reading()
+    def fill(self, reading: Reading) -> None:
+        """Add a row a film; ``alignment`` is the transcript where that gives times of words."""
         parts = {name.strip() for name in self.options.parts.split(",") if name.strip()}
-        texts = set(find_files(root, {".txt"}, reading))
+        texts = set(reading.files({".txt"}))
         bare: list[str] = []
-        for path in find_files(root, {".mp4"}, reading):
+        for path in reading.files({".mp4"}):
             pure = PurePosixPath(path)
             part, recording = pure.parent.parent.name, pure.parent.name
             if not recording or (parts and part not in parts):
                 continue
             text = str(pure.with_suffix(".txt"))
-            sentence, timed = _transcript(root / text) if text in texts else ("", False)
+            sentence, timed = _transcript(reading.root / text) if text in texts else ("", False)
             bare += [] if text in texts else [path]
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"{self.options.corpus}_{'_'.join(pure.with_suffix('').parts)}".replace("#", "_"),
-                    corpus=self.options.corpus,
-                    path=path,
-                    speaker=recording,
-                    sentence=sentence,
-                    alignment=text if timed else "",
-                    language="en",
-                )
+            reading.add(
+                self.options.corpus,
+                "_".join(pure.with_suffix("").parts),
+                path,
+                speaker=recording,
+                sentence=sentence,
+                alignment=text if timed else "",
+                language="en",
             )
         if not reading.rows:
-            raise nothing_found("LRS", root, "pretrain/5535415699068794046/00001.mp4")
-        if bare:
-            reading.notes.append(f"{len(bare)} films have no transcript beside them ({some(bare)})")
-        return reading
+            raise reading.nothing_found()
+        reading.note(len(bare), f"films have no transcript beside them ({first_few(bare)})")
 
 
 def _transcript(path: Path) -> tuple[str, bool]:

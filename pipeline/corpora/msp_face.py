@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.config import Config
-from pipeline.corpora.base import (
-    AUDIO,
-    VIDEO,
-    About,
-    Corpus,
-    Expected,
-    Reading,
-    find_files,
-    find_table,
-    first_of_each,
-    nothing_found,
-    read_text,
-)
+from pipeline.corpora.base import About, Corpus, Expected, VideoOptions
+from pipeline.corpora.reading import MEDIA, Reading, read_text, stem
 from pipeline.corpora.votes import count_votes, vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest.row import ManifestRow
 
 NAME = re.compile(r"MSP-FACE_(\d{4})_\d{4}")
 #: The letters of all MSP corpora; O (other) and X (no agreement) give no label.
@@ -36,11 +22,10 @@ LETTERS = {
 SPLITS = {"train": "train", "development": "dev", "validation": "dev", "dev": "dev", "test": "test"}
 
 
-class MspFaceOptions(Config):
+class MspFaceOptions(VideoOptions):
     """Options of ``msp_face``."""
 
     clips: Literal["all", "labelled", "unlabelled"] = Field("all", description="all, labelled or unlabelled")
-    media: Literal["video", "audio"] = Field("video", description="which files: video or audio")
     split: Literal["published", "none"] = Field("published", description="published, or none to leave split empty")
 
 
@@ -53,57 +38,44 @@ class MspFace(Corpus[MspFaceOptions]):
         "labels and links are public; each film stays under the terms of its site and uploader",
         "Vidal, Salman, Lin & Busso, ICMI 2020",
     )
+    name = "MSP-Face"
+    example = "MSP-FACE_0001_0001.mp4"
     Options = MspFaceOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a segment; attributes are means on a scale of 1 to 7."""
-        reading = Reading()
-        paths = find_files(root, VIDEO if self.options.media == "video" else AUDIO, reading)
-        found = [path for path in paths if NAME.fullmatch(PurePosixPath(path).stem)]
-        if not found:
-            raise nothing_found("MSP-Face", root, "MSP-FACE_0001_0001.mp4")
-        labels = _json_table(root, "label_consensus.json", "labels_consensus.json", "labels_concensus.json")
-        details = _json_table(root, "label_detailed.json", "labels_detailed.json")
-        speakers = self._speakers(root)
-        nameless = []
-        for path in first_of_each(found, reading):
-            clip = PurePosixPath(path).stem
+    def fill(self, reading: Reading) -> None:
+        """Add a row a segment; attributes are means on a scale of 1 to 7."""
+        codes = reading.match(reading.files(MEDIA[self.options.media]), NAME, unmatched="")
+        labels = _json_table(reading, "label_consensus.json", "labels_consensus.json", "labels_concensus.json")
+        details = _json_table(reading, "label_detailed.json", "labels_detailed.json")
+        speakers = _speakers(reading)
+        nameless = 0
+        for path, (recording,) in reading.first_of_each(codes).items():
+            clip = stem(path)
             label = labels.get(clip, {})
             if self.options.clips != "all" and bool(label) != (self.options.clips == "labelled"):
                 continue
             speaker = str(label.get("SpkrID") or speakers.get(clip, ""))
-            nameless += [] if speaker else [clip]
-            recording = clip.split("_")[1]
+            nameless += not speaker
             part = str(label.get("Split_Set", "")).lower() if self.options.split == "published" else ""
             answers = [worker.get("EmoClass_Major", "") for worker in details.get(clip, {}).get("Workers", [])]
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"msp_face_{clip}",
-                    corpus="msp_face",
-                    path=path,
-                    speaker=speaker.removeprefix("Speaker_") or f"recording:{recording}",
-                    split=SPLITS.get(part, ""),
-                    emotion=LETTERS.get(str(label.get("EmoClass_Major", "")), ""),
-                    label_source="audiovisual" if label else "",
-                    label_rule="plurality" if label else "",
-                    arousal=label.get("EmoAct"),
-                    valence=label.get("EmoVal"),
-                    dominance=label.get("EmoDom"),
-                    language="en",
-                    **(vote_columns(count_votes(answers, LETTERS.values())) if answers else {}),
-                )
+            reading.add(
+                "msp_face",
+                clip,
+                path,
+                speaker=speaker.removeprefix("Speaker_") or f"recording:{recording}",
+                split=SPLITS.get(part, ""),
+                emotion=LETTERS.get(str(label.get("EmoClass_Major", "")), ""),
+                label_source="audiovisual" if label else "",
+                label_rule="plurality" if label else "",
+                arousal=label.get("EmoAct"),
+                valence=label.get("EmoVal"),
+                dominance=label.get("EmoDom"),
+                language="en",
+                **(vote_columns(count_votes(answers, LETTERS.values())) if answers else {}),
             )
         if not labels:
             reading.notes.append("no Labels/label_consensus.json below the root: all clips are unlabelled")
-        if nameless:
-            reading.notes.append(f"{len(nameless)} clips without a known speaker: each recording counts as one")
-        return reading
-
-    def _speakers(self, root: Path) -> dict[str, str]:
-        table = find_table(root, "speaker_id_segments.txt")
-        lines = read_text(table).splitlines() if table else []
-        pairs = (line.split(",") for line in lines if "," in line)
-        return {PurePosixPath(clip.strip()).stem: speaker.strip() for clip, speaker, *_ in pairs}
+        reading.note(nameless, "clips without a known speaker: each recording counts as one")
 
     def expected(self) -> Expected:
         """Return the published counts; films vanish from the sites, so fewer are common."""
@@ -114,8 +86,15 @@ class MspFace(Corpus[MspFaceOptions]):
         }[self.options.clips]
 
 
-def _json_table(root: Path, *names: str) -> dict[str, dict[str, Any]]:
-    path = find_table(root, *names)
+def _speakers(reading: Reading) -> dict[str, str]:
+    table = reading.table("speaker_id_segments.txt")
+    lines = read_text(table).splitlines() if table else []
+    pairs = (line.split(",") for line in lines if "," in line)
+    return {stem(clip.strip()): speaker.strip() for clip, speaker, *_ in pairs}
+
+
+def _json_table(reading: Reading, *names: str) -> dict[str, dict[str, Any]]:
+    path = reading.table(*names)
     if path is None:
         return {}
     try:
@@ -123,4 +102,4 @@ def _json_table(root: Path, *names: str) -> dict[str, dict[str, Any]]:
         entries = {key: value[0] if isinstance(value, list) else value for key, value in table.items()}
     except (ValueError, AttributeError, IndexError) as error:
         raise InputError(f"{path} is not MSP-Face's label table ({error}); fetch it anew") from None
-    return {PurePosixPath(clip).stem: entry for clip, entry in entries.items()}
+    return {stem(clip): entry for clip, entry in entries.items()}

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import (
-    About,
-    Corpus,
-    Reading,
-    find_files,
-    find_table,
-    nothing_found,
-    one_line,
-    read_text,
-)
+from pipeline.corpora.base import About, Corpus
 from pipeline.corpora.msp_face import LETTERS, SPLITS
+from pipeline.corpora.reading import Reading, one_line, read_columns, read_text, stem
 from pipeline.corpora.votes import count_votes, vote_columns
-from pipeline.errors import InputError
-from pipeline.manifest.row import ManifestRow
+
+_COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Split_Set")
 
 
 class MspPodcastOptions(Config):
@@ -43,21 +33,22 @@ class MspPodcast(Corpus[MspPodcastOptions]):
         "licence agreement with the University of Texas at Dallas; academic and commercial kinds",
         "Lotfian & Busso, IEEE Trans. Affective Computing 10(4) (2019)",
     )
+    name = "MSP-Podcast"
+    example = "Labels/labels_consensus.csv"
     Options = MspPodcastOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a speaking turn; attributes are means on a scale of 1 to 7; raters heard voices only."""
-        reading = Reading()
-        table = find_table(root, "labels_consensus.csv", "labels_concensus.csv")
+    def fill(self, reading: Reading) -> None:
+        """Add a row a speaking turn; attributes are means on a scale of 1 to 7; raters heard voices only."""
+        table = reading.table("labels_consensus.csv", "labels_concensus.csv")
         if table is None:
-            raise nothing_found("MSP-Podcast", root, "Labels/labels_consensus.csv")
-        files = {PurePosixPath(path).name: path for path in find_files(root, {".wav"}, reading)}
-        transcripts = {path.stem: path for path in sorted(root.glob("Transcripts/*.txt"))}
-        answers = self._answers(root)
+            raise reading.nothing_found()
+        files = {PurePosixPath(path).name: path for path in reading.files({".wav"})}
+        transcripts = {path.stem: path for path in sorted(reading.root.glob("Transcripts/*.txt"))}
+        answers = _answers(reading)
         tests = {name.strip().lower() for name in self.options.test.split(",")}
         skipped: Counter[str] = Counter()
         missing, unknown = [], 0
-        for record in _records(table, "FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Split_Set"):
+        for record in read_columns(table, *_COLUMNS, corpus="MSP-Podcast"):
             name, part = record["FileName"], record["Split_Set"].lower()
             split = "test" if part in tests else SPLITS.get(part, "")
             if not split:
@@ -66,51 +57,40 @@ class MspPodcast(Corpus[MspPodcastOptions]):
             if name not in files:
                 missing.append(name)
                 continue
-            stem = PurePosixPath(name).stem
+            clip = stem(name)
             speaker = record["SpkrID"]
             if speaker.lower() in ("", "unknown"):
                 # The corpus keeps clips of speakers not yet identified in Train, so this cannot hide a leak.
-                speaker = f"recording:{stem.split('_')[1]}"
+                speaker = f"recording:{clip.split('_')[1]}"
                 unknown += 1
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"msp_podcast_{stem}",
-                    corpus="msp_podcast",
-                    path=files[name],
-                    speaker=speaker,
-                    split=split if self.options.split == "published" else "",
-                    emotion=LETTERS.get(record["EmoClass"], ""),
-                    label_source="voice",
-                    label_rule="plurality",
-                    arousal=_number(record["EmoAct"]),
-                    valence=_number(record["EmoVal"]),
-                    dominance=_number(record["EmoDom"]),
-                    sentence=one_line(read_text(transcripts[stem])) if stem in transcripts else "",
-                    language="en",
-                    **(vote_columns(count_votes(answers[name], LETTERS.values())) if name in answers else {}),
-                )
+            reading.add(
+                "msp_podcast",
+                clip,
+                files[name],
+                speaker=speaker,
+                split=split if self.options.split == "published" else "",
+                emotion=LETTERS.get(record["EmoClass"], ""),
+                label_source="voice",
+                label_rule="plurality",
+                arousal=_number(record["EmoAct"]),
+                valence=_number(record["EmoVal"]),
+                dominance=_number(record["EmoDom"]),
+                sentence=one_line(read_text(transcripts[clip])) if clip in transcripts else "",
+                language="en",
+                **(vote_columns(count_votes(answers[name], LETTERS.values())) if name in answers else {}),
             )
         reading.left_out(missing, "in the table but not on disk")
         for part, count in sorted(skipped.items()):
             reading.notes.append(f"{count} clips of {part} left out; choose the test partitions with --option test=...")
-        if unknown:
-            reading.notes.append(f"{unknown} clips without a known speaker: each podcast counts as one")
-        return reading
-
-    def _answers(self, root: Path) -> dict[str, list[str]]:
-        table = find_table(root, "labels_detailed.csv")
-        answers: dict[str, list[str]] = defaultdict(list)
-        for record in _records(table, "FileName", "EmoClass_Major") if table else []:
-            answers[record["FileName"]].append(record["EmoClass_Major"])
-        return answers
+        reading.note(unknown, "clips without a known speaker: each podcast counts as one")
 
 
-def _records(path: Path, *columns: str) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(read_text(path)))
-    absent = set(columns) - set(reader.fieldnames or ())
-    if absent:
-        raise InputError(f"{path}: no column {sorted(absent)[0]!r}; is it MSP-Podcast's table?")
-    return [{key: (record[key] or "").strip() for key in columns} for record in reader]
+def _answers(reading: Reading) -> dict[str, list[str]]:
+    table = reading.table("labels_detailed.csv")
+    answers: dict[str, list[str]] = defaultdict(list)
+    for record in read_columns(table, "FileName", "EmoClass_Major", corpus="MSP-Podcast") if table else []:
+        answers[record["FileName"]].append(record["EmoClass_Major"])
+    return answers
 
 
 def _number(text: str) -> float | None:

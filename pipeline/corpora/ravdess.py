@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import Field
 
 from pipeline.config import Config
-from pipeline.corpora.base import (
-    AUDIO,
-    VIDEO,
-    About,
-    Corpus,
-    Expected,
-    Reading,
-    find_files,
-    first_of_each,
-    nothing_found,
-)
+from pipeline.corpora.base import About, Corpus, Expected
+from pipeline.corpora.reading import MEDIA, Reading, stem
 from pipeline.errors import InputError
-from pipeline.manifest.row import ManifestRow
 
 # modality - channel - emotion - intensity - statement - repetition - actor
 NAME = re.compile(r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")
@@ -54,42 +43,35 @@ class Ravdess(Corpus[RavdessOptions]):
         "CC BY-NC-SA 4.0",
         "Livingstone & Russo, PLoS ONE 13(5) e0196391 (2018)",
     )
+    name = "RAVDESS"
+    example = "Actor_01/03-01-06-01-02-01-01.wav"
     Options = RavdessOptions
 
-    def read(self, root: Path) -> Reading:
-        """Return a row a recording, labelled with the acted emotion; ``intensity`` is 1 normal, 2 strong."""
-        reading = Reading()
-        paths = find_files(root, AUDIO | VIDEO, reading)
-        codes = {path: match.groups() for path in paths if (match := NAME.fullmatch(PurePosixPath(path).stem))}
-        reading.left_out(set(paths) - set(codes), "the name is not RAVDESS's")
-        if not codes:
-            raise nothing_found("RAVDESS", root, "Actor_01/03-01-06-01-02-01-01.wav")
+    def fill(self, reading: Reading) -> None:
+        """Add a row a recording, labelled with the acted emotion; ``intensity`` is 1 normal, 2 strong."""
+        codes = reading.match(reading.files(MEDIA["all"]), NAME)
         channels = set(_CHANNELS.values()) if self.options.channel == "both" else {_CHANNELS[self.options.channel]}
         there = Counter(code[0] for code in codes.values() if code[1] in channels)
         modality = self._modality(there)
-        chosen = [path for path, code in codes.items() if code[0] == modality and code[1] in channels]
+        chosen = {path: code for path, code in codes.items() if code[0] == modality and code[1] in channels}
         if not chosen:
             raise InputError(
-                f"RAVDESS below {root}: none of {len(codes)} files is {self.options.channel} in modality "
+                f"RAVDESS below {reading.root}: none of {len(codes)} files is {self.options.channel} in modality "
                 f"{self.options.modality}; choose with --option channel=... and --option modality=..."
             )
-        reading.left_out(set(codes) - set(chosen), "other modality or channel; see options modality and channel")
-        for path in first_of_each(chosen, reading):
-            _, _, emotion, intensity, statement, _, actor = codes[path]
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"ravdess_{PurePosixPath(path).stem}",
-                    corpus="ravdess",
-                    path=path,
-                    speaker=actor,
-                    emotion=_EMOTIONS[emotion],
-                    label_source="acted",
-                    intensity=float(intensity),
-                    sentence=_STATEMENTS[statement],
-                    language="en",
-                )
+        reading.left_out(codes.keys() - chosen.keys(), "other modality or channel; see options modality and channel")
+        for path, (_, _, emotion, intensity, statement, _, actor) in reading.first_of_each(chosen).items():
+            reading.add(
+                "ravdess",
+                stem(path),
+                path,
+                speaker=actor,
+                emotion=_EMOTIONS[emotion],
+                label_source="acted",
+                intensity=float(intensity),
+                sentence=_STATEMENTS[statement],
+                language="en",
             )
-        return reading
 
     def _modality(self, there: Counter[str]) -> str:
         if self.options.modality != "auto":

@@ -18,7 +18,9 @@ import pandas as pd
 from pipeline.corpora.crema_d import ACTED, BLOCKS, LETTERS, NAME, read_ratings
 from pipeline.corpora.votes import vote_columns
 from pipeline.errors import InputError
-from pipeline.manifest.table import COLUMNS, ManifestRow, read_rows, write_manifest
+from pipeline.manifest.csv_file import write_manifest
+from pipeline.manifest.row import COLUMNS, ManifestRow
+from pipeline.manifest.table import read_rows
 
 VOTES = tuple(name for name in COLUMNS if name.startswith("votes_"))
 _NAMES = tuple(LETTERS.values())
@@ -27,7 +29,13 @@ _NAMES = tuple(LETTERS.values())
 def confusion(crema_d: Path, source: str) -> pd.DataFrame:
     """Return intended emotion x chosen emotion, shares of all votes (rows sum to 1), over all rated clips.
 
-    ``source``: voice, face or audiovisual. Raises ``InputError`` for another, or if the vote table is missing.
+    Args:
+        crema_d: the corpus's repository, with its vote table.
+        source: voice, face or audiovisual.
+
+    Raises:
+        InputError: another source, or the vote table is missing.
+
     """
     if source not in BLOCKS:
         raise InputError(f"--source {source!r} is not one of {', '.join(BLOCKS)}")
@@ -69,17 +77,19 @@ def simulate_manifest(
 ) -> str:
     """Write ``manifest`` with simulated votes to ``output``; return what was done, for people.
 
-    Raises ``InputError`` if a row already has votes or a label that is not acted, or if no emotion is CREMA-D's.
+    Raises:
+        InputError: a row already has votes or a label that is not acted, or no emotion is CREMA-D's.
+
     """
     rows = read_rows(manifest)
     rated = [row.clip_id for row in rows if any(getattr(row, name) is not None for name in VOTES)]
     if rated:
         raise InputError(f"{manifest}: {len(rated)} rows have votes already, the first is {rated[0]!r}: use those")
-    heard = [row.clip_id for row in rows if row.emotion and row.label_source not in ("", "acted")]
-    if heard:
+    perceived = [row.clip_id for row in rows if row.emotion and row.label_source not in ("", "acted")]
+    if perceived:
         raise InputError(
-            f"{manifest}: {len(heard)} labels are not what an actor intended, the first is that of {heard[0]!r}: "
-            "the confusion table starts from intended emotions"
+            f"{manifest}: {len(perceived)} labels are not what an actor intended, the first is that of "
+            f"{perceived[0]!r}: the confusion table starts from intended emotions"
         )
     kept, without = simulate(rows, confusion(crema_d, source), raters=raters, seed=seed)
     if not kept:

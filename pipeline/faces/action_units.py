@@ -1,4 +1,4 @@
-"""Action units (AUs) from aligned points and grey-level cues; what makes them up is in ``au_formulas``."""
+"""Action units (AUs) from aligned points and grey-level cues; which cues make which unit is in ``formulas``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.faces.formulas import AU_NAMES, CUES, FORMULAS, GRADES, RELIABILITY, UNIT, reliability
+from pipeline.faces.formulas import AU_NAMES, CUES, FORMULAS, UNIT
 from pipeline.faces.meshmodel import OVAL, mesh_model
 from pipeline.faces.texture import REGIONS
 from pipeline.faces.timeline import Timeline, from_shot_median, running_median, smooth
-
-__all__ = ["AU_NAMES", "GRADES", "RELIABILITY", "change", "inverse_aus", "level", "reliability"]
 
 Floats = NDArray[np.floating]
 
@@ -22,10 +20,7 @@ _BLINK = 0.7  # s; a moving median this long sees the eye's rest opening but no 
 
 
 def _distance(a: int, b: int) -> Callable[[Floats], Floats]:
-    """Return a reader of the mean distance (x, y) between two points and between their mirror images.
-
-    Reading only the side that faces the camera was worse for every unit tried (mean r .32 against .34).
-    """
+    """Return a reader of the mean distance (x, y) between two points and between their mirror images."""
 
     def read(face: Floats) -> Floats:
         mirror = mesh_model().mirror
@@ -80,9 +75,7 @@ def inverse_rows() -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.fl
 
     The points (face oval left out), rows (20, n_points * 2) that turn their x and y into AU intensities, and the
     intensities (20,) that the rows give the model's own neutral face. Rigid motion and the model's pose columns are
-    projected out; ridge ``INVERSE_RIDGE`` x the mean diagonal. A ridge this strong nearly makes it a matched filter;
-    with .3 the collinear columns (AU09, AU12, AU15) fight. Left linear: forcing non-negative intensities afterwards
-    lowered agreement (mean r .25 against .28), because a person's shape is not neutral and gets clipped away.
+    projected out; ridge ``INVERSE_RIDGE`` x the mean diagonal. Why so strong, and why linear: docs/action_units.md.
     """
     model = mesh_model()
     keep = np.setdiff1d(np.arange(len(model.canonical)), OVAL)
@@ -138,14 +131,14 @@ def _spread(values: Floats, used: NDArray[np.intp], count: int) -> Floats:
     return full
 
 
-def combine(cues: Mapping[str, Floats], formulas: Mapping[str, Mapping[str, float]] = FORMULAS) -> Floats:
+def combine(cues: Mapping[str, Floats]) -> Floats:
     """Return (n_frames, 20) intensities: weighted sums of cues, scaled to a typical movement, in units of ``UNIT``.
 
     Cues that are not at hand (grey levels without a picture) are left out of the sum.
     """
     columns = []
     for au in AU_NAMES:
-        terms = [(cues[name], weight) for name, weight in formulas[au].items() if name in cues]
+        terms = [(cues[name], weight) for name, weight in FORMULAS[au].items() if name in cues]
         if not terms:
             columns.append(np.zeros_like(next(iter(cues.values()))))
             continue
@@ -164,29 +157,12 @@ def level(
 
     Args:
         landmarks: (n_frames, 478, 3) aligned, see ``align``.
-        line: the usable frames (``gaps.timeline``).
+        line: the usable frames (``timeline.timeline``).
         texture: (n_frames, n_regions) grey-level readings.
-        sigma: s, Gaussian smoothing within each run. On the trial clips .06 s gave the best mean agreement (.511),
-            .04 s the best for blinks and lips (mean .509), none .498, .1 s .508 with blunted blinks.
+        sigma: s, Gaussian smoothing within each run.
 
     """
     result = np.full((len(landmarks), len(AU_NAMES)), np.nan, np.float32)
     if line.runs:
         result[line.used] = smooth(combine(read_cues(landmarks, texture, line)), line, sigma=sigma)[line.used]
     return result
-
-
-def change(aus: Floats, neutral: Floats | None = None) -> Floats:
-    """Return the change-from-neutral reading (n_frames, n_aus), zero or more.
-
-    Args:
-        aus: (n_frames, n_aus) level reading; NaN where there is none.
-        neutral: (n_aus,) the speaker's neutral; default the median of ``aus``, the speaker's typical face here.
-
-    >>> change(np.array([[0.1], [0.2], [0.6]])).round(2).tolist()
-    [[0.0], [0.0], [0.4]]
-
-    """
-    if neutral is None:
-        neutral = np.nanmedian(aus, axis=0)
-    return np.maximum(aus - neutral, 0.0)

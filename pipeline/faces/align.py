@@ -1,12 +1,8 @@
 """Take head pose, position and scale out of face points, and say how far a frame can be trusted.
 
 A 3-D similarity (Umeyama, IEEE PAMI 13(4), 1991, eq. 40-43) maps each frame's stable points onto the canonical face.
-MediaPipe's z is in the units of x, so three dimensions cost nothing more and also take moderate yaw and pitch out.
-
-Measured on 36 real clips (mean Pearson r of 17 hand-made cues with a reference's action units, see ``reference``):
-2-D similarity on 12 points (eye corners, nose bridge, four of the forehead) .38; 3-D on the same .41; 3-D on the 15
-points below, which leave the forehead (brows move it) out and take nose tip and temples in, .43. Scaling z by .7 or
-1.3 was worse; aligning to each clip's own median face instead of the canonical one changed nothing (.43).
+MediaPipe's z is in the units of x, so three dimensions cost nothing more and also take moderate yaw and pitch out. What
+other alignments gave is in docs/faces.md.
 """
 
 from __future__ import annotations
@@ -130,8 +126,7 @@ def quality(aligned: Aligned, time: Floats, config: FacesConfig) -> NDArray[np.f
 
     MediaPipe's own score is not in its output. Size: pixels between the eyes. Pose: yaw and pitch. Steadiness:
     acceleration of the aligned points, in which real motion is slow and a failing tracker is not. Shape: misfit of
-    the stable points. On the trial clips steadiness (Spearman -.5 with the clip's agreement with the reference), pose
-    and shape (-.4 each) told good clips from bad ones; size hardly did (.1 to .2).
+    the stable points. How far each tells good clips from bad ones is in docs/faces.md.
     """
     with np.errstate(invalid="ignore"):
         size = _ramp(aligned.interocular, config.min_interocular, config.good_interocular)

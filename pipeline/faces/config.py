@@ -26,9 +26,7 @@ class FacesConfig(Config):
     """How faces are found and when a frame counts. Defaults are ours where no source is named."""
 
     backend: Literal["mesh", "blendshapes", "pyfeat"] = Field("mesh", description="see pipeline.faces.backends")
-    max_fps: float = Field(
-        30.0, gt=0, description="Hz; frames that follow more closely are skipped (see pipeline.faces.extractor)"
-    )
+    max_fps: float = Field(30.0, gt=0, description="Hz; frames that follow more closely are skipped (docs/faces.md)")
     max_height: int = Field(
         720, ge=64, description="px; taller frames are decoded smaller. The networks look at 128 and 192 px"
     )

@@ -1,9 +1,6 @@
 """One segment's video to one row of the faces table.
 
-Frame rate, measured on the trial clips (10 to 30 fps): with every second frame left out, facial activation changed by
-less than 1 % in the median, 96 % of high/low labels stayed, and action units agreed with the reference as before
-(mean r .505 against .507; blinks .79 against .80); every third frame .498, every fourth .495. So 15 Hz costs little and
-saves half the time. The default of 30 Hz keeps every frame of common films, for readings frame by frame.
+What fewer frames a second cost is in docs/faces.md.
 """
 
 from __future__ import annotations
@@ -14,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Quarantined
-from pipeline.faces import action_units
+from pipeline.faces.action_units import level
 from pipeline.faces.align import Aligned, align, quality
 from pipeline.faces.backends import BACKENDS, Backend, blendshapes
 from pipeline.faces.config import FacesConfig
+from pipeline.faces.formulas import AU_NAMES, reliability
 from pipeline.faces.meshmodel import N_POINTS
 from pipeline.faces.timeline import all_cuts, bridge, timeline
 from pipeline.faces.track import Track
@@ -43,8 +41,8 @@ class FacesExtractor:
         """Return names and units of the row's columns, and what identifies the backend's models."""
         return {
             "n_landmarks": N_POINTS,
-            "aus": list(action_units.AU_NAMES),
-            "au_reliability": action_units.reliability(self.config.backend),
+            "aus": list(AU_NAMES),
+            "au_reliability": reliability(self.config.backend),
             "pose": ["pitch", "yaw", "roll"],
             "backend": self.config.backend,
             "models": self._get().metadata(),
@@ -109,7 +107,7 @@ def _row(track: Track, start: float, config: FacesConfig) -> dict[str, Any]:
     line = timeline(track.time, valid, cut, max_gap=config.max_gap)
     readings = track.aus
     if readings is None:
-        readings = action_units.level(aligned.landmarks, line, texture=track.texture, sigma=config.smooth)
+        readings = level(aligned.landmarks, line, texture=track.texture, sigma=config.smooth)
         if track.blendshapes is not None:
             readings = blendshapes.refine(readings, track.blendshapes, line, sigma=config.smooth)
     return {

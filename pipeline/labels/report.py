@@ -18,7 +18,7 @@ PAIRS = (
     ("t2_stat", "t2_rest"),
     ("t2_mouth", "t2_rest"),
 )
-MIN_PAIRS = 10  # segments a rank correlation needs to be told
+MIN_PAIRS = 10  # segments a rank correlation needs to be reported
 
 
 def label_summary(labels: pd.DataFrame) -> dict[str, Any]:
@@ -88,14 +88,14 @@ def print_summary(report: dict[str, Any]) -> None:
         console.print(found)
     found = _table("T3 confidence (margin to the runner-up, standard deviations)", parts)
     for quantile in labels["t3_confidence"]:
-        found.add_row(f"quantile {quantile}", *(_told(part["t3_confidence"][quantile]) for part in parts.values()))
+        found.add_row(f"quantile {quantile}", *(_text(part["t3_confidence"][quantile]) for part in parts.values()))
     for name in labels["t3_confidence_by_label"]:
         values = [part["t3_confidence_by_label"].get(name) for part in parts.values()]
-        found.add_row(f"median of {name}", *map(_told, values))
+        found.add_row(f"median of {name}", *map(_text, values))
     console.print(found)
     found = _table("Rank correlation over segments (Spearman)", parts)
     for pair in labels["spearman"]:
-        found.add_row(pair.replace("~", " ~ "), *(_told(part["spearman"][pair]) for part in parts.values()))
+        found.add_row(pair.replace("~", " ~ "), *(_text(part["spearman"][pair]) for part in parts.values()))
     console.print(found)
     if planted := report.get("planted_truth"):
         found = Table(
@@ -106,8 +106,8 @@ def print_summary(report: dict[str, Any]) -> None:
             found.add_row(TASKS[task], str(row["n"]), *numbers)
         console.print(found)
     if units := report.get("planted_action_units"):
-        told = "  ".join(f"{unit} {rho:.2f}" for unit, rho in units.items())
-        console.print(f"Planted action units, mean rank correlation over time: {told}\n")
+        readings = "  ".join(f"{unit} {rho:.2f}" for unit, rho in units.items())
+        console.print(f"Planted action units, mean rank correlation over time: {readings}\n")
 
 
 def _table(title: str, parts: dict[str, Any]) -> Table:
@@ -122,5 +122,5 @@ def _count(part: dict[str, Any], count: int) -> str:
     return f"{count} ({count / max(1, part['segments']):.0%})" if count else "-"
 
 
-def _told(value: float | None) -> str:
+def _text(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"

@@ -1,7 +1,7 @@
-"""What the teachers say frame by frame: energy, movement of three parts of the face, action units, on acoustic frames.
+"""Targets frame by frame: energy, movement of three parts of the face, action units, on acoustic frames.
 
-The paper asks each teacher for one label a segment. The same teachers have something to say every frame; the trainer
-can learn from that besides (``pretrain.dense``). Tracks, regions and alignment are ours.
+The paper takes one label a segment from each of these. The trainer can also learn from their tracks over time
+(``pretrain.dense``). Tracks, regions and alignment are ours.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Dense(NamedTuple):
     """Targets of a segment, and how well its voice and mouth go together."""
 
     targets: NDArray[np.float32]  # (n_frames, K)
-    sync: float  # `correspondence`, NaN where it cannot be said
+    sync: float  # `correspondence`, NaN where it is not known
 
 
 def dense_targets(
@@ -110,8 +110,8 @@ def dense_targets(
         names: group -> tracks (`track_names`).
         config: smoothing and gaps.
         at: (n_frames,) s from the segment's start that the middle of each acoustic frame looks at.
-        rms_db: level of the descriptors' frames, dB, and ``rms_at``, the middles of those, s.
-        rms_at: see there.
+        rms_db: (n_descriptor_frames,) level, dB.
+        rms_at: (n_descriptor_frames,) s, the middles of those frames.
         face: a row of the faces table, or None where the segment has none.
         aus: units in the order of the faces table's columns.
 
@@ -142,7 +142,7 @@ def dense_targets(
 def correspondence(level: Floats, mouth: Floats) -> float:
     """Return Pearson r between speech level (dB) and mouth opening over the frames that have both; NaN without any.
 
-    A mouth that opens when its voice is loud is the plainest sign that the one who is seen is the one who is heard.
+    A mouth that opens when its voice is loud is the plainest sign that the face and the voice are one person's.
 
     >>> correspondence(np.array([0.0, 1.0, 2.0, 9.0]), np.array([0.0, 0.5, 1.0, np.nan]))
     1.0

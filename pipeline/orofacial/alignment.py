@@ -6,7 +6,7 @@ gives the times of phones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Alignment(NamedTuple):
 
 
 def read_alignment(path: Path) -> Alignment:
-    """Return what an alignment says; its suffix tells the format (``.align``, ``.txt`` of LRS, ``.TextGrid``).
+    """Return what an alignment says; its suffix names the format (``.align``, ``.txt`` of LRS, ``.TextGrid``).
 
     Raises:
         InputError: the file is missing, of another format, or its times do not rise.
@@ -56,39 +56,42 @@ def read_alignment(path: Path) -> Alignment:
     return alignment
 
 
+def _words(
+    path: Path, lines: Sequence[str], parse: Callable[[list[str]], Span], *, expected: str, first: int = 1
+) -> Alignment:
+    """Return the words of the lines, the first of which has the number ``first``; blank lines are passed over."""
+    words: list[Span] = []
+    for number, line in enumerate(lines, start=first):
+        if fields := line.split():
+            try:
+                words.append(parse(fields))
+            except (ValueError, IndexError):
+                raise InputError(f"{path}, line {number}: {line!r} is not {expected}") from None
+    return Alignment(words, [])
+
+
 def _grid(path: Path) -> Alignment:
     """Begin, end, word."""
-    words: list[Span] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        try:
-            start, end = (int(value) / UNITS_PER_SECOND for value in fields[:2])
-            (name,) = fields[2:]
-        except ValueError:
-            raise InputError(f"{path}, line {number}: {line!r} is not 'begin end word' (1/25000 s)") from None
-        words.append(Span(start, end, name.lower()))
-    return Alignment(words, [])
+
+    def parse(fields: list[str]) -> Span:
+        begin, end, name = fields
+        return Span(int(begin) / UNITS_PER_SECOND, int(end) / UNITS_PER_SECOND, name.lower())
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _words(path, lines, parse, expected="'begin end word' (1/25000 s)")
 
 
 def _lrs(path: Path) -> Alignment:
     """Below a header line: word, start, end, a score."""
+
+    def parse(fields: list[str]) -> Span:
+        return Span(float(fields[1]), float(fields[2]), fields[0].lower())
+
     lines = path.read_text(encoding="utf-8").splitlines()
     header = next((number for number, line in enumerate(lines) if line.startswith(_LRS_HEADER)), None)
     if header is None:
         raise InputError(f"{path}: no line {_LRS_HEADER!r}, so this transcript of LRS has no times")
-    words: list[Span] = []
-    for number, line in enumerate(lines[header + 1 :], start=header + 2):
-        fields = line.split()
-        if not fields:
-            continue
-        try:
-            name, start, end = fields[0], float(fields[1]), float(fields[2])
-        except (ValueError, IndexError):
-            raise InputError(f"{path}, line {number}: {line!r} is not 'word start end' (s)") from None
-        words.append(Span(start, end, name.lower()))
-    return Alignment(words, [])
+    return _words(path, lines[header + 1 :], parse, expected="'word start end' (s)", first=header + 2)
 
 
 def _textgrid(path: Path) -> Alignment:

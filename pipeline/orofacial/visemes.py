@@ -9,7 +9,7 @@ installed (extra ``visemes``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -75,9 +75,7 @@ def pronounce(word: str) -> tuple[str, ...] | None:
     return tuple(phone.rstrip("012") for phone in found[0]) if found else None
 
 
-def phones(
-    words: Sequence[Span], *, pronounced: Callable[[str], tuple[str, ...] | None] = pronounce
-) -> tuple[list[Span], list[str]]:
+def phones(words: Sequence[Span]) -> tuple[list[Span], list[str]]:
     """Return the phones of the words, and the words that no dictionary has (their time stays empty).
 
     >>> spoken, _ = phones([Span(0.0, 0.3, "two")])
@@ -87,7 +85,7 @@ def phones(
     spans: list[Span] = []
     unknown: list[str] = []
     for word in words:
-        names = pronounced(word.name)
+        names = pronounce(word.name)
         if names is None:
             unknown.append(word.name)
             continue

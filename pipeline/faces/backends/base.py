@@ -19,7 +19,7 @@ class Backend(Protocol):
     def __init__(self, config: FacesConfig) -> None: ...
 
     def metadata(self) -> dict[str, Any]:
-        """Return what identifies models beside the packages' versions (file hashes), JSON-able and cheap."""
+        """Return what identifies models besides the packages' versions (file hashes), JSON-able and cheap."""
         ...
 
     def __call__(self, frames: Iterable[Frame], sound: Sound | None = None) -> Track:

@@ -1,18 +1,6 @@
 """Backend with 52 blendshapes: MediaPipe's FaceLandmarker, for whoever has a ``face_landmarker.task`` file.
 
-The file is not part of the package (Google publishes it: "Face landmark detection guide", model float16/1, SHA-256
-64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff).
-
-Measured as in ``au_formulas`` (mean r per clip, same face): with blendshapes at half weight AU02 .66 to .67, AU04 .37
-to .40, AU23 .28 to .33, AU43 .78 to .79; the mean of the 17 units .470 to .477 (all clips .425 to .429), never lower.
-Both sets of speakers rose for these. Tried and left out: browInnerUp for AU01 (.74 to .74; one set loses), eyeWide for
-AU05 (.33 to .40, but of a deviation of .005 that peaks at .1: as a level it would explode; in its own size +.01),
-eyeSquint for AU06 (.74 to .73) and AU07 (.28 to .25), mouthUpperUp for AU10 (.41 to .39), mouthSmile for AU12 (.70 to
-.70), mouthDimple, mouthPress and mouthSmile for AU14 (.36 to .36, .35, .35), mouthFrown for AU15 (.09 to .11, the same
-tiny deviation), mouthShrugLower for AU17 (.44 to .42), mouthStretch for AU20 (.30 to .26), jawOpen for AU25 (.59 to
-.60; one set loses) and AU26 (.48 to .47), mouthLowerDown and mouthUpperUp for AU25 (.59 to .58, .57);
-cheekSquint, noseSneer, cheekPuff and jawForward hardly move. FaceLandmarker's own points in place of FaceMesh's gave
-.474 against .507 on single-shot films with an earlier set of cues, so both run, at about 8 ms a frame more.
+Where the file comes from, what each blendshape adds and which were left out is in docs/action_units.md.
 """
 
 from __future__ import annotations
@@ -59,7 +47,7 @@ HELPS: dict[str, tuple[tuple[str, ...], float, float]] = {
     "AU23": (("mouthPress",), 0.064, 0.065),
     "AU43": (("eyeBlink",), 0.185, 0.128),
 }
-WEIGHT = 0.5  # of a blendshape beside the reading from geometry and grey levels, which counts 1
+WEIGHT = 0.5  # of a blendshape relative to the reading from geometry and grey levels, which counts 1
 
 
 def model_file(config: FacesConfig) -> tuple[Path, str]:

@@ -1,11 +1,7 @@
 """Which of several faces counts: in each shot the one that talks, else the largest and most central.
 
-Only faces that are seen at the same time are rivals; one that comes when another has gone is simply the next.
-
-The two limits were chosen on clips of 12 people of the trial set (ten seconds of sound with the seen face, and with
-four others: the seen one scored higher in .83; where the limits let the sound decide, .79 of the time, in .92). On 12
-other clips: .81; decided .82 of the time, right in .91. What keeps it there are clips whose voice is off camera; from a
-score of .15 on, it was right in .95 and 1.00. A score between strangers was below .12 in 95 % and below .15 in 99 %.
+Only faces that are seen at the same time are rivals; one that comes when another has gone is simply the next. How often
+the sound decides, and is right, is in docs/faces.md.
 """
 
 from __future__ import annotations

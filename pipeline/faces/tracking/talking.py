@@ -1,16 +1,8 @@
-"""How well the movement of a mouth fits the sound: what tells a talking face from a listening one.
+"""How well the movement of a mouth fits the sound: what distinguishes a talking face from a listening one.
 
 The sound's band energies predict how far a mouth is open and how far the jaw is down (a linear filter over a quarter of
-a second); a face is scored by the correlation of that with what it does. Slow movements are taken out of both, since
-everybody's mouth is more open while they talk at all. Sound and picture of real films are often out of step (most trial
-clips' sound seems .08 to .24 s late), so the best of several delays counts, at a small price for each.
-
-Chosen on half of the clips, measured on the other half: how often a face fits its own sound better than another face
-does (GRID s1, GRID of other speakers, trial clips of 11 s). One band (2.3 to 3.4 kHz) and the opening, no delay: s1
-.83, with movements slower than .5 s taken out .89. The filter for the opening alone .96, 1.00, .77; with the jaw .97,
-1.00, .81; with the speed of the lips too .98, .95, .82; with the mouth's width too .97, .90, .82. Fitted to all
-corpora instead of one speaker, opening and jaw: .94, .90, .73. Without the price of a delay s1 .96. Of .15 to 1 s,
-taking out movements slower than .2 to .3 s was best.
+a second); a face is scored by the correlation of that with what it does, at the best of several delays. What other
+readings gave is in docs/faces.md.
 """
 
 from __future__ import annotations
@@ -45,7 +37,7 @@ _MIN_RUN = 0.6  # s; shorter stretches are left out
 _PADDING = 0.5  # s of sound wanted on either side
 
 # Weights of (taps, bands), for the mouth's opening and for the jaw: ridge regression (.3 of the mean diagonal) on 37
-# clips of one GRID speaker. What they find on others is in ``pipeline.faces.tracking.choosing``.
+# clips of one GRID speaker (docs/faces.md).
 # fmt: off
 _OPENING = np.array([
     [  -4,   -4,   -1,    2,   -2,   -7,   -3,   -4],
@@ -165,7 +157,7 @@ def _distance(landmarks: Floats, a: int, b: int) -> Floats:
 
 
 def talk_score(landmarks: Floats, time: Floats, sound: Sound) -> float:
-    """Return how well a mouth fits the sound, about -1 to 1; 0 for no relation, NaN if it cannot be said.
+    """Return how well a mouth fits the sound, about -1 to 1; 0 for no relation, NaN if it is not known.
 
     Args:
         landmarks: (n_frames, 478, 3) aligned points of the frames in which the face is seen.
@@ -180,13 +172,14 @@ def talk_score(landmarks: Floats, time: Floats, sound: Sound) -> float:
     clock = sound.start + np.arange(len(expected)) * _STEP
     best = -np.inf
     for delay in _DELAYS:
-        heard = np.stack([np.interp(at + delay, clock, column) for column in expected.T], axis=1)
+        predicted = np.stack([np.interp(at + delay, clock, column) for column in expected.T], axis=1)
         price = _PRICE * min(abs(delay) / 0.2, 1.0)
-        best = max(best, float(np.mean([_fit(x, y) for x, y in zip(mouth.T, heard.T, strict=True)])) - price)
+        best = max(best, float(np.mean([_fit(x, y) for x, y in zip(mouth.T, predicted.T, strict=True)])) - price)
     return best
 
 
-def _fit(mouth: Floats, heard: Floats) -> float:
-    mouth, heard = mouth - mouth.mean(), heard - heard.mean()
-    size = np.sqrt((np.square(mouth).mean() + _STILL**2) * np.square(heard).mean())
-    return float((mouth * heard).mean() / max(float(size), 1e-12))
+def _fit(mouth: Floats, predicted: Floats) -> float:
+    """Return the correlation of a movement (n,) with the predicted one, less where the mouth hardly moves."""
+    mouth, predicted = mouth - mouth.mean(), predicted - predicted.mean()
+    size = np.sqrt((np.square(mouth).mean() + _STILL**2) * np.square(predicted).mean())
+    return float((mouth * predicted).mean() / max(float(size), 1e-12))

@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipeline.corpora import make_manifest, read_corpus
-from pipeline.corpora.base import compare, make_reader
+from pipeline.corpora import make_manifest, make_reader, read_corpus
 from pipeline.corpora.crema_d import ACTORS, LETTERS, SESSIONS, read_ratings, session
+from pipeline.corpora.making import compare
 from pipeline.errors import InputError
 from pipeline.manifest.table import check_manifest
 from tests import SHARED

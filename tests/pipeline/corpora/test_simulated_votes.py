@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.corpora.simulated_votes import confusion, simulate, simulate_manifest
 from pipeline.errors import InputError
+from pipeline.manifest.csv_file import write_manifest
 from pipeline.manifest.row import ManifestRow
-from pipeline.manifest.table import read_rows, write_manifest
+from pipeline.manifest.table import read_rows
 from tests.pipeline.conftest import SHARED
 
 HEAD = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote","meanEmoResp","meanAcc"\n'
@@ -71,9 +72,9 @@ def test_a_rows_votes_depend_on_nothing_but_itself_and_the_seed(repository):
 def test_the_manifest_says_that_votes_are_simulated_and_what_was_left_out(repository, tmp_path):
     rows = [row(0, "anger"), row(1, "boredom"), row(2, "neutral"), row(3, "")]
     write_manifest(rows, tmp_path / "m.csv")
-    told = simulate_manifest(tmp_path / "m.csv", crema_d=repository, output=tmp_path / "v.csv", raters=3)
-    assert "2 rows with 3 simulated votes each" in told
-    assert "1 (no label), 1 boredom" in told
+    summary = simulate_manifest(tmp_path / "m.csv", crema_d=repository, output=tmp_path / "v.csv", raters=3)
+    assert "2 rows with 3 simulated votes each" in summary
+    assert "1 (no label), 1 boredom" in summary
     found = read_rows(tmp_path / "v.csv")
     assert [(each.clip_id, each.emotion, each.label_source) for each in found] == [
         ("c0", "anger", "simulated"), ("c2", "neutral", "simulated")

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import spearmanr
 
 from pipeline.faces import action_units as aus
-from pipeline.faces import formulas as au_formulas
+from pipeline.faces import formulas
 from pipeline.faces.align import align
 from pipeline.faces.meshmodel import mesh_model
 from pipeline.faces.texture import EYE_DISTANCE, EYE_HEIGHT, REGIONS, SIZE, face_picture, read_texture
@@ -21,16 +21,16 @@ TIME = np.arange(N) / 30
 LINE = timeline(TIME, np.ones(N, bool), np.zeros(N, bool), max_gap=0.2)
 # Units whose formula has geometry (the others are read from grey levels alone) and whose column in the model moves
 # what its name says; the model's AU25 is nearly empty.
-PLANTED = sorted(set(aus.AU_NAMES) - {"AU11", "AU23", "AU25"})
+PLANTED = sorted(set(formulas.AU_NAMES) - {"AU11", "AU23", "AU25"})
 
 
 def planted(active, seed=0):
     """Intensities (N, 20) over time: smooth, 0 to about 1.5, for the named units."""
     rng = np.random.default_rng(seed)
-    result = np.zeros((N, len(aus.AU_NAMES)))
+    result = np.zeros((N, len(formulas.AU_NAMES)))
     for name in active:
         wave = gaussian_filter1d(rng.normal(size=N), 8)
-        result[:, aus.AU_NAMES.index(name)] = np.clip(wave / wave.std() * 0.4, 0, 1.5)
+        result[:, formulas.AU_NAMES.index(name)] = np.clip(wave / wave.std() * 0.4, 0, 1.5)
     return result
 
 
@@ -44,19 +44,19 @@ def filmed(intensities, yaw=0.0):
 
 
 def test_names_are_the_models_and_tables_are_complete():
-    assert mesh_model().au_names == aus.AU_NAMES
-    assert set(au_formulas.FORMULAS) == set(aus.AU_NAMES) == set(aus.RELIABILITY)
-    assert {cue for formula in au_formulas.FORMULAS.values() for cue in formula} <= set(au_formulas.CUES)
-    assert set(REGIONS) <= set(au_formulas.CUES)
-    assert all(0 <= weight <= 1 for weight in aus.RELIABILITY.values())
-    assert all(cue.scale > 0 for cue in au_formulas.CUES.values())
+    assert mesh_model().au_names == formulas.AU_NAMES
+    assert set(formulas.FORMULAS) == set(formulas.AU_NAMES) == set(formulas.RELIABILITY)
+    assert {cue for formula in formulas.FORMULAS.values() for cue in formula} <= set(formulas.CUES)
+    assert set(REGIONS) <= set(formulas.CUES)
+    assert all(0 <= weight <= 1 for weight in formulas.RELIABILITY.values())
+    assert all(cue.scale > 0 for cue in formulas.CUES.values())
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_unit_is_read_back_while_the_head_is_turned(name):
     truth = planted([name])
     landmarks = align(filmed(truth, yaw=20)).landmarks
-    index = aus.AU_NAMES.index(name)
+    index = formulas.AU_NAMES.index(name)
     assert spearmanr(truth[:, index], aus.inverse_aus(landmarks)[:, index])[0] > 0.95
     assert spearmanr(truth[:, index], aus.level(landmarks, LINE)[:, index])[0] > 0.85
 
@@ -66,19 +66,16 @@ def test_several_planted_units_are_told_apart():
     truth = planted(names, seed=3)
     readings = aus.level(align(filmed(truth)).landmarks, LINE)
     for name in names:
-        own = spearmanr(truth[:, aus.AU_NAMES.index(name)], readings[:, aus.AU_NAMES.index(name)])[0]
+        own = spearmanr(truth[:, formulas.AU_NAMES.index(name)], readings[:, formulas.AU_NAMES.index(name)])[0]
         assert own > 0.6, name
 
 
-def test_level_is_near_zero_for_a_typical_face_and_change_never_negative():
+def test_level_is_near_zero_for_a_typical_face_and_rises_above_the_median_where_a_unit_moves():
     readings = aus.level(align(filmed(planted([]))).landmarks, LINE)
-    reliable = [index for index, name in enumerate(aus.AU_NAMES) if aus.RELIABILITY[name] >= 0.7]
+    reliable = [index for index, name in enumerate(formulas.AU_NAMES) if formulas.RELIABILITY[name] >= 0.7]
     assert np.abs(readings[:, reliable]).max() < 1.5
-    moved = aus.change(aus.level(align(filmed(planted(["AU12"]))).landmarks, LINE))
-    assert moved.min() >= 0
-    assert moved[:, aus.AU_NAMES.index("AU12")].max() > 0.2
-    given = aus.change(np.ones((4, 20)), np.full(20, 0.25))
-    np.testing.assert_allclose(given, 0.75)
+    moved = aus.level(align(filmed(planted(["AU12"]))).landmarks, LINE)[:, formulas.AU_NAMES.index("AU12")]
+    assert moved.max() - np.nanmedian(moved) > 0.2
 
 
 def test_frames_outside_the_runs_are_nan_and_do_not_matter():
@@ -101,9 +98,9 @@ def test_no_usable_frame_gives_nan_everywhere():
 
 def test_a_blink_stays_a_blink_after_smoothing():
     truth = planted([])
-    truth[100:105, aus.AU_NAMES.index("AU43")] = 1.0  # 170 ms
+    truth[100:105, formulas.AU_NAMES.index("AU43")] = 1.0  # 170 ms
     landmarks = align(filmed(truth)).landmarks
-    index = aus.AU_NAMES.index("AU43")
+    index = formulas.AU_NAMES.index("AU43")
     raw, calm = (aus.level(landmarks, LINE, sigma=sigma)[:, index] for sigma in (0.0, 0.04))
     assert np.ptp(calm) > 0.75 * np.ptp(raw)
     # The eye's rest opening, which AU06 uses, does not see it.

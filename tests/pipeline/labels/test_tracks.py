@@ -14,7 +14,7 @@ from pipeline import contracts
 from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.labels.tracks import LIPS, REGIONS, DenseConfig, dense_targets, track_names
 from pipeline.params import Params
-from pipeline.stages import extraction as stages
+from pipeline.stages import places
 from pipeline.stages.shards import run_shards
 
 PERIOD, SIZE = 0.016, 0.032
@@ -173,13 +173,13 @@ def test_shards_carry_the_tracks_of_the_unlabelled_set_alone(tmp_path, monkeypat
     _write("faces", "unlabelled", faces, contracts.FACES, ABOUT)
     labels = [{"segment_id": i, "t1_label": "high"} for i in ids]
     loaders = [(r["segment_id"], lambda r=r: row_table(r, contracts.pseudo_labels([])), 10) for r in labels]
-    write_parts(stages.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata={})
+    write_parts(places.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata={})
 
     chosen = {"manifest": "m.csv", "root": "."}
     params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}})
     for name in ("unlabelled", "labelled"):
         run_shards(params, name)
-    about = read_metadata(stages.table("shards", "unlabelled"))["dense"]
+    about = read_metadata(places.table("shards", "unlabelled"))["dense"]
     assert about["names"] == ["energy", "motion_lower", "motion_middle", "motion_upper", "AU01", "AU12"]
     assert set(about["units"]) == set(about["names"])
     table = pd.read_parquet("data/shards/unlabelled").set_index("segment_id")
@@ -195,9 +195,9 @@ def test_shards_carry_the_tracks_of_the_unlabelled_set_alone(tmp_path, monkeypat
     off = params.model_copy(update={"shards": params.shards.model_copy(update={"dense": DenseConfig(groups=())})})
     run_shards(off, "unlabelled")
     assert "dense" not in pd.read_parquet("data/shards/unlabelled").columns
-    assert "dense" not in read_metadata(stages.table("shards", "unlabelled"))
+    assert "dense" not in read_metadata(places.table("shards", "unlabelled"))
 
 
 def _write(stage, name, rows, schema: pa.Schema, about):
     loaders = [(row["segment_id"], lambda row=row: row_table(row, schema), 1000) for row in rows]
-    write_parts(stages.table(stage, name), loaders, schema=schema, metadata={"stage": stage, **about})
+    write_parts(places.table(stage, name), loaders, schema=schema, metadata={"stage": stage, **about})

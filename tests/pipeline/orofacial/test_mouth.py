@@ -22,7 +22,7 @@ from pipeline.orofacial.alignment import UNITS_PER_SECOND, Alignment, Span, read
 from pipeline.orofacial.mouth import NAMES, POINTS, trajectories
 from pipeline.orofacial.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES, phones, pronounce, spoken
 from pipeline.params import Params
-from pipeline.stages import extraction as stages
+from pipeline.stages import places
 from pipeline.stages.orofacial import run_orofacial
 from pipeline.stages.shards import run_shards
 from tests.pipeline.labels.test_tracks import ABOUT, PERIOD, SIZE, _write, still_face
@@ -169,10 +169,10 @@ def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch, capsys):
     _write("faces", "unlabelled", faces, contracts.FACES, ABOUT)
     labels = [{"segment_id": i, "t3_label": "neutral"} for i in ids]
     loaders = [(r["segment_id"], lambda r=r: row_table(r, contracts.pseudo_labels([])), 10) for r in labels]
-    write_parts(stages.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata={})
+    write_parts(places.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata={})
 
     run_orofacial(params)
-    folder = stages.table("shards", "orofacial")
+    folder = places.table("shards", "orofacial")
     table = pd.read_parquet(folder).set_index("segment_id")
     assert sorted(table.index) == ids[:3]
     assert "dense" not in table.columns

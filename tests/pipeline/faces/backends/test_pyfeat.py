@@ -1,146 +1,21 @@
-"""The optional backends: blendshapes from a given model file, and py-feat's own detectors."""
+"""py-feat's own detectors on random weights in the real formats, and which of several faces is followed."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.faces.action_units import AU_NAMES
-from pipeline.faces.align import align
-from pipeline.faces.backends.blendshapes import BLENDSHAPES, BlendshapeBackend, refine
-from pipeline.faces.backends.pyfeat import (
-    DLIB68,
-    Follower,
-    PyfeatBackend,
-    cache_folder,
-    dense_points,
-    fetch_models,
-    find_weights,
-    offline,
-)
+from pipeline.faces.backends.dlib68 import DLIB68
+from pipeline.faces.backends.pyfeat import Follower, PyfeatBackend
+from pipeline.faces.backends.pyfeat_weights import _WEIGHTS, offline
 from pipeline.faces.config import FacesConfig, PyfeatConfig
-from pipeline.faces.extractor import FacesExtractor
 from pipeline.faces.meshmodel import mesh_model
-from pipeline.faces.timeline import timeline
 from pipeline.media import frames
-from tests import SHARED
-
-FEAT = Path(importlib.util.find_spec("feat").submodule_search_locations[0])
-ALONE = FEAT / "tests" / "data" / "single_face.mp4"
-TASK = SHARED / "models" / "face_landmarker.task"
-
-# --- blendshapes -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def task():
-    if not TASK.is_file():
-        pytest.skip("no face_landmarker.task beside the repository (../shared/models)")
-    return TASK
-
-
-def test_blendshapes_say_what_they_need(tmp_path):
-    with pytest.raises(InputError, match=r"needs faces\.blendshapes_model"):
-        FacesExtractor(FacesConfig(backend="blendshapes")).metadata()
-    with pytest.raises(InputError, match="no file"):
-        BlendshapeBackend(FacesConfig(blendshapes_model=tmp_path / "face_landmarker.task"))
-    other = tmp_path / "other.task"
-    other.write_bytes(b"other")
-    with pytest.raises(InputError, match="SHA-256"):
-        BlendshapeBackend(FacesConfig(blendshapes_model=other, blendshapes_sha256="0" * 64))
-
-
-def test_blendshapes_run_on_a_real_face_and_record_the_model(task):
-    digest = hashlib.sha256(task.read_bytes()).hexdigest()
-    config = FacesConfig(backend="blendshapes", blendshapes_model=task, blendshapes_sha256=digest)
-    extract = FacesExtractor(config)
-    metadata = extract.metadata()
-    assert metadata["models"]["face_landmarker.task"]["sha256"] == digest
-    item = {"media_path": str(ALONE), "start": 0.0, "end": 1.0, "segment_id": "x#000", "has_video": True}
-    row = extract(item)
-    assert row["valid"].all()
-    assert np.isfinite(row["aus"]).all()
-    again = extract(item)
-    np.testing.assert_array_equal(row["aus"], again["aus"])
-    plain = FacesExtractor(FacesConfig())(item)
-    moved = np.abs(row["landmarks"] - plain["landmarks"]).reshape(-1, 478, 3)[..., :2]
-    assert np.median(moved) < 0.03  # the same points as FaceMesh's
-    assert not np.array_equal(row["aus"], plain["aus"])
-
-
-def test_refining_moves_the_named_units_and_leaves_gaps_alone():
-    n = 60
-    line = timeline(np.arange(n) / 30, np.ones(n, bool), np.zeros(n, bool), max_gap=0.2)
-    shapes = np.zeros((n, len(BLENDSHAPES)))
-    raised = shapes.copy()
-    raised[20:40, BLENDSHAPES.index("browOuterUpLeft")] = 0.8
-    raised[:10] = np.nan
-    flat = np.zeros((n, 20), np.float32)
-    low, high = (refine(flat, s, line, sigma=0.0) for s in (shapes, raised))
-    brow, other = AU_NAMES.index("AU02"), AU_NAMES.index("AU12")
-    assert (high[20:40, brow] > low[20:40, brow] + 0.5).all()
-    assert (high[:10] == 0).all()
-    assert (high[:, other] == 0).all()
-    assert not flat.any()
-
-
-def test_blendshape_names_are_the_models(task):
-    shown = [frame for _, frame in zip(range(2), frames(ALONE), strict=False)]
-    track = BlendshapeBackend(FacesConfig(blendshapes_model=task))(shown)
-    assert track.blendshapes.shape == (2, len(BLENDSHAPES))
-    assert ((track.blendshapes >= 0) & (track.blendshapes <= 1)).all()
-
-
-# --- py-feat: what can be tested without its weights -------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        (
-            PyfeatConfig(detector="v2"),
-            ["face_multitask_v28.safetensors", "py-feat/face_multitask_v2", "retinaface_r34"],
-        ),
-        (PyfeatConfig(detector="v1"), ["mobilefacenet", "xgb_au_classifier_v2.skops", "py-feat/xgb_au"]),
-        (PyfeatConfig(detector="v1", au_model="svm"), ["py-feat/svm_au", "svm_au_classifier_v2.skops"]),
-    ],
-    ids=["v2", "v1 xgb", "v1 svm"],
-)
-def test_missing_weights_are_named_with_their_place_and_the_remedy(config, words, tmp_path):
-    with pytest.raises(InputError) as caught:
-        find_weights(config, tmp_path)
-    for word in [*words, str(tmp_path), "python -m pipeline models fetch", "https://huggingface.co/"]:
-        assert word in str(caught.value)
-
-
-def test_the_real_backend_names_missing_weights_before_anything_heavy_is_loaded():
-    if any(cache_folder().glob("models--py-feat--*")):
-        pytest.skip("py-feat's weights are here")
-    with pytest.raises(InputError, match="models fetch"):
-        FacesExtractor(FacesConfig(backend="pyfeat")).metadata()
-
-
-def test_fetching_offline_says_so(tmp_path):
-    code = (
-        "from pathlib import Path; from pipeline.errors import InputError\n"
-        "from pipeline.faces.backends.pyfeat import fetch_models\n"
-        f"try: fetch_models(Path({str(tmp_path)!r}))\n"
-        "except InputError as error: print(error)"
-    )
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert "HF_HUB_OFFLINE" in run.stdout
-    assert fetch_models.__doc__
+from tests.pipeline.faces import ALONE
 
 
 def test_a_face_keeps_being_followed_past_a_larger_one():
@@ -152,22 +27,6 @@ def test_a_face_keeps_being_followed_past_a_larger_one():
     assert follow(np.array([passer, speaker + 9]), 0.4) == 1  # back again
     assert follow(np.array([passer]), 2.0) == 0  # gone for good: the next one
     assert follow(np.zeros((0, 4)), 2.1) is None
-
-
-def test_dense_points_pass_through_the_landmarks_and_keep_the_pose():
-    model = mesh_model()
-    y = np.radians(-25)
-    turn = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    face = (model.canonical @ turn.T * 80) * [1, -1, -1] + [300, 200, 0]
-    rng = np.random.default_rng(0)
-    landmarks = face[list(DLIB68), :2] + rng.normal(size=(68, 2)) * 2
-    dense = dense_points(landmarks[None])[0]
-    np.testing.assert_allclose(dense[list(DLIB68), :2], landmarks, atol=1e-2)
-    assert np.abs(dense - face)[:, :2].mean() < 4
-    assert align(dense[None]).pose[0, 1] == pytest.approx(25, abs=6)
-
-
-# --- py-feat: real loading and inference on random weights in the real formats ------------------------------
 
 
 def hub(folder, repo, name, write):
@@ -223,7 +82,7 @@ def feat_with_weights(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(feat.utils.io, "get_resource_path", lambda: str(folder))
     patch.setattr(feat.detector, "get_resource_path", lambda: str(folder))
-    patch.setattr("pipeline.faces.backends.pyfeat.cache_folder", lambda: folder)
+    patch.setattr("pipeline.faces.backends.pyfeat_weights.cache_folder", lambda: folder)
     yield folder
     patch.undo()
 
@@ -316,21 +175,5 @@ def test_constants_are_py_feats():
     from feat.multitask.inference import HF_REPO, HF_WEIGHTS_FILE
     from feat.utils.blendshape_to_au import DLIB68_FROM_MP478
 
-    from pipeline.faces.backends.pyfeat import _WEIGHTS
-
     assert tuple(DLIB68_FROM_MP478) == DLIB68
     assert (_WEIGHTS["v2"][1].repo, _WEIGHTS["v2"][1].names[0]) == (HF_REPO, HF_WEIGHTS_FILE)
-
-
-@pytest.mark.slow
-def test_constructing_py_feat_with_an_empty_cache_gives_the_same_message(tmp_path, monkeypatch):
-    """Past our own look into the cache: py-feat itself does not find a file."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    import feat.utils.io
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(feat.utils.io, "get_resource_path", lambda: str(tmp_path))
-    monkeypatch.setattr("pipeline.faces.backends.pyfeat.find_weights", lambda config: {})
-    with pytest.raises(InputError, match="models fetch"):
-        PyfeatBackend(FacesConfig(backend="pyfeat"))([next(frames(ALONE))])
