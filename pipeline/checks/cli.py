@@ -78,9 +78,9 @@ def talkers(
     limit: Annotated[int | None, typer.Option(help="most films")] = None,
 ) -> None:
     """Put clips side by side with the voice of one, and count how often the talking face is taken."""
-    from pipeline.checks.talkers import summarise, watch_all
+    from pipeline.checks.talkers import summarise, take_films
 
-    films = watch_all(folder, read_params().faces, seconds=seconds, rounds=rounds, limit=limit)
+    films = take_films(folder, read_params().faces, seconds=seconds, rounds=rounds, limit=limit)
     print(summarise(films).to_string(float_format="%.3f"))
     print(f"left out, for cuts or another number of faces: {sum(not film.whole for film in films)} of {len(films)}")
 

@@ -31,7 +31,7 @@ ENCODINGS = (Degradation("crf 32", crf=32), Degradation("half size, crf 32", crf
 
 
 def run_sensitivity(params: Params, *, wanted: int, skip: int = 0, output: Path) -> pd.DataFrame:
-    """Measure how stable the labels of a sample are; write a table (CSV) and a plot beside it.
+    """Measure how stable the labels of a sample are; write a table (CSV) and a plot of it.
 
     Args:
         params: the configured pipeline; its segments table must exist.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +15,8 @@ from pipeline.media import frames, probe
 from pipeline.params import Params
 from pipeline.stages.places import usable_segments
 from pipeline.stages.segments import run_segments
+from tests.pipeline.faces import MEDIA
 
-FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
 FILMS = ("single_face.mp4",)
 
 
@@ -62,7 +61,7 @@ def flow(tmp_path, monkeypatch) -> Params:
     monkeypatch.chdir(tmp_path)
     rows = [{"clip_id": Path(name).stem, "corpus": "films", "path": name, "speaker": name} for name in FILMS]
     pd.DataFrame(rows).to_csv("m.csv", index=False)
-    chosen = {"manifest": "m.csv", "root": FEAT_MEDIA}
+    chosen = {"manifest": "m.csv", "root": MEDIA}
     params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}, "run": {"workers": 1}})
     run_segments(params, "unlabelled")
     return params
@@ -83,7 +82,7 @@ def test_worse_films_are_really_worse_and_measured_by_the_real_stages(flow, tmp_
     assert len(films) == len(FILMS)
     assert all(probe(film).has_audio for film in films)
     # Smaller files, with every frame at its own time.
-    sources = [FEAT_MEDIA / name for name in FILMS]
+    sources = [MEDIA / name for name in FILMS]
     assert sum(film.stat().st_size for film in films) < 0.5 * sum(source.stat().st_size for source in sources)
     times = [[frame.time for frame in frames(path)] for path in (*sources, *films)]
     for wanted in times[: len(FILMS)]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from pipeline.stages.pseudo_labels import run_pseudo_labels
 from pipeline.stages.segments import run_segments
 from pipeline.stages.shards import run_shards
 from pipeline.stages.summary import run_summary
-
-FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
+from tests.pipeline.faces import ALONE, NONE
 
 
 def ffmpeg(*arguments):
@@ -30,10 +28,10 @@ def ffmpeg(*arguments):
 def media(tmp_path_factory):
     """A folder of real films and everything that goes wrong with films."""
     root = tmp_path_factory.mktemp("media")
-    source = FEAT_MEDIA / "single_face.mp4"
+    source = ALONE
     whole = source.read_bytes()
     (root / "good.mp4").write_bytes(whole)
-    (root / "no_face.mp4").write_bytes((FEAT_MEDIA / "no_face.mp4").read_bytes())
+    (root / "no_face.mp4").write_bytes(NONE.read_bytes())
     (root / "empty.mp4").touch()
     (root / "text.mp4").write_text("this is not a film\n" * 50)
     (root / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
