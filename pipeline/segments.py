@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import Quarantined
 from pipeline.media import MediaInfo, audio_blocks, check_complete, ffmpeg_version, probe
 
-_RATE = 16000  # Hz; enough to hear where speech is, whatever the audio stage keeps
+_RATE = 16000  # Hz; enough to find speech, whatever the audio stage keeps
 _FLOOR_DB = -100.0  # stands for digital silence, whose level is minus infinity
 _EDGE = 0.05  # s; ends in a manifest are often rounded up
 
@@ -81,8 +81,8 @@ class SegmentsExtractor:
         whole = labelled or _times(item) != (None, None)
         shortest = self.config.labelled_min_seconds if labelled else self.config.min_seconds
         _check_length(end - start, shortest, "labelled_min_seconds" if labelled else "min_seconds")
-        rms_db, heard = levels(path, start=start, end=end, config=self.config)
-        end = min(end, start + heard)
+        rms_db, seconds = levels(path, start=start, end=end, config=self.config)
+        end = min(end, start + seconds)
         _check_length(end - start, shortest, "labelled_min_seconds" if labelled else "min_seconds")
         if rms_db.max() <= self.config.silence_db:
             raise Quarantined(f"no audio signal: the sound never exceeds {self.config.silence_db:g} dB")
@@ -133,6 +133,13 @@ def levels(
     """Return the level of every hop in dB re full scale, shape (n,), and how many seconds of sound there were.
 
     The file is read in blocks, so that an hour needs no more memory than a minute.
+
+    Args:
+        path: a local media file.
+        start: s from the container's start.
+        end: s; None: to the end of the sound.
+        config: hop and frame.
+
     """
     step = max(1, round(config.hop * _RATE))
     powers, n_samples = [], 0
@@ -152,6 +159,11 @@ def speech_runs(rms_db: ArrayLike, hop: float, config: SegmentsConfig) -> list[t
     The threshold lies between the floor (5th percentile) and the loud level (99th percentile) of the recording
     itself, and never below ``silence_db``; gaps below ``min_pause`` are closed, then sounds below ``min_speech``
     dropped. [ours]
+
+    Args:
+        rms_db: level of each hop in dB, shape (n,).
+        hop: s between readings.
+        config: thresholds and lengths.
 
     >>> quiet, loud = [-60.0] * 30, [-20.0] * 50
     >>> speech_runs(quiet + loud + quiet + loud, 0.01, SegmentsConfig())

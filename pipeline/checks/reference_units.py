@@ -21,6 +21,13 @@ Floats = NDArray[np.floating]
 
 # The same movement under two names: a blink (45) is a short closure of the eyes (43).
 _SAME = {"AU45": "AU43"}
+MIN_CONFIDENCE = 0.8  # of the reference's frames
+MAX_OFFSET = 0.034  # s between a frame and the reference's nearest; one frame at 30 Hz
+ACTIVE_LEVEL = 1.0  # reference intensity that counts as active; 1 is FACS level A ("trace")
+ACTIVE_SHARE = 0.05  # share of matched frames at that level
+MIN_STD = 0.2  # standard deviation of the reference intensity
+MIN_FRAMES = 50  # matched frames that a clip needs
+SAME_FACE = 0.4  # correlation of the head's turns from which both are taken to follow the same face
 _ROW_COLUMNS = ["segment_id", "status", "time", "valid", "aus", "pose"]
 
 
@@ -29,30 +36,18 @@ def compare_with_reference(
     reference: pd.DataFrame,
     *,
     starts: Mapping[str, float] | None = None,
-    min_confidence: float = 0.8,
-    max_offset: float = 0.034,
-    active_level: float = 1.0,
-    active_share: float = 0.05,
-    min_std: float = 0.2,
-    min_frames: int = 50,
 ) -> pd.DataFrame:
     """Return Pearson's r with a reference for every clip and action unit that is active in the reference.
 
     Frames are matched by time, not by number. A correlation over time means something only where the unit moves: a
-    clip counts for a unit if its reference intensity reaches ``active_level`` in at least ``active_share`` of the
-    matched frames and varies by at least ``min_std``.
+    clip counts for a unit if its reference intensity reaches ``ACTIVE_LEVEL`` in at least ``ACTIVE_SHARE`` of the
+    matched frames and varies by at least ``MIN_STD``.
 
     Args:
         faces: rows of the faces table (``segment_id`` "<clip>#000", ``time``, ``valid``, ``aus``, ``pose``).
         reference: columns ``clip``, ``timestamp`` (s), ``AU01_r`` ... (0-5), and if there ``confidence``, ``success``
             and ``pose_Ry`` (rad). ``clip`` is matched with the clip part of ``segment_id``.
         starts: s, where each segment starts in its clip; default 0.
-        min_confidence: of the reference's frames.
-        max_offset: s between a frame and the reference's nearest; one frame at 30 Hz.
-        active_level: reference intensity that counts as active; 1 is FACS level A ("trace").
-        active_share: share of matched frames at that level.
-        min_std: standard deviation of the reference intensity.
-        min_frames: matched frames a clip needs.
 
     Returns:
         One row a clip and unit: ``clip``, ``au``, ``r``, ``n_frames``, and ``yaw_r``, the correlation of the head's
@@ -76,9 +71,9 @@ def compare_with_reference(
             continue
         time, aus, pose = tracks[str(clip)]
         table = table.sort_values("timestamp")
-        nearest, near = _nearest(table["timestamp"].to_numpy(np.float64), time, max_offset)
-        usable = near & _trusted(table, min_confidence)[nearest]
-        if usable.sum() < min_frames:
+        nearest, near = _nearest(table["timestamp"].to_numpy(np.float64), time)
+        usable = near & _trusted(table)[nearest]
+        if usable.sum() < MIN_FRAMES:
             continue
         chosen = table.iloc[nearest[usable]]
         yaw_r = np.nan
@@ -86,26 +81,25 @@ def compare_with_reference(
             yaw_r = pearson(np.radians(pose[usable, 1]), chosen["pose_Ry"].to_numpy(), flat=0.0)
         for unit in units:
             wanted = chosen[f"{unit}_r"].to_numpy(np.float64)
-            if (wanted >= active_level).mean() < active_share or wanted.std() < min_std:
+            if (wanted >= ACTIVE_LEVEL).mean() < ACTIVE_SHARE or wanted.std() < MIN_STD:
                 continue
             read = aus[usable, AU_NAMES.index(_SAME.get(unit, unit))]
             rows.append((str(clip), unit, pearson(read, wanted, flat=0.0), int(usable.sum()), yaw_r))
     return pd.DataFrame(rows, columns=["clip", "au", "r", "n_frames", "yaw_r"])
 
 
-def summarise(comparison: pd.DataFrame, *, same_face: float = 0.4) -> pd.DataFrame:
+def summarise(comparison: pd.DataFrame) -> pd.DataFrame:
     """Return the table people read: per action unit the mean r over active clips, and the means over units.
 
     Columns: ``grade``; ``r`` and ``clips`` over all clips in which the unit is active; ``r_same`` and ``clips_same``
-    over those in which both follow the same face. Rows: the units, then one a grade and ``mean`` for all units, which
-    weigh every unit alike; their clips are those with any of the units.
+    over those in which both follow the same face (``SAME_FACE``). Rows: the units, then one a grade and ``mean`` for
+    all units, which weigh every unit alike; their clips are those with any of the units.
 
     Args:
         comparison: what ``compare_with_reference`` returns.
-        same_face: ``yaw_r`` from which both are taken to follow the same face (``r_same``, ``clips_same``).
 
     """
-    same = comparison[comparison["yaw_r"] >= same_face]
+    same = comparison[comparison["yaw_r"] >= SAME_FACE]
     grade = {unit: name for name, units in GRADES.items() for unit in units}
     result = pd.DataFrame(
         {
@@ -168,19 +162,19 @@ def _tracks(
     return joined
 
 
-def _nearest(reference: Floats, times: Floats, max_offset: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+def _nearest(reference: Floats, times: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Return, for each of ``times``, the index of the nearest time of the reference, and whether it is near enough."""
     after = np.clip(np.searchsorted(reference, times), 1, max(len(reference) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(reference) - 1)
     nearest = np.where(np.abs(reference[before] - times) <= np.abs(reference[after] - times), before, after)
-    return nearest, np.abs(reference[nearest] - times) <= max_offset
+    return nearest, np.abs(reference[nearest] - times) <= MAX_OFFSET
 
 
-def _trusted(table: pd.DataFrame, min_confidence: float) -> NDArray[np.bool_]:
+def _trusted(table: pd.DataFrame) -> NDArray[np.bool_]:
     trusted = np.ones(len(table), bool)
     if "confidence" in table:
-        trusted &= table["confidence"].to_numpy() >= min_confidence
+        trusted &= table["confidence"].to_numpy() >= MIN_CONFIDENCE
     if "success" in table:
         trusted &= table["success"].to_numpy() == 1
     return trusted

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside their place, synced, renamed."""
+"""Files and folders that appear whole or not at all: written under a temporary name, synced, renamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One item inside a worker process: computed, timed, and stored; and why it failed, seen from outside."""
+"""One item inside a worker process: computed within its time limit and stored; and why a process ended."""
 
 from __future__ import annotations
 

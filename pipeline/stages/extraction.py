@@ -1,7 +1,7 @@
 """The extraction stages: audio and faces from media files, acoustics and functionals from the audio table.
 
 Each reads the table of the stage before it, asks the engine for what is missing, and packs a table folder
-``data/<stage>/<set>``. What an item's cache facts and payload are is said here alone.
+``data/<stage>/<set>``. What an item's cache facts and payload are is decided here alone.
 """
 
 from __future__ import annotations

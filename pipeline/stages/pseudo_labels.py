@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,7 @@ ORIGIN = ["segment_id", "clip_id", "corpus", "speaker", "split"]
 
 
 def run_pseudo_labels(params: Params) -> None:
-    """Write ``data/pseudo_labels`` and, beside it, ``data/thresholds.json``."""
+    """Write ``data/pseudo_labels`` and ``data/thresholds.json``."""
     config = params.labels
     origin = pd.DataFrame(usable_segments(NAME))[ORIGIN]
     measured = measure(
@@ -62,6 +61,7 @@ def _counted(rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, A
             ticker.advance()
 
 
-def read_labels(folder: Path = FOLDER) -> pd.DataFrame:
-    """Return the pseudo-label table as people read it."""
-    return pd.read_parquet(parts(folder)[0].parent)
+def read_labels() -> pd.DataFrame:
+    """Return the pseudo-label table; an error names the stage that makes it."""
+    parts(FOLDER)
+    return pd.read_parquet(FOLDER)

@@ -108,7 +108,7 @@ def draw_manner(
         emotion: a key of ``EMOTIONS``.
         energy: the planted high (or low) class of loudness.
         activation: that of the face; a lively face comes with slightly louder, faster, more varied speech, so that
-            the sound tells of the face.
+            the sound carries information about the face.
         overlap: 1: default spread between utterances, 0: none.
         rng: draws the rest.
 

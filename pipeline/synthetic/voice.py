@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.errors import InputError
 
 RATE = 22050  # Hz, what espeak-ng's voices produce
+_MARGIN = 0.25  # s of background before and after an utterance
 
 # espeak-ng/speak_lib.h
 _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
@@ -153,9 +154,7 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def speak(
-    text: str, *, voice: str, manner: Manner, rng: np.random.Generator, margin: float = 0.25, noise: float = -60.0
-) -> Utterance:
+def speak(text: str, *, voice: str, manner: Manner, rng: np.random.Generator, noise: float) -> Utterance:
     """Speak ``text``; equal arguments give equal samples, whatever was spoken before.
 
     Args:
@@ -163,7 +162,6 @@ def speak(
         voice: name of an espeak-ng voice, ``language+variant``.
         manner: how it is spoken.
         rng: draws what the manner leaves open, and the background.
-        margin: s of background before and after.
         noise: background level, dB full scale.
 
     Raises:
@@ -171,7 +169,7 @@ def speak(
 
     """
     raw, events = _synthesise(text, voice, manner)
-    shift = round(margin * RATE)
+    shift = round(_MARGIN * RATE)
     words = [sample for kind, sample, _ in events if kind == _EVENT_WORD]
     sounds = [(sample, name) for kind, sample, name in events if kind == _EVENT_PHONEME]
     ends = [sample for sample, _ in sounds[1:]] + [len(raw)]

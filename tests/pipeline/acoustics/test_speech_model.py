@@ -96,7 +96,7 @@ def test_what_cannot_work_says_why(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Quarantined, match="too short for the speech model: 399 samples, it needs 400"):
         extractor(folder)._speech_model(np.zeros(399, np.float32), 16000)
     assert len(extractor(folder)._speech_model(np.zeros(400, np.float32), 16000)) == 1
-    with pytest.raises(InputError, match="hears 16000 Hz, the audio table has 8000"):
+    with pytest.raises(InputError, match="takes 16000 Hz, the audio table has 8000"):
         extractor(folder)._speech_model(np.zeros(8000, np.float32), 8000)
 
 
