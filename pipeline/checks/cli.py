@@ -1,4 +1,4 @@
-"""Commands that look at finished tables: pictures, sensitivity, comparison with references, speed."""
+"""Commands that check finished tables: pictures, sensitivity, comparison with references, speed."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def inspect(
 
 @app.command()
 def sensitivity(
-    segments: Annotated[int, typer.Option(min=1, help="segments looked at, a corpus; clips are taken whole")] = 60,
-    skip: Annotated[int, typer.Option(min=0, help="segments passed over first: other clips than another run's")] = 0,
+    segments: Annotated[int, typer.Option(min=1, help="about how many segments of a corpus; whole clips")] = 60,
+    skip: Annotated[int, typer.Option(min=0, help="segments left out first: other clips than another run's")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write")] = Path("reports/sensitivity.csv"),
 ) -> None:
     """Count the labels that change with the frame rate, the compression of the film and the threshold."""
@@ -52,7 +52,7 @@ def compare_planted(
     faces: Annotated[Path, typer.Option(help="faces table")] = Path("data/faces/unlabelled"),
     segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
 ) -> None:
-    """Hold the action units of the synthetic corpus against the planted ones: rank correlation over time per unit."""
+    """Compare the action units of the synthetic corpus with the planted ones: rank correlation over time per unit."""
     from pipeline.synthetic.recovered import compare_planted_tables
 
     print(compare_planted_tables(faces, truth, segments).to_string(float_format="%.2f", na_rep=""))
@@ -64,7 +64,7 @@ def compare_aus(
     faces: Annotated[Path, typer.Option(help="faces table")] = Path("data/faces/unlabelled"),
     segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
 ) -> None:
-    """Hold the action units of a faces table against a reference table: Pearson's r per unit over active clips."""
+    """Compare the action units of a faces table with a reference table: Pearson's r per unit over active clips."""
     from pipeline.checks.reference_units import compare_tables
 
     print(compare_tables(faces, reference, segments).to_string(float_format="%.2f"))

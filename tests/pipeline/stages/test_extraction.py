@@ -12,7 +12,7 @@ from pipeline.engine.tables import read_metadata
 from pipeline.errors import InputError
 from pipeline.media import ffmpeg_exe
 from pipeline.params import Params
-from pipeline.stages.extraction import run_acoustics, run_audio, run_faces, run_functionals
+from pipeline.stages.extraction import media_items, run_acoustics, run_audio, run_faces, run_functionals
 from pipeline.stages.pseudo_labels import run_pseudo_labels
 from pipeline.stages.segments import run_segments
 from pipeline.stages.shards import run_shards
@@ -150,3 +150,11 @@ def test_a_wrong_column_is_an_error_that_names_it(media, tmp_path, monkeypatch):
     write_manifest(tmp_path / "m.csv", ["good.mp4"], speeker="x")
     with pytest.raises(InputError, match="speeker"):
         run_segments(make_params(media, tmp_path / "m.csv"), "unlabelled")
+
+
+def test_an_item_is_known_by_its_content_and_not_by_its_place():
+    row = {"segment_id": "a#000", "start": 0.5, "end": 2.0, "has_audio": True, "has_video": True, "content_hash": "c"}
+    (here,) = media_items([row | {"path": "a.mp4"}], Path("/films"))
+    (there,) = media_items([row | {"path": Path("/other/a.mkv")}], Path("/films"))
+    assert here.inputs == there.inputs == {"content": "c", "start": 0.5, "end": 2.0}
+    assert [item.load()["media_path"] for item in (here, there)] == ["/films/a.mp4", "/other/a.mkv"]
