@@ -63,12 +63,7 @@ ACOUSTICS = pa.schema(
 )
 
 FUNCTIONALS = pa.schema(
-    [
-        ("segment_id", pa.string()),
-        *STATUS,
-        ("egemaps", pa.list_(pa.float32())),
-        ("compare", pa.list_(pa.float32())),
-    ]
+    [("segment_id", pa.string()), *STATUS, ("egemaps", pa.list_(pa.float32())), ("compare", pa.list_(pa.float32()))]
 )
 """One vector a segment and set; a set that params.yaml does not ask for is null."""
 
@@ -139,13 +134,7 @@ def pseudo_labels(emotions: list[str]) -> pa.Schema:
     )
 
 
-def shards(
-    vote_columns: list[str],
-    *,
-    pseudo: bool,
-    dense: bool,
-    more: Sequence[tuple[str, pa.DataType]],
-) -> pa.Schema:
+def shards(vote_columns: list[str], *, pseudo: bool, dense: bool, more: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
     """Return the schema of the shards.
 
     Args:

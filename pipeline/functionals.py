@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from pipeline.audio import decode_flac
-from pipeline.config import Config
+from pipeline.config import DISTINCT, Config
 from pipeline.errors import Quarantined
 
 FeatureSet = Literal["egemaps", "compare"]
@@ -23,16 +23,9 @@ _SHORTEST = 0.1  # s; with fewer than a few pitch frames of 60 ms the statistics
 class FunctionalsConfig(Config):
     """Section ``functionals``."""
 
-    sets: tuple[FeatureSet, ...] = Field(
+    sets: Annotated[tuple[FeatureSet, ...], DISTINCT] = Field(
         ("egemaps", "compare"), min_length=1, description="openSMILE sets, as they come"
     )
-
-    @field_validator("sets")
-    @classmethod
-    def _distinct(cls, sets: tuple[FeatureSet, ...]) -> tuple[FeatureSet, ...]:
-        if len(set(sets)) != len(sets):
-            raise ValueError("must be without repeats")
-        return sets
 
 
 class FunctionalsExtractor:

@@ -133,13 +133,6 @@ def levels(
     """Return the level of every hop in dB re full scale, shape (n,), and how many seconds of sound there were.
 
     The file is read in blocks, so that an hour needs no more memory than a minute.
-
-    Args:
-        path: a local media file.
-        start: s from the container's start.
-        end: s; None: to the end of the sound.
-        config: hop and frame.
-
     """
     step = max(1, round(config.hop * _RATE))
     powers, n_samples = [], 0
@@ -159,11 +152,6 @@ def speech_runs(rms_db: ArrayLike, hop: float, config: SegmentsConfig) -> list[t
     The threshold lies between the floor (5th percentile) and the loud level (99th percentile) of the recording
     itself, and never below ``silence_db``; gaps below ``min_pause`` are closed, then sounds below ``min_speech``
     dropped. [ours]
-
-    Args:
-        rms_db: level of each hop in dB, shape (n,).
-        hop: s between readings.
-        config: thresholds and lengths.
 
     >>> quiet, loud = [-60.0] * 30, [-20.0] * 50
     >>> speech_runs(quiet + loud + quiet + loud, 0.01, SegmentsConfig())

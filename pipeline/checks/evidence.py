@@ -23,27 +23,19 @@ N_FRAMES = 6
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Everything that is drawn of one segment.
+    """Everything that is drawn of one segment: its rows of the tables, and what they are compared with.
 
-    Attributes:
-        segment: its row of the segments table.
-        face: its row of the faces table (``status`` says if there is one), and ``relative``: (n_frames, n_units) how
-            far each action unit is above the speaker's typical face, in training standard deviations; NaN: no face.
-        sound: its row of the acoustics table.
-        labels: its row of the pseudo-label table.
-        all_labels: that whole table, for the place of the segment among all.
-        fitted: thresholds and scales.
-        frame_period: s between frames of the acoustics.
-
+    ``face`` also has ``relative``, (n_frames, n_units): how far each action unit is above the speaker's typical face,
+    in training standard deviations; NaN: no face.
     """
 
     segment: dict[str, Any]
     face: dict[str, Any]
-    sound: dict[str, Any]
+    sound: dict[str, Any]  # its row of the acoustics table
     labels: pd.Series
-    all_labels: pd.DataFrame
-    fitted: dict[str, Any]
-    frame_period: float
+    all_labels: pd.DataFrame  # the whole table, for the place of the segment among all
+    fitted: dict[str, Any]  # thresholds and scales
+    frame_period: float  # s between frames of the acoustics
 
 
 def gather(params: Params, name: str) -> Evidence:

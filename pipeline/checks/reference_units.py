@@ -32,10 +32,7 @@ _ROW_COLUMNS = ["segment_id", "status", "time", "valid", "aus", "pose"]
 
 
 def compare_with_reference(
-    faces: Iterable[Mapping[str, Any]],
-    reference: pd.DataFrame,
-    *,
-    starts: Mapping[str, float] | None = None,
+    faces: Iterable[Mapping[str, Any]], reference: pd.DataFrame, *, starts: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
     """Return Pearson's r with a reference for every clip and action unit that is active in the reference.
 

@@ -31,18 +31,11 @@ PARTS = ("all", "decoding", "face points", "grey levels", "action units")
 
 @dataclass
 class Cost:
-    """CPU seconds of the parts, and the frames they were spent on.
-
-    Attributes:
-        seconds: part -> CPU seconds.
-        frames: all frames.
-        faces: frames in which the followed face was found.
-
-    """
+    """CPU seconds of the parts, and the frames they were spent on."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     frames: int = 0
-    faces: int = 0
+    faces: int = 0  # frames in which the followed face was found
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:

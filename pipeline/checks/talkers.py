@@ -78,16 +78,7 @@ def spaced(items: list[T], limit: int | None) -> list[T]:
 
 
 def join_films(left: Path, right: Path, voice: Path, output: Path, *, seconds: float) -> None:
-    """Write a film of two clips side by side, as long as the shorter one, with the sound of ``voice``.
-
-    Args:
-        left: clip on the left side.
-        right: clip on the right side.
-        voice: clip whose sound is taken.
-        output: film to write.
-        seconds: longest film, s.
-
-    """
+    """Write a film of two clips side by side, as long as the shorter one, with the sound of ``voice``."""
     import ffmpeg
 
     length = min(seconds, *(probe(path).duration for path in (left, right)))

@@ -30,20 +30,12 @@ from pipeline.stages.pseudo_labels import ORIGIN
 
 @dataclass(frozen=True)
 class Degradation:
-    """How films are degraded.
-
-    Attributes:
-        name: what people call it.
-        max_fps: Hz, ``faces.max_fps`` instead of the configured one.
-        crf: x264 quality of a real re-encoding (23 is its default, 32 poor), with the sound as AAC at 64 kbit/s.
-        shrink: each side of the picture is divided by this when re-encoded.
-
-    """
+    """How films are degraded; re-encoded ones have the sound as AAC at 64 kbit/s."""
 
     name: str
-    max_fps: float | None = None
-    crf: int | None = None
-    shrink: int = 1
+    max_fps: float | None = None  # Hz, ``faces.max_fps`` instead of the configured one
+    crf: int | None = None  # x264 quality of a real re-encoding (23 is its default, 32 poor)
+    shrink: int = 1  # each side of the picture is divided by this when re-encoded
 
 
 def measure_degraded(params: Params, segments: Sequence[dict[str, Any]], degradation: Degradation) -> Measured:

@@ -1,7 +1,4 @@
-"""Finished items, one small Arrow file each, under the key of everything that determines their numbers.
-
-It is what makes a killed run resume: what lies here is not computed again.
-"""
+"""Finished items, one small Arrow file each, under the key of everything that determines their numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +13,7 @@ from pipeline.engine.tables import row_table
 
 
 class Cache:
-    """Rows of one stage, each under its content key.
-
-    Args:
-        root: folder of the caches of all stages.
-        stage: name of the folder below it.
-        schema: Arrow schema of a row.
-
-    """
+    """Rows of one stage, each under its content key."""
 
     def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
         self.root = Path(root) / stage
@@ -43,10 +33,7 @@ class Cache:
 
         def write(path: Path) -> None:
             options = pa.ipc.IpcWriteOptions(compression="zstd")
-            with (
-                pa.OSFile(str(path), "wb") as sink,
-                pa.ipc.new_file(sink, self.schema, options=options) as writer,
-            ):
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema, options=options) as writer:
                 writer.write_table(table)
 
         replace_file(self.path(key), write)

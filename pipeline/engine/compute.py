@@ -57,13 +57,7 @@ class Item:
 
 
 def compute(
-    stage: str,
-    extractor: Any,
-    items: list[Item],
-    *,
-    schema: pa.Schema,
-    run: RunConfig,
-    id_column: str = "segment_id",
+    stage: str, extractor: Any, items: list[Item], *, schema: pa.Schema, run: RunConfig, id_column: str = "segment_id"
 ) -> Results:
     """Compute every item that is not in the cache; return the rows of all.
 
@@ -102,7 +96,7 @@ def _run(
     from distributed import KilledWorker, as_completed
 
     failed: dict[str, str] = {}
-    work = partial(run_item, type(extractor), extractor.config, cache=results.cache, timeout=run.item_timeout)
+    work = partial(run_item, type(extractor), extractor.config, rows=results.cache, timeout=run.item_timeout)
     queue = deque((item, 0) for item in pending)
     workers = min(run.workers or os.cpu_count() or 1, len(pending))
     with connect(run.scheduler, workers=workers) as client:

@@ -17,19 +17,11 @@ from pipeline.errors import InputError
 
 @dataclass
 class Results:
-    """Rows of a stage: on disk in the cache, except those that failed in a way worth trying again.
-
-    Attributes:
-        cache: where the rows lie.
-        keys: item id -> key of its row.
-        failed: item id -> reason, of items that have no row.
-        id_column: the column that carries the item's id.
-
-    """
+    """Rows of a stage: on disk in the cache, except those that failed in a way worth trying again."""
 
     cache: Cache
-    keys: dict[str, str]
-    failed: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str]  # item id -> key of its row
+    failed: dict[str, str] = field(default_factory=dict)  # item id -> reason
     id_column: str = "segment_id"
 
     def row(self, item_id: str) -> pa.Table:

@@ -55,13 +55,7 @@ def part_of(segment_id: str, n_parts: int) -> int:
     return int(hashlib.sha256(segment_id.encode()).hexdigest()[:8], 16) % n_parts
 
 
-def write_parts(
-    folder: Path,
-    rows: Sequence[Row],
-    *,
-    schema: pa.Schema,
-    metadata: dict[str, Any],
-) -> None:
+def write_parts(folder: Path, rows: Sequence[Row], *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
     """Write a table folder of Parquet parts, replacing the old one as a whole.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +12,21 @@ from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.cache import Cache
 from pipeline.errors import InputError, Quarantined
 
-_extractors: dict[str, Any] = {}
 
-
+@cache
 def _extractor(cls: type, config: Config) -> Any:
     # One instance a process: loading a face model or openSMILE for every item would cost more than the item.
-    key = f"{cls.__module__}.{cls.__qualname__}:{config.model_dump_json()}"
-    if key not in _extractors:
-        _extractors[key] = cls(config)
-    return _extractors[key]
+    return cls(config)
 
 
 def run_item(
-    cls: type, config: Config, payload: dict[str, Any], key: str, ids: dict[str, str], *, cache: Cache, timeout: float
+    cls: type, config: Config, payload: dict[str, Any], key: str, ids: dict[str, str], *, rows: Cache, timeout: float
 ) -> str | None:
-    """Compute one item and store its row; return the reason if it should be tried again in the next run.
+    """Compute one item and store its row under ``key``; return the reason if the next run should try it again.
 
-    Args:
-        cls: the extractor's class.
-        config: the extractor's config.
-        payload: what the extractor is called with.
-        key: the row's key in the cache.
-        ids: the row's id column and its value.
-        cache: where the row goes.
-        timeout: s after which the process ends itself.
-
+    ``ids`` is the row's id column and its value; after ``timeout`` s the process ends itself.
     """
-    mark = cache.attempt(key)
+    mark = rows.attempt(key)
     mark.parent.mkdir(parents=True, exist_ok=True)
     # A C-level watchdog: it ends the process even when native code holds the interpreter lock for ever, and says
     # so in the mark, which tells a hang from a crash afterwards.
@@ -54,7 +43,7 @@ def run_item(
         finally:
             faulthandler.cancel_dump_traceback_later()
             mark.unlink(missing_ok=True)
-    cache.write(key, {**row, **ids})
+    rows.write(key, {**row, **ids})
     return None
 
 

@@ -20,67 +20,51 @@ from pipeline.engine.tables import read_metadata
 from pipeline.params import Params
 from pipeline.stages.places import describe, index_rows, table, usable_segments
 
-SCHEMAS = {
-    "audio": contracts.AUDIO,
-    "acoustics": contracts.ACOUSTICS,
-    "functionals": contracts.FUNCTIONALS,
-    "faces": contracts.FACES,
-}
+FROM_MEDIA = {"audio": contracts.AUDIO, "faces": contracts.FACES}
+FROM_AUDIO = {"acoustics": contracts.ACOUSTICS, "functionals": contracts.FUNCTIONALS}
 
 
 def run_audio(params: Params, name: str) -> None:
     """Decode every segment to 16 kHz mono FLAC."""
     from pipeline.audio import AudioExtractor
 
-    _run_on_media(params, name, "audio", AudioExtractor(params.audio))
+    _run(params, name, "audio", AudioExtractor(params.audio))
 
 
 def run_faces(params: Params, name: str) -> None:
     """Find the face in every segment: landmarks, pose, action units."""
     from pipeline.faces.extractor import FacesExtractor
 
-    _run_on_media(params, name, "faces", FacesExtractor(params.faces))
+    _run(params, name, "faces", FacesExtractor(params.faces))
 
 
 def run_acoustics(params: Params, name: str) -> None:
     """Compute low-level descriptors, energy and voicing from the audio table."""
     from pipeline.acoustics import AcousticsExtractor
 
-    _run_on_audio(params, name, "acoustics", AcousticsExtractor(params.acoustics))
+    _run(params, name, "acoustics", AcousticsExtractor(params.acoustics))
 
 
 def run_functionals(params: Params, name: str) -> None:
     """Sum up every segment in one vector a feature set, from the audio table."""
     from pipeline.functionals import FunctionalsExtractor
 
-    _run_on_audio(params, name, "functionals", FunctionalsExtractor(params.functionals))
+    _run(params, name, "functionals", FunctionalsExtractor(params.functionals))
 
 
-def _run_on_media(params: Params, name: str, stage: str, extractor: Any) -> None:
-    _run(params, name, stage, extractor, media_items(usable_segments(name), params.set(name).root.resolve()))
-
-
-def _run_on_audio(params: Params, name: str, stage: str, extractor: Any) -> None:
-    _run(params, name, stage, extractor, audio_items(usable_segments(name), table("audio", name)))
-
-
-def _run(params: Params, name: str, stage: str, extractor: Any, items: list[Item]) -> None:
+def _run(params: Params, name: str, stage: str, extractor: Any) -> None:
+    segments = usable_segments(name)
+    if stage in FROM_MEDIA:
+        items = media_items(segments, params.set(name).root.resolve())
+    else:
+        items = audio_items(segments, table("audio", name))
     results = extract(stage, extractor, items, run=params.run, folder=table(stage, name))
     check_failures(f"{stage} {name}", results, max_failed_share=params.run.max_failed_share)
 
 
 def extract(stage: str, extractor: Any, items: list[Item], *, run: RunConfig, folder: Path) -> Results:
-    """Compute the items and write the stage's table.
-
-    Args:
-        stage: a key of ``SCHEMAS``.
-        extractor: what turns an item into a row.
-        items: from `media_items` or `audio_items`.
-        run: workers, time limit, cache.
-        folder: the table folder.
-
-    """
-    results = compute(stage, extractor, items, schema=SCHEMAS[stage], run=run)
+    """Compute items from `media_items` or `audio_items` and write the stage's table to ``folder``."""
+    results = compute(stage, extractor, items, schema=(FROM_MEDIA | FROM_AUDIO)[stage], run=run)
     results.write(folder, metadata=describe(stage, extractor))
     return results
 

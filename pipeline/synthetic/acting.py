@@ -16,28 +16,16 @@ from pipeline.synthetic.voice import Manner, Utterance
 
 @dataclass(frozen=True)
 class Emotion:
-    """What an emotion does, on average, to voice and face.
-
-    Attributes:
-        units: action units of its face.
-        pitch: steps on espeak-ng's 0..99 scale.
-        range: the same.
-        rate: factor.
-        level: dB.
-        tilt: dB above 1 kHz.
-        high_energy: share of its clips with lively loudness.
-        high_activation: share of its clips with a lively face.
-
-    """
+    """What an emotion does, on average, to voice and face."""
 
     units: tuple[str, ...]
-    pitch: float
-    range: float
-    rate: float
-    level: float
-    tilt: float
-    high_energy: float
-    high_activation: float
+    pitch: float  # steps on espeak-ng's 0..99 scale
+    range: float  # the same
+    rate: float  # factor
+    level: float  # dB
+    tilt: float  # dB above 1 kHz
+    high_energy: float  # share of its clips with lively loudness
+    high_activation: float  # share of its clips with a lively face
 
 
 EMOTIONS = {

@@ -60,11 +60,7 @@ def act(clip: Clip, config: SyntheticConfig) -> Acted:
 
 
 def synthesize(
-    config: SyntheticConfig,
-    out_dir: Path,
-    *,
-    progress: Callable[[str, int, int], None] | None = None,
-    workers: int = 0,
+    config: SyntheticConfig, out_dir: Path, *, progress: Callable[[str, int, int], None] | None = None, workers: int = 0
 ) -> None:
     """Write manifests, media and truth tables of the synthetic corpus below ``out_dir``.
 

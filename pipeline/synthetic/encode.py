@@ -27,16 +27,7 @@ def encoder() -> str:
 def write_film(
     path: Path, *, frames: Iterable[np.ndarray], size: int, fps: float, samples: np.ndarray, rate: int, crf: int
 ) -> None:
-    """Write a film as an mp4, atomically.
-
-    Args:
-        path: file to write.
-        frames: (size, size, 3) uint8 RGB each.
-        size: px, edge of a frame.
-        fps: frames a second.
-        samples: mono, full scale +-1.
-        rate: Hz of the samples.
-        crf: x264 quality.
+    """Write ``frames`` ((size, size, 3) uint8 RGB) and ``samples`` (float mono) as an mp4, atomically.
 
     Raises:
         InputError: ffmpeg fails; with its message.

@@ -107,12 +107,9 @@ def load_photos(*, size: int, face_width: float, count: int = len(PHOTOS)) -> li
             if scale < 0.7:  # warpAffine does not average: smooth what would alias
                 picture = cv2.GaussianBlur(picture, (0, 0), float(0.4 / scale))
             image = cv2.warpAffine(
-                picture,
-                np.column_stack([turn, shift]),
-                (size, size),
-                flags=cv2.INTER_CUBIC,
+                picture, np.column_stack([turn, shift]), (size, size), flags=cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REPLICATE,
-            )
+            )  # fmt: skip
             flat = points[:, :2] @ turn.T + shift
             photos.append(FacePhoto(source.name, source.sex, image, np.column_stack([flat, points[:, 2] * scale])))
     return photos

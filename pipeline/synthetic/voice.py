@@ -70,26 +70,15 @@ _BY_MNEMONIC = {mnemonic: shape for shape, mnemonics in _VISEMES.items() for mne
 
 @dataclass(frozen=True)
 class Manner:
-    """How an utterance is spoken.
+    """How an utterance is spoken."""
 
-    Attributes:
-        pitch: espeak-ng's scale 0..99; 50 is the voice's own.
-        range: of the pitch, on the same scale.
-        rate: words a minute.
-        level: dB full scale over the speech.
-        tilt: dB of lift above 1 kHz.
-        swing: dB by which words differ in loudness.
-        evenness: share of the loudness contour that is flattened; 0 leaves it.
-
-    """
-
-    pitch: float
-    range: float
-    rate: float
-    level: float
-    tilt: float
-    swing: float
-    evenness: float
+    pitch: float  # espeak-ng's scale 0..99; 50 is the voice's own
+    range: float  # of the pitch, on the same scale
+    rate: float  # words a minute
+    level: float  # dB full scale over the speech
+    tilt: float  # dB of lift above 1 kHz
+    swing: float  # dB by which words differ in loudness
+    evenness: float  # share of the loudness contour that is flattened; 0 leaves it
 
 
 @dataclass(frozen=True)
