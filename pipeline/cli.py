@@ -3,114 +3,101 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from pipeline.checks import cli as checks
+from pipeline.checks.cli import read_params
 from pipeline.errors import InputError
+
+SetName = Literal["unlabelled", "labelled"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 models = typer.Typer(no_args_is_help=True, help="Downloadable weights of optional face backends.")
 app.add_typer(models, name="models")
-
-
-class SetName(StrEnum):
-    """The two sets of clips."""
-
-    unlabelled = "unlabelled"
-    labelled = "labelled"
+app.add_typer(checks.app)
 
 
 @app.command()
 def synthesize() -> None:
     """Make the embedded synthetic corpus, if a set in params.yaml uses it."""
-    from pipeline.params import load_params
     from pipeline.stages.synthesize import run_synthesize
 
-    run_synthesize(load_params())
+    run_synthesize(read_params())
 
 
 @app.command()
 def segments(name: SetName) -> None:
     """Check a set's manifest and cut its clips into segments."""
-    from pipeline.params import load_params
     from pipeline.stages.segments import run_segments
 
-    run_segments(load_params(), name)
+    run_segments(read_params(), name)
 
 
 @app.command()
 def audio(name: SetName) -> None:
     """Extract every segment's sound: 16 kHz mono FLAC in Parquet."""
-    from pipeline.params import load_params
     from pipeline.stages.extraction import run_audio
 
-    run_audio(load_params(), name)
+    run_audio(read_params(), name)
 
 
 @app.command()
 def acoustics(name: SetName) -> None:
     """Compute low-level descriptors, energy and voicing."""
-    from pipeline.params import load_params
     from pipeline.stages.extraction import run_acoustics
 
-    run_acoustics(load_params(), name)
+    run_acoustics(read_params(), name)
 
 
 @app.command()
 def functionals(name: SetName) -> None:
     """Compute functionals, one vector a segment, for the baselines."""
-    from pipeline.params import load_params
     from pipeline.stages.extraction import run_functionals
 
-    run_functionals(load_params(), name)
+    run_functionals(read_params(), name)
 
 
 @app.command()
 def faces(name: SetName) -> None:
     """Find faces: landmarks, head pose, action units."""
-    from pipeline.params import load_params
     from pipeline.stages.extraction import run_faces
 
-    run_faces(load_params(), name)
+    run_faces(read_params(), name)
 
 
 @app.command(name="pseudo-labels")
 def pseudo_labels() -> None:
     """Make the labels that the face and the energy give: T1, T2, T3."""
-    from pipeline.params import load_params
     from pipeline.stages.pseudo_labels import run_pseudo_labels
 
-    run_pseudo_labels(load_params())
+    run_pseudo_labels(read_params())
 
 
 @app.command()
 def shards(name: SetName) -> None:
     """Join features and labels into the shards that the trainer reads."""
-    from pipeline.params import load_params
     from pipeline.stages.shards import run_shards
 
-    run_shards(load_params(), name)
+    run_shards(read_params(), name)
 
 
 @app.command()
 def orofacial() -> None:
     """Make the shards of the recipe orofacial: features, mouth trajectories, visemes."""
-    from pipeline.params import load_params
     from pipeline.stages.orofacial import run_orofacial
 
-    run_orofacial(load_params())
+    run_orofacial(read_params())
 
 
 @app.command()
 def summary() -> None:
     """Count what went in, what came out and why not, print the labels a corpus; compare with a planted truth."""
-    from pipeline.params import load_params
     from pipeline.stages.summary import run_summary
 
-    run_summary(load_params())
+    run_summary(read_params())
 
 
 @app.command()

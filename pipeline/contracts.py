@@ -14,7 +14,7 @@ OK, QUARANTINED = "ok", "quarantined"
 
 STATUS = [("status", pa.string()), ("reason", pa.string())]
 
-# What a manifest may say of a clip besides where it lies; carried through to the shards unchanged.
+# What a manifest may state of a clip apart from where it lies; carried through to the shards unchanged.
 LABEL_COLUMNS = [
     ("emotion", pa.string()),
     ("label_source", pa.string()),
@@ -63,12 +63,7 @@ ACOUSTICS = pa.schema(
 )
 
 FUNCTIONALS = pa.schema(
-    [
-        ("segment_id", pa.string()),
-        *STATUS,
-        ("egemaps", pa.list_(pa.float32())),
-        ("compare", pa.list_(pa.float32())),
-    ]
+    [("segment_id", pa.string()), *STATUS, ("egemaps", pa.list_(pa.float32())), ("compare", pa.list_(pa.float32()))]
 )
 """One vector a segment and set; a set that params.yaml does not ask for is null."""
 
@@ -139,18 +134,17 @@ def pseudo_labels(emotions: list[str]) -> pa.Schema:
     )
 
 
-def shards(
-    vote_columns: list[str],
-    *,
-    pseudo: bool,
-    dense: bool = False,
-    more: Sequence[tuple[str, pa.DataType]] = (),
-) -> pa.Schema:
-    """Return the schema of the shards; the unlabelled set's carry the pseudo-labels besides.
+def shards(vote_columns: list[str], *, pseudo: bool, dense: bool, more: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
+    """Return the schema of the shards.
 
-    ``dense``: also a column of targets on every frame, flat, n_frames x tracks, NaN where there is none; names, groups
-    and units are in the metadata under ``dense``; and ``av_sync``, the correlation of speech level and mouth opening.
-    ``more``: a recipe's own columns on the frames, described in the metadata under their names.
+    Args:
+        vote_columns: ``votes_<emotion>`` columns of the set.
+        pseudo: with the pseudo-labels, as in the unlabelled set.
+        dense: also a column of targets on every frame, flat, n_frames x tracks, NaN where there is none (names, groups
+            and units are in the metadata under ``dense``); and ``av_sync``, the correlation of speech level and mouth
+            opening.
+        more: a recipe's own columns on the frames, described in the metadata under their names.
+
     """
     labels = [
         ("t1_label", pa.string()),

@@ -1,18 +1,18 @@
-"""Functionals: one vector a segment, statistics of openSMILE's descriptors. What the plain recognisers hear."""
+"""Functionals: one vector a segment, statistics of openSMILE's descriptors; the features of the baselines."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from pipeline.audio import decode_flac
-from pipeline.config import Config
+from pipeline.config import DISTINCT, Config
 from pipeline.errors import Quarantined
 
-SetName = Literal["egemaps", "compare"]
+FeatureSet = Literal["egemaps", "compare"]
 FEATURE_SETS: dict[str, str] = {
     "egemaps": "eGeMAPSv02",  # 88, extended Geneva minimalistic set (Eyben et al. 2016)
     "compare": "ComParE_2016",  # 6373, of the Interspeech ComParE challenges (Schuller et al. 2016)
@@ -23,14 +23,9 @@ _SHORTEST = 0.1  # s; with fewer than a few pitch frames of 60 ms the statistics
 class FunctionalsConfig(Config):
     """Section ``functionals``."""
 
-    sets: tuple[SetName, ...] = Field(("egemaps", "compare"), min_length=1, description="openSMILE sets, as they come")
-
-    @field_validator("sets")
-    @classmethod
-    def _distinct(cls, sets: tuple[SetName, ...]) -> tuple[SetName, ...]:
-        if len(set(sets)) != len(sets):
-            raise ValueError("must be without repeats")
-        return sets
+    sets: Annotated[tuple[FeatureSet, ...], DISTINCT] = Field(
+        ("egemaps", "compare"), min_length=1, description="openSMILE sets, as they come"
+    )
 
 
 class FunctionalsExtractor:

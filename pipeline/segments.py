@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import Quarantined
 from pipeline.media import MediaInfo, audio_blocks, check_complete, ffmpeg_version, probe
 
-_RATE = 16000  # Hz; enough to hear where speech is, whatever the audio stage keeps
+_RATE = 16000  # Hz; enough to find speech, whatever the audio stage keeps
 _FLOOR_DB = -100.0  # stands for digital silence, whose level is minus infinity
 _EDGE = 0.05  # s; ends in a manifest are often rounded up
 
@@ -81,8 +81,8 @@ class SegmentsExtractor:
         whole = labelled or _times(item) != (None, None)
         shortest = self.config.labelled_min_seconds if labelled else self.config.min_seconds
         _check_length(end - start, shortest, "labelled_min_seconds" if labelled else "min_seconds")
-        rms_db, heard = levels(path, start=start, end=end, config=self.config)
-        end = min(end, start + heard)
+        rms_db, seconds = levels(path, start=start, end=end, config=self.config)
+        end = min(end, start + seconds)
         _check_length(end - start, shortest, "labelled_min_seconds" if labelled else "min_seconds")
         if rms_db.max() <= self.config.silence_db:
             raise Quarantined(f"no audio signal: the sound never exceeds {self.config.silence_db:g} dB")

@@ -1,6 +1,6 @@
 """Frame features of a pretrained speech model (WavLM, wav2vec 2.0, HuBERT, ...) from a folder on this machine.
 
-Any model that ``transformers.AutoModel`` opens and that eats a waveform will do: a folder as ``save_pretrained`` or a
+Any model that ``transformers.AutoModel`` opens and that takes a waveform will do: a folder as ``save_pretrained`` or a
 clone of its hub page leaves it. Nothing is downloaded. Optional: ``pip install 'avser[speech-models]'``.
 """
 
@@ -136,7 +136,7 @@ class SpeechModel:
 
         wanted = int(self._front.get("sampling_rate", 16000))
         if rate != wanted:
-            raise InputError(f"{self.path.name} hears {wanted} Hz, the audio table has {rate}: set audio.sample_rate")
+            raise InputError(f"{self.path.name} takes {wanted} Hz, the audio table has {rate}: set audio.sample_rate")
         if len(samples) < self.reach:
             raise Quarantined(f"too short for the speech model: {len(samples)} samples, it needs {self.reach}")
         wave = samples.astype(np.float32)

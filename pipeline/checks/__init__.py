@@ -1,1 +1,1 @@
-"""Tools that look at finished tables: pictures, sensitivity, comparison with references, speed."""
+"""Tools that check finished tables: pictures, sensitivity, comparison with references, speed."""

@@ -1,13 +1,23 @@
-"""Commands that look at finished tables: pictures, sensitivity, comparison with references, speed."""
+"""Commands that check finished tables: pictures, sensitivity, comparison with references, speed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
 app = typer.Typer()
+
+
+def read_params() -> Params:
+    """Return the parameters in ``params.yaml``; imported on the call, so that ``--help`` does not cost seconds."""
+    from pipeline.params import load_params
+
+    return load_params()
 
 
 @app.command()
@@ -17,22 +27,20 @@ def inspect(
 ) -> None:
     """Draw one segment: frames with landmarks, energy, motion, action units, the labels and why."""
     from pipeline.checks.inspect import inspect_segment
-    from pipeline.params import load_params
 
-    print(inspect_segment(load_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
+    print(inspect_segment(read_params(), name, output or Path("reports/inspect") / f"{name.replace('#', '_')}.png"))
 
 
 @app.command()
 def sensitivity(
-    segments: Annotated[int, typer.Option(min=1, help="segments looked at, a corpus; clips are taken whole")] = 60,
-    skip: Annotated[int, typer.Option(min=0, help="segments passed over first: other clips than another run's")] = 0,
+    segments: Annotated[int, typer.Option(min=1, help="about how many segments of a corpus; whole clips")] = 60,
+    skip: Annotated[int, typer.Option(min=0, help="segments left out first: other clips than another run's")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write")] = Path("reports/sensitivity.csv"),
 ) -> None:
     """Count the labels that change with the frame rate, the compression of the film and the threshold."""
     from pipeline.checks.sensitivity import print_sensitivity, run_sensitivity
-    from pipeline.params import load_params
 
-    print_sensitivity(run_sensitivity(load_params(), wanted=segments, skip=skip, output=output))
+    print_sensitivity(run_sensitivity(read_params(), wanted=segments, skip=skip, output=output))
     print(f"wrote {output}, {output.with_suffix('.png')}")
 
 
@@ -44,7 +52,7 @@ def compare_planted(
     faces: Annotated[Path, typer.Option(help="faces table")] = Path("data/faces/unlabelled"),
     segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
 ) -> None:
-    """Hold the action units of the synthetic corpus against the planted ones: rank correlation over time per unit."""
+    """Compare the action units of the synthetic corpus with the planted ones: rank correlation over time per unit."""
     from pipeline.synthetic.recovered import compare_planted_tables
 
     print(compare_planted_tables(faces, truth, segments).to_string(float_format="%.2f", na_rep=""))
@@ -56,7 +64,7 @@ def compare_aus(
     faces: Annotated[Path, typer.Option(help="faces table")] = Path("data/faces/unlabelled"),
     segments: Annotated[Path, typer.Option(help="segments table of the same set")] = Path("data/segments/unlabelled"),
 ) -> None:
-    """Hold the action units of a faces table against a reference table: Pearson's r per unit over active clips."""
+    """Compare the action units of a faces table with a reference table: Pearson's r per unit over active clips."""
     from pipeline.checks.reference_units import compare_tables
 
     print(compare_tables(faces, reference, segments).to_string(float_format="%.2f"))
@@ -70,10 +78,9 @@ def talkers(
     limit: Annotated[int | None, typer.Option(help="most films")] = None,
 ) -> None:
     """Put clips side by side with the voice of one, and count how often the talking face is taken."""
-    from pipeline.checks.talkers import summarise, watch_all
-    from pipeline.params import load_params
+    from pipeline.checks.talkers import summarise, take_films
 
-    films = watch_all(folder, load_params().faces, seconds=seconds, rounds=rounds, limit=limit)
+    films = take_films(folder, read_params().faces, seconds=seconds, rounds=rounds, limit=limit)
     print(summarise(films).to_string(float_format="%.3f"))
     print(f"left out, for cuts or another number of faces: {sum(not film.whole for film in films)} of {len(films)}")
 
@@ -86,8 +93,7 @@ def time_faces(
     """Measure what the faces stage costs a frame on one core, and which part of it costs what."""
     from pipeline.checks.speed import measure
     from pipeline.checks.talkers import find_clips, spaced
-    from pipeline.params import load_params
 
-    cost = measure(spaced(find_clips(folder), limit), load_params().faces)
+    cost = measure(spaced(find_clips(folder), limit), read_params().faces)
     print(f"{cost.frames} frames, {cost.faces} with a face; CPU time of one process")
     print(cost.table().to_string(float_format="%.3f"))

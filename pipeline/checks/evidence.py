@@ -1,4 +1,4 @@
-"""One picture a segment: what was seen and heard, and why it got its labels."""
+"""What the tables and the film say of one segment, and why it got its labels: the content of one picture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.dataset as ds
 
 from pipeline.contracts import OK
-from pipeline.engine.tables import read_metadata
+from pipeline.engine.tables import iter_rows, read_metadata, read_row
 from pipeline.errors import InputError
 from pipeline.labels.labelling import baselines_of
 from pipeline.labels.measure import Measured
@@ -24,76 +23,68 @@ N_FRAMES = 6
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Everything that is drawn of one segment.
+    """Everything that is drawn of one segment: its rows of the tables, and what they are compared with.
 
-    Attributes:
-        segment: its row of the segments table.
-        face: its row of the faces table (``status`` says if there is one), and ``relative``: (n_frames, n_units) how
-            far each action unit is above the speaker's typical face, in training standard deviations; NaN: no face.
-        sound: its row of the acoustics table.
-        labels: its row of the pseudo-label table.
-        everyone: that whole table, for the place of the segment among the others.
-        fitted: thresholds and scales.
-        about: metadata of the faces table.
-        frame_period: s between frames of the acoustics.
-
+    ``face`` also has ``relative``, (n_frames, n_units): how far each action unit is above the speaker's typical face,
+    in training standard deviations; NaN: no face.
     """
 
     segment: dict[str, Any]
     face: dict[str, Any]
-    sound: dict[str, Any]
+    sound: dict[str, Any]  # its row of the acoustics table
     labels: pd.Series
-    everyone: pd.DataFrame
-    fitted: dict[str, Any]
-    about: dict[str, Any]
-    frame_period: float
+    all_labels: pd.DataFrame  # the whole table, for the place of the segment among all
+    fitted: dict[str, Any]  # thresholds and scales
+    frame_period: float  # s between frames of the acoustics
 
 
 def gather(params: Params, name: str) -> Evidence:
     """Collect what the tables say of a segment (or of a clip's first)."""
-    segment = _find(name)
+    segment = find_segment(name)
     where = segment["segment_id"]
     if not FITTED.exists():
         raise InputError(f"{FITTED} not found: run the pseudo-labels stage (dvc repro)")
     fitted = json.loads(FITTED.read_text())
-    everyone = read_labels().set_index("segment_id", drop=False)
-    face, about = _row("faces", where), read_metadata(table("faces", NAME))
+    all_labels = read_labels().set_index("segment_id", drop=False)
+    face = _row("faces", where)
     if face["status"] == OK:
         aus = face["aus"].reshape(face["n_frames"], -1).astype(np.float64)
-        typical = _typical_face(everyone, where, fitted, params.labels.au_emotion.baseline_segments)
+        typical = _typical_face(all_labels, where, fitted, params.labels.au_emotion.baseline_segments)
         relative = (aus - typical) / np.array(fitted["t3"]["scale"])
         face["relative"] = np.where(face["valid"].astype(bool)[:, None], relative, np.nan)
     return Evidence(
         segment,
         face,
         _row("acoustics", where),
-        everyone.loc[where],
-        everyone,
+        all_labels.loc[where],
+        all_labels,
         fitted,
-        about,
         read_metadata(table("acoustics", NAME))["frame_period"],
     )
 
 
-def _typical_face(everyone: pd.DataFrame, where: str, fitted: dict[str, Any], min_segments: int) -> np.ndarray:
+def _typical_face(all_labels: pd.DataFrame, where: str, fitted: dict[str, Any], min_segments: int) -> np.ndarray:
     """Return the face that the segment is compared with, found as the labels find it."""
-    own = everyone.loc[where]
-    of_speaker = everyone[(everyone["corpus"] == own["corpus"]) & (everyone["speaker"] == own["speaker"])]
-    rows = ds.dataset(table("faces", NAME), format="parquet").to_table(
-        columns=["segment_id", "valid", "aus"], filter=ds.field("segment_id").isin(list(of_speaker.index))
-    )
+    own = all_labels.loc[where]
+    of_speaker = all_labels[(all_labels["corpus"] == own["corpus"]) & (all_labels["speaker"] == own["speaker"])]
     # Only segments good enough for T3 count, and the segment itself so that it can be drawn.
     scored = {*of_speaker.index[of_speaker["t3_confidence"].notna()], where}
     tracks = {}
-    for row in rows.to_pylist():
+    for row in iter_rows(table("faces", NAME), ["segment_id", "valid", "aus"]):
         if row["segment_id"] in scored and row["valid"] is not None:
-            valid = np.array(row["valid"], bool)
-            tracks[row["segment_id"]] = np.array(row["aus"]).reshape(len(valid), -1)[valid]
+            valid = row["valid"].astype(bool)
+            tracks[row["segment_id"]] = row["aus"].astype(np.float64).reshape(len(valid), -1)[valid]
     typical = {corpus: np.array(face) for corpus, face in fitted["t3"]["typical_face"].items()}
     return baselines_of(Measured(of_speaker, tracks), typical, min_segments)[where]
 
 
-def _find(name: str) -> dict[str, Any]:
+def find_segment(name: str) -> dict[str, Any]:
+    """Return the row of a segment id, or of the first segment of a clip id.
+
+    Raises:
+        InputError: there is none, or it was quarantined (the message says why).
+
+    """
     rows = pd.read_parquet(table("segments", NAME)).sort_values("segment_id")
     found = rows[(rows["segment_id"] == name) | (rows["clip_id"] == name)]
     if found.empty:
@@ -105,20 +96,12 @@ def _find(name: str) -> dict[str, Any]:
 
 
 def _row(stage: str, segment_id: str) -> dict[str, Any]:
-    rows = ds.dataset(table(stage, NAME), format="parquet").to_table(filter=ds.field("segment_id") == segment_id)
-    if not rows.num_rows:
-        return {"status": "missing", "reason": f"not in the {stage} table: run dvc repro"}
-    columns = {name: rows.column(name)[0] for name in rows.column_names}
-    return {
-        name: value.values.to_numpy(zero_copy_only=False)
-        if hasattr(value, "values") and value.is_valid
-        else value.as_py()
-        for name, value in columns.items()
-    }
+    missing = {"status": "missing", "reason": f"not in the {stage} table: run dvc repro"}
+    return read_row(table(stage, NAME), segment_id) or missing
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class SampledFrame:
     """One frame: s from the segment's start, picture (h, w, 3), points (478, 3) in its pixels or NaN."""
 
     time: float
@@ -126,7 +109,7 @@ class Seen:
     points: np.ndarray
 
 
-def look(params: Params, segment: dict[str, Any]) -> list[Seen]:
+def sample_frames(params: Params, segment: dict[str, Any]) -> list[SampledFrame]:
     """Return frames at even distances with the points that the configured backend finds in them."""
     from pipeline.faces.backends import BACKENDS
     from pipeline.faces.tracking.talking import sound_of
@@ -136,10 +119,10 @@ def look(params: Params, segment: dict[str, Any]) -> list[Seen]:
         return []
     path, config = params.sets.unlabelled.root / segment["path"], params.faces
     start = segment["start"]
-    seen = list(frames(path, start=start, end=segment["end"], max_fps=config.max_fps, max_height=config.max_height))
-    if not seen:
+    shown = list(frames(path, start=start, end=segment["end"], max_fps=config.max_fps, max_height=config.max_height))
+    if not shown:
         return []
     sound = sound_of(path, start=start, end=segment["end"])
-    track = BACKENDS[config.backend](config)(iter(seen), sound)
-    chosen = np.linspace(0, len(seen) - 1, N_FRAMES).round().astype(int)
-    return [Seen(seen[i].time - start, seen[i].image, track.points[i]) for i in chosen]
+    track = BACKENDS[config.backend](config)(iter(shown), sound)
+    chosen = np.linspace(0, len(shown) - 1, N_FRAMES).round().astype(int)
+    return [SampledFrame(shown[i].time - start, shown[i].image, track.points[i]) for i in chosen]

@@ -1,4 +1,4 @@
-"""How `pipeline.checks.evidence` draws: frames on top, then the three verdicts as number against threshold, then the tracks."""
+"""One picture of a segment: frames on top, then the three labels as number against threshold, then the tracks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.checks.evidence import N_FRAMES, Evidence, Seen, _find, gather, look
+from pipeline.checks.evidence import N_FRAMES, Evidence, SampledFrame, gather, sample_frames
 from pipeline.contracts import OK
 from pipeline.faces.formulas import GRADES
 from pipeline.labels import thresholds
@@ -22,7 +22,25 @@ IRISES = (468, 473)  # their middles
 _GRADE = {unit: grade for grade, units in GRADES.items() for unit in units}
 
 
-def draw(evidence: Evidence, seen: list[Seen], params: Params, output: Path) -> None:
+def inspect_segment(params: Params, name: str, output: Path) -> Path:
+    """Draw frames with landmarks, energy, facial motion, action units, and the three labels with their reasons.
+
+    Args:
+        params: the parameters that the tables were made with.
+        name: a segment id, or a clip id (then its first segment).
+        output: picture file; its suffix picks the format.
+
+    Raises:
+        InputError: no such segment, or it was quarantined (the message says why).
+
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    evidence = gather(params, name)
+    draw(evidence, sample_frames(params, evidence.segment), params, output)
+    return output
+
+
+def draw(evidence: Evidence, shown: list[SampledFrame], params: Params, output: Path) -> None:
     """Write the picture."""
     import matplotlib as mpl
 
@@ -37,7 +55,7 @@ def draw(evidence: Evidence, seen: list[Seen], params: Params, output: Path) -> 
     parts: Any = figure.subfigures(3, 1, height_ratios=[2.6, 2.3, tall])
     top, middle, below = parts
     for number, axis in enumerate(top.subplots(1, N_FRAMES)):
-        _frame(axis, seen[number] if seen else None, evidence)
+        _frame(axis, shown[number] if shown else None, evidence)
     one, two, three = middle.subplots(1, 3)
     scopes = params.labels.energy_variation.threshold.scope, params.labels.facial_activation.threshold.scope
     region = params.labels.facial_activation.region
@@ -54,7 +72,7 @@ def draw(evidence: Evidence, seen: list[Seen], params: Params, output: Path) -> 
         _action_units(below, axes[3], evidence, units)
     for axis in axes:
         axis.tick_params(labelsize=8)
-        for frame in seen:
+        for frame in shown:
             axis.axvline(frame.time, color="0.6", lw=0.8, ls=":", zorder=0)
     axes[0].set_xlim(0, evidence.segment["end"] - evidence.segment["start"])
     axes[-1].set_xlabel("s   (dotted: the frames above; grey: frames not used)", fontsize=8)
@@ -72,28 +90,28 @@ def _title(evidence: Evidence) -> str:
     for column, what in (("n_faces", "faces seen"), ("chosen_by", "speaker chosen by"), ("talk_score", "talk score")):
         value = face.get(column)
         if value is not None and np.size(value):
-            told = f"{np.max(value):g}" if not isinstance(value, str) else value
-            who += f", {what}: {told}"
+            who += f", {what}: {value if isinstance(value, str) else f'{np.max(value):g}'}"
     return f"{where}\n{who}"
 
 
-def _frame(axis: Any, seen: Seen | None, evidence: Evidence) -> None:
+def _frame(axis: Any, frame: SampledFrame | None, evidence: Evidence) -> None:
     from mediapipe.python.solutions.face_mesh_connections import FACEMESH_CONTOURS
 
     axis.axis("off")
-    if seen is None:
+    if frame is None:
         return
-    axis.imshow(seen.image)
+    axis.imshow(frame.image)
     face = evidence.face
     usable, grade = False, float("nan")
     if face["status"] == OK:
-        nearest = int(np.abs(face["time"] - seen.time).argmin())
+        nearest = int(np.abs(face["time"] - frame.time).argmin())
         usable, grade = bool(face["valid"][nearest]), float(face["quality"][nearest])
-    told = "no face" if not np.isfinite(seen.points).all() else f"quality {grade:.2f}"
-    axis.set_title(f"{seen.time:.2f} s, {told}", fontsize=8, color="black" if usable else "tab:red")
-    if not np.isfinite(seen.points).all():
+    found = bool(np.isfinite(frame.points).all())
+    caption = f"{frame.time:.2f} s, " + (f"quality {grade:.2f}" if found else "no face")
+    axis.set_title(caption, fontsize=8, color="black" if usable else "tab:red")
+    if not found:
         return
-    points = seen.points[:, :2]
+    points = frame.points[:, :2]
     lower = set(MOUTH.tolist())
     for a, b in FACEMESH_CONTOURS:
         axis.plot(*points[[a, b]].T, lw=0.8, color="cyan" if {a, b} <= lower else "lime")
@@ -104,15 +122,15 @@ def _frame(axis: Any, seen: Seen | None, evidence: Evidence) -> None:
 
 
 def _binary(axis: Any, evidence: Evidence, task: str, name: str, unit: str, scope: str) -> None:
-    """Draw the segment's value among the others that share its threshold."""
+    """Draw the segment's value in the distribution of all that share its threshold."""
     labels, statistic = evidence.labels, f"{task}_stat"
     fitted = evidence.fitted[task]
     (group,) = thresholds.used_groups(pd.DataFrame([labels]), fitted, scope)
-    everyone = evidence.everyone
+    rows = evidence.all_labels
     if group not in (None, thresholds.GLOBAL):
-        kind = "corpus" if group in set(everyone["corpus"]) else "speaker"
-        everyone = everyone[thresholds.group_of(everyone, kind) == group]
-    values = everyone[statistic].dropna()
+        kind = "corpus" if group in set(rows["corpus"]) else "speaker"
+        rows = rows[thresholds.group_of(rows, kind) == group]
+    values = rows[statistic].dropna()
     axis.set_yticks([])
     axis.tick_params(labelsize=8)
     axis.set_xlabel(f"{unit}   ({len(values)} segments of {'all' if group == thresholds.GLOBAL else group})",
@@ -131,8 +149,8 @@ def _binary(axis: Any, evidence: Evidence, task: str, name: str, unit: str, scop
     axis.axvline(value, color=color, lw=3)
     sign = {"high": ">", "low": "<="}.get(label, "within")
     verdict = f"{label.upper()}: " if isinstance(label, str) else "none: "
-    told = " to ".join(f"{limit:.3g}" for limit in limits)
-    axis.set_title(f"{name}: {verdict}{value:.3g} {sign} {told}", fontsize=9, color=color, fontweight="bold")
+    bounds = " to ".join(f"{limit:.3g}" for limit in limits)
+    axis.set_title(f"{name}: {verdict}{value:.3g} {sign} {bounds}", fontsize=9, color=color, fontweight="bold")
 
 
 def _none(axis: Any, name: str, reason: str) -> None:
@@ -209,7 +227,7 @@ def _shade(axis: Any, time: np.ndarray, where: np.ndarray) -> None:
 
 
 def _units(evidence: Evidence) -> list[tuple[str, str]]:
-    """Return (unit, emotions it speaks for) of all units that decide, those of the strongest emotions first."""
+    """Return (unit, emotions that it indicates) of all units that decide, those of the strongest emotions first."""
     fitted = evidence.fitted["t3"]
     weights = np.array(fitted["weights"]).reshape(len(fitted["emotions"]), -1)
     scores = np.array([evidence.labels[f"t3_{name}"] for name in fitted["emotions"]], float)
@@ -234,22 +252,3 @@ def _action_units(figure: Any, axis: Any, evidence: Evidence, units: list[tuple[
     bar = figure.colorbar(drawn, ax=axis, pad=0.003, fraction=0.012, aspect=25)
     bar.ax.tick_params(labelsize=7)
     axis.set_title("action units, standard deviations from the speaker's typical face", fontsize=8, loc="left")
-
-
-def inspect_segment(params: Params, name: str, output: Path) -> Path:
-    """Draw frames with landmarks, energy, facial motion, action units, and the three labels with their reasons.
-
-    Args:
-        params: the parameters that the tables were made with.
-        name: a segment id, or a clip id (then its first segment).
-        output: picture file; its suffix picks the format.
-
-    Raises:
-        InputError: no such segment, or it was quarantined (the message says why).
-
-    """
-    from pipeline.checks.inspect import draw
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draw(gather(params, name), look(params, _find(name)), params, output)
-    return output

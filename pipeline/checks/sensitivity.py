@@ -1,7 +1,7 @@
-"""How many labels survive when the same film is seen worse, or the threshold moves a little.
+"""How many labels stay the same when the film is degraded, or the threshold moves a little.
 
-Two readings of "survive". *Fixed*: thresholds and scales stay those of the films as they are, as when one corpus
-mixes good and bad films. *Refitted*: they are fitted on the worsened films, as when a whole corpus is seen like that;
+Two readings of "the same". *Fixed*: thresholds and scales stay those of the films as they are, as when one corpus
+mixes good and bad films. *Refitted*: they are fitted on the degraded films, as when a whole corpus is like that;
 this is what the choice of a frame rate needs, for a shift of all values alike does no harm there.
 """
 
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.checks.worse_films import Worse, watch
+from pipeline.checks.worse_films import Degradation, measure_degraded
 from pipeline.errors import InputError
+from pipeline.faces.extractor import FacesExtractor
 from pipeline.labels import labelling
 from pipeline.labels.config import LabelsConfig
 from pipeline.params import Params
@@ -26,16 +27,16 @@ from pipeline.stages.places import usable_segments
 TASKS = ("t1", "t2", "t3")
 SHIFT = 0.05  # share by which thresholds move
 RATES = (30.0, 15.0, 10.0, 7.5)  # Hz
-ENCODINGS = (Worse("crf 32", crf=32), Worse("half size, crf 32", crf=32, shrink=2))
+ENCODINGS = (Degradation("crf 32", crf=32), Degradation("half size, crf 32", crf=32, shrink=2))
 
 
 def run_sensitivity(params: Params, *, wanted: int, skip: int = 0, output: Path) -> pd.DataFrame:
-    """Measure how stable the labels of a sample are; write a table (CSV) and a plot beside it.
+    """Measure how stable the labels of a sample are; write a table (CSV) and a plot of it.
 
     Args:
         params: the configured pipeline; its segments table must exist.
-        wanted: segments taken of each corpus, about; clips are taken whole.
-        skip: segments passed over first, in the same order: other clips than those of another run.
+        wanted: about how many segments of each corpus; clips are taken whole.
+        skip: segments left out first, in the same order: other clips than those of another run.
         output: CSV to write; the plot gets the suffix ``.png``.
 
     Returns:
@@ -44,7 +45,7 @@ def run_sensitivity(params: Params, *, wanted: int, skip: int = 0, output: Path)
     """
     segments = sample(usable_segments("unlabelled"), wanted=wanted, skip=skip)
     if not segments:
-        raise InputError("no segment with a film is left to look at: lower --skip, or run the segments stage")
+        raise InputError("no segment with a film is left to check: lower --skip, or run the segments stage")
     table = study(params, segments)
     output.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(output, index=False, float_format="%.4g")
@@ -64,41 +65,35 @@ def sample(segments: list[dict[str, Any]], *, wanted: int, skip: int = 0) -> lis
     films = [row for row in segments if row["has_video"]]
     for corpus in sorted({row["corpus"] for row in films}):
         sizes = Counter(row["clip_id"] for row in films if row["corpus"] == corpus)
-        seen = 0
+        passed = 0
         for clip in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
-            if skip <= seen < skip + wanted:
+            if skip <= passed < skip + wanted:
                 chosen.add((corpus, clip))
-            seen += sizes[clip]
+            passed += sizes[clip]
     return [row for row in films if (row["corpus"], row["clip_id"]) in chosen]
 
 
 def study(params: Params, segments: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the table of `run_sensitivity` for these segments."""
-    about = _about(params)
+    faces = FacesExtractor(params.faces).metadata()
+    about = {"units": faces["aus"], "trust": faces["au_reliability"]}
     # A sample of a corpus has its own train rows: all of it, so that no corpus of few clips is without.
     segments = [{**row, "split": "train"} for row in segments]
     config = params.labels
-    plain = watch(params, segments, Worse("as configured"))
+    plain = measure_degraded(params, segments, Degradation("as configured"))
     fitted = labelling.fit(plain, config, **about)
     before = labelling.label(plain, fitted, config)
     found = []
     for name, moved, settings in shifted(fitted, config):
         found.append(compare(before, labelling.label(plain, moved, settings), change=name, reading="fixed"))
-    rates = [Worse(f"{rate:g} Hz", max_fps=rate) for rate in RATES if rate != params.faces.max_fps]
-    for how in (*rates, *ENCODINGS):
-        worse = watch(params, segments, how)
-        again = labelling.fit(worse, config, **about)
-        for reading, used in (("fixed", fitted), ("refitted", again)):
-            after = labelling.label(worse, used, config)
-            found.append(compare(before, after, change=how.name, reading=reading))
+    rates = [Degradation(f"{rate:g} Hz", max_fps=rate) for rate in RATES if rate != params.faces.max_fps]
+    for degradation in (*rates, *ENCODINGS):
+        degraded = measure_degraded(params, segments, degradation)
+        refitted = labelling.fit(degraded, config, **about)
+        for reading, thresholds in (("fixed", fitted), ("refitted", refitted)):
+            after = labelling.label(degraded, thresholds, config)
+            found.append(compare(before, after, change=degradation.name, reading=reading))
     return pd.concat(found, ignore_index=True)
-
-
-def _about(params: Params) -> dict[str, Any]:
-    from pipeline.faces.extractor import FacesExtractor
-
-    metadata = FacesExtractor(params.faces).metadata()
-    return {"units": metadata["aus"], "trust": metadata["au_reliability"]}
 
 
 def shifted(fitted: Mapping[str, Any], config: LabelsConfig) -> list[tuple[str, dict[str, Any], LabelsConfig]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import process_time
@@ -33,7 +35,14 @@ class Cost:
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     frames: int = 0
-    faces: int = 0
+    faces: int = 0  # frames in which the followed face was found
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the CPU time of the block to a part."""
+        began = process_time()
+        yield
+        self.seconds[part] += process_time() - began
 
     def table(self) -> pd.DataFrame:
         """Return a row a part: frames a second of one core, ms a frame, share of the whole."""
@@ -55,15 +64,13 @@ def measure(clips: list[Path], config: FacesConfig) -> Cost:
     with threadpool_limits(1), progress("time-faces", len(clips)) as ticker:
         _run(extractor, clips[0])
         for clip in clips:
-            began = process_time()
-            row = _run(extractor, clip)
-            cost.seconds["all"] += process_time() - began
-            began = process_time()
-            seen = list(frames(clip, max_fps=config.max_fps, max_height=config.max_height))
-            cost.seconds["decoding"] += process_time() - began
-            cost.frames += len(seen)
+            with cost.timed("all"):
+                row = _run(extractor, clip)
+            with cost.timed("decoding"):
+                shown = list(frames(clip, max_fps=config.max_fps, max_height=config.max_height))
+            cost.frames += len(shown)
             if row is not None:
-                _parts(seen, row, points, config, cost)
+                _time_parts(shown, row, points, config, cost)
             ticker.advance()
     return cost
 
@@ -81,25 +88,22 @@ def _box(points: np.ndarray) -> Box:
     return Box(float(x), float(y), float((high - low).max()), 0.0)
 
 
-def _parts(seen: list[Frame], row: dict[str, Any], points: Points, config: FacesConfig, cost: Cost) -> None:
+def _time_parts(shown: list[Frame], row: dict[str, Any], points: Points, config: FacesConfig, cost: Cost) -> None:
     """Add what points, grey levels and action units cost on the frames where the followed face was found."""
-    track = BACKENDS[config.backend](config)(iter(seen))
+    track = BACKENDS[config.backend](config)(iter(shown))
     found = np.flatnonzero(np.isfinite(track.points[:, 0, 0]))
     place = None
     for index in found:
         if place is None:
-            place = points.place(_box(track.points[index]), seen[index].image)
-        began = process_time()
-        again = points(seen[index].image, place)
-        cost.seconds["face points"] += process_time() - began
+            place = points.place(_box(track.points[index]), shown[index].image)
+        with cost.timed("face points"):
+            again = points(shown[index].image, place)
         place = again[1] if again is not None else None
-    began = process_time()
-    for index in found:
-        read_texture(face_picture(seen[index].image, track.points[index]))
-    cost.seconds["grey levels"] += process_time() - began
+    with cost.timed("grey levels"):
+        for index in found:
+            read_texture(face_picture(shown[index].image, track.points[index]))
     aligned = align(track.points)
-    line = timeline(track.time, np.asarray(row["valid"]), np.zeros(len(seen), bool), max_gap=config.max_gap)
-    began = process_time()
-    action_units.level(aligned.landmarks, line, texture=track.texture, sigma=config.smooth)
-    cost.seconds["action units"] += process_time() - began
+    line = timeline(track.time, np.asarray(row["valid"]), np.zeros(len(shown), bool), max_gap=config.max_gap)
+    with cost.timed("action units"):
+        action_units.level(aligned.landmarks, line, texture=track.texture, sigma=config.smooth)
     cost.faces += len(found)

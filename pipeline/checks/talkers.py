@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from pipeline.engine.progress import progress
 from pipeline.errors import InputError, Quarantined
 from pipeline.faces.backends import BACKENDS
 from pipeline.faces.config import FacesConfig
@@ -27,12 +28,12 @@ T = TypeVar("T")
 
 _HEIGHT = 360  # px of the films
 _FPS = 25
-_BESIDE = 0.5  # share of the frames with a face in which the talker's must be taken
+_TAKEN = 0.5  # share of the frames with a face in which a clip's face must be followed
 
 
 @dataclass(frozen=True)
 class Film:
-    """Two clips side by side: paths of both, which side talks, and what was taken."""
+    """Two clips side by side: paths of both, which side talks, and which face was taken."""
 
     left: Path
     right: Path
@@ -64,19 +65,19 @@ def find_clips(folder: Path) -> list[Path]:
     return clips
 
 
-def spaced(things: list[T], limit: int | None) -> list[T]:
-    """Return at most ``limit`` of the things, evenly chosen.
+def spaced(items: list[T], limit: int | None) -> list[T]:
+    """Return at most ``limit`` of the items, evenly chosen.
 
     >>> spaced(list("abcde"), 3)
     ['a', 'c', 'e']
 
     """
-    if limit is None or limit >= len(things):
-        return things
-    return [things[index] for index in np.linspace(0, len(things) - 1, limit).round().astype(int)]
+    if limit is None or limit >= len(items):
+        return items
+    return [items[index] for index in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
-def put_beside(left: Path, right: Path, voice: Path, output: Path, *, seconds: float) -> None:
+def join_films(left: Path, right: Path, voice: Path, output: Path, *, seconds: float) -> None:
     """Write a film of two clips side by side, as long as the shorter one, with the sound of ``voice``."""
     import ffmpeg
 
@@ -98,11 +99,11 @@ def put_beside(left: Path, right: Path, voice: Path, output: Path, *, seconds: f
     )
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"ffmpeg cannot put {left} beside {right}: {done.stderr.strip()[-300:]}")
+        raise InputError(f"ffmpeg cannot join {left} and {right}: {done.stderr.strip()[-300:]}")
 
 
 def pairs(count: int, *, rounds: int) -> Iterator[tuple[int, int]]:
-    """Yield (talker, other) such that everybody talks once a round, beside another each round.
+    """Yield (talker, other) such that every clip talks once a round, and with another one each round.
 
     >>> list(pairs(3, rounds=2))
     [(0, 1), (1, 2), (2, 0), (0, 2), (1, 0), (2, 1)]
@@ -113,13 +114,13 @@ def pairs(count: int, *, rounds: int) -> Iterator[tuple[int, int]]:
             yield talker, (talker + step) % count
 
 
-def watch(left: Path, right: Path, talker: str, config: FacesConfig, *, seconds: float) -> Film | None:
-    """Make one film and see which face is taken; None if no face is found."""
+def take_face(left: Path, right: Path, talker: str, config: FacesConfig, *, seconds: float) -> Film | None:
+    """Make one film and return which face is taken; None if no face is found."""
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
-        put_beside(left, right, left if talker == "left" else right, film, seconds=seconds)
-        shown = frames(film, max_fps=config.max_fps, max_height=config.max_height)
-        track = BACKENDS[config.backend](config)(shown, sound_of(film, start=0.0, end=None))
+        join_films(left, right, left if talker == "left" else right, film, seconds=seconds)
+        pictures = frames(film, max_fps=config.max_fps, max_height=config.max_height)
+        track = BACKENDS[config.backend](config)(pictures, sound_of(film, start=0.0, end=None))
         width = probe(film).width or 0
     middle = track.points[:, :, 0].mean(axis=1)
     middle = middle[np.isfinite(middle)]
@@ -134,7 +135,7 @@ def watch(left: Path, right: Path, talker: str, config: FacesConfig, *, seconds:
         track.n_faces,
         track.chosen_by,
         track.talk_score,
-        taken="left" if (middle < edge).mean() > _BESIDE else "right",
+        taken="left" if (middle < edge).mean() > _TAKEN else "right",
         whole=track.n_faces == 2 and not cut,
     )
 
@@ -145,15 +146,20 @@ def _share(left: Path, right: Path) -> float:
     return shapes[0] / sum(shapes)
 
 
-def watch_all(folder: Path, config: FacesConfig, *, seconds: float, rounds: int, limit: int | None) -> list[Film]:
-    """Make and watch the films of a folder's clips, at most ``limit`` of them, evenly chosen.
+def take_films(folder: Path, config: FacesConfig, *, seconds: float, rounds: int, limit: int | None) -> list[Film]:
+    """Return which face is taken in the films of a folder's clips.
+
+    Args:
+        folder: clips that show one talking face each.
+        config: of the faces stage.
+        seconds: longest film, s.
+        rounds: films in which each clip talks.
+        limit: most films, evenly chosen; None: all.
 
     Raises:
         InputError: the folder has fewer than two clips.
 
     """
-    from pipeline.engine.progress import progress
-
     clips = find_clips(folder)
     planned = spaced(list(pairs(len(clips), rounds=rounds)), limit)
     films = []
@@ -161,7 +167,7 @@ def watch_all(folder: Path, config: FacesConfig, *, seconds: float, rounds: int,
         for number, (talker, other) in enumerate(planned):
             side = ("left", "right")[number % 2]
             left, right = (talker, other) if side == "left" else (other, talker)
-            film = watch(clips[left], clips[right], side, config, seconds=seconds)
+            film = take_face(clips[left], clips[right], side, config, seconds=seconds)
             films += [film] if film else []
             ticker.advance()
     return films
@@ -170,12 +176,12 @@ def watch_all(folder: Path, config: FacesConfig, *, seconds: float, rounds: int,
 def summarise(films: list[Film]) -> pd.DataFrame:
     """Return how often the talker was taken, by the rule that decided, over films of one shot with two faces."""
     table = pd.DataFrame([vars(film) for film in films], columns=list(Film.__dataclass_fields__))
-    table = table[table["whole"]].assign(right_one=lambda rows: rows["taken"] == rows["talker"])
+    table = table[table["whole"]].assign(correct=lambda rows: rows["taken"] == rows["talker"])
     groups = [*table.groupby("rule"), ("all", table)]
     return pd.DataFrame(
         {
             "films": [len(rows) for _, rows in groups],
-            "talker taken": [rows["right_one"].mean() for _, rows in groups],
+            "talker taken": [rows["correct"].mean() for _, rows in groups],
             "talker on the left": [(rows["talker"] == "left").mean() for _, rows in groups],
             "left taken": [(rows["taken"] == "left").mean() for _, rows in groups],
             "talk score": [rows["score"].mean() for _, rows in groups],

@@ -1,4 +1,4 @@
-"""The same films seen worse: fewer frames, harder compression, half the size; all through the real stages."""
+"""The same films degraded: fewer frames, harder compression, half the size; all through the real stages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import contracts
 from pipeline.acoustics import AcousticsExtractor
 from pipeline.audio import AudioExtractor
-from pipeline.contracts import OK
-from pipeline.engine.compute import Item, compute
 from pipeline.engine.files import replace_file
-from pipeline.engine.identity import digest, identity
+from pipeline.engine.identity import digest
 from pipeline.engine.progress import progress
 from pipeline.engine.tables import iter_rows
 from pipeline.errors import InputError
@@ -27,50 +24,44 @@ from pipeline.faces.extractor import FacesExtractor
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, Measured, measure
 from pipeline.media import content_hash, ffmpeg_exe
 from pipeline.params import Params
-
-ORIGIN = ["segment_id", "clip_id", "corpus", "speaker", "split"]
+from pipeline.stages.extraction import audio_items, extract, media_items
+from pipeline.stages.pseudo_labels import ORIGIN
 
 
 @dataclass(frozen=True)
-class Worse:
-    """How films are made worse.
-
-    Attributes:
-        name: what people call it.
-        max_fps: Hz, ``faces.max_fps`` instead of the configured one.
-        crf: x264 quality of a real re-encoding (23 is its default, 32 poor), with the sound as AAC at 64 kbit/s.
-        shrink: each side of the picture is divided by this when re-encoded.
-
-    """
+class Degradation:
+    """How films are degraded; re-encoded ones have the sound as AAC at 64 kbit/s."""
 
     name: str
-    max_fps: float | None = None
-    crf: int | None = None
-    shrink: int = 1
+    max_fps: float | None = None  # Hz, ``faces.max_fps`` instead of the configured one
+    crf: int | None = None  # x264 quality of a real re-encoding (23 is its default, 32 poor)
+    shrink: int = 1  # each side of the picture is divided by this when re-encoded
 
 
-def watch(params: Params, segments: Sequence[dict[str, Any]], how: Worse) -> Measured:
-    """Run audio, acoustics and faces on the worsened films and measure the segments.
+def measure_degraded(params: Params, segments: Sequence[dict[str, Any]], degradation: Degradation) -> Measured:
+    """Run audio, acoustics and faces on the degraded films and measure the segments.
 
     Finished items come from the engine's cache, so the unchanged films cost nothing after ``dvc repro``.
 
     Args:
         params: the configured pipeline.
         segments: ok rows of the segments table.
-        how: what is done to the films before they are seen.
+        degradation: what is done to the films before they are processed.
 
     """
-    root = params.sets.unlabelled.root.resolve()
-    rows = [dict(row, media_path=root / row["path"]) for row in segments]
-    if how.crf is not None:
-        rows = _encoded(rows, params.run.cache / "worse", how.crf, how.shrink)
-    faces = params.faces if how.max_fps is None else params.faces.model_copy(update={"max_fps": how.max_fps})
+    root, run = params.sets.unlabelled.root.resolve(), params.run
+    rows = [{**row, "path": root / row["path"]} for row in segments]
+    if degradation.crf is not None:
+        rows = _encoded(rows, run.cache.resolve() / "worse", degradation.crf, degradation.shrink)
+    faces = params.faces
+    if degradation.max_fps is not None:
+        faces = faces.model_copy(update={"max_fps": degradation.max_fps})
+    acoustics = AcousticsExtractor(params.acoustics)
     with tempfile.TemporaryDirectory() as folder:
         audio, sound, face = (Path(folder) / stage for stage in ("audio", "acoustics", "faces"))
-        _media_stage("audio", AudioExtractor(params.audio), rows, params, audio)
-        acoustics = AcousticsExtractor(params.acoustics)
-        _acoustics(acoustics, rows, params, audio, sound)
-        _media_stage("faces", FacesExtractor(faces), rows, params, face)
+        extract("audio", AudioExtractor(params.audio), media_items(rows, root), run=run, folder=audio)
+        extract("acoustics", acoustics, audio_items(rows, audio), run=run, folder=sound)
+        extract("faces", FacesExtractor(faces), media_items(rows, root), run=run, folder=face)
         return measure(
             pd.DataFrame(rows)[ORIGIN],
             acoustics=iter_rows(sound, ACOUSTIC_COLUMNS),
@@ -80,47 +71,20 @@ def watch(params: Params, segments: Sequence[dict[str, Any]], how: Worse) -> Mea
         )
 
 
-def _media_stage(stage: str, extractor: Any, rows: list[dict[str, Any]], params: Params, folder: Path) -> None:
-    items = []
-    for row in rows:
-        facts = {"content": row["content_hash"], "start": row["start"], "end": row["end"]}
-        payload = {key: row[key] for key in ("segment_id", "start", "end", "has_audio", "has_video")}
-        items.append(Item(row["segment_id"], facts, partial(dict, payload, media_path=str(row["media_path"]))))
-    schema = {"audio": contracts.AUDIO, "faces": contracts.FACES}[stage]
-    compute(stage, extractor, items, schema=schema, run=params.run).write(folder, metadata={})
-
-
-def _acoustics(extractor: Any, rows: list[dict[str, Any]], params: Params, audio: Path, folder: Path) -> None:
-    upstream = identity(AudioExtractor(params.audio))
-    where = {row["segment_id"]: row for row in rows}
-    items = []
-    for row in iter_rows(audio, ["segment_id", "status", "flac"]):
-        if row["status"] == OK:
-            of = where[row["segment_id"]]
-            facts = {"audio": upstream, "content": of["content_hash"], "start": of["start"], "end": of["end"]}
-            payload = {"segment_id": row["segment_id"], "flac": row["flac"]}
-            items.append(Item(row["segment_id"], facts, partial(dict, payload)))
-    results = compute("acoustics", extractor, items, schema=contracts.ACOUSTICS, run=params.run)
-    results.write(folder, metadata={})
-
-
 def _encoded(rows: list[dict[str, Any]], cache: Path, crf: int, shrink: int) -> list[dict[str, Any]]:
     """Re-encode the rows' films (once each, kept under ``cache``); return rows that point at the new files."""
-    films = {row["content_hash"]: row["media_path"] for row in rows}
-    made: dict[str, Path] = {}
+    films = {row["content_hash"]: row["path"] for row in rows}
+    made = {content: cache / f"{digest([content, crf, shrink])[:32]}.mkv" for content in films}
 
-    def one(content: str) -> None:
-        made[content] = cache / f"{digest([content, crf, shrink])[:32]}.mkv"
+    def encode(content: str) -> None:
         if not made[content].exists():
             replace_file(made[content], partial(_encode, films[content], crf=crf, shrink=shrink))
 
     with progress(f"re-encode crf {crf}", len(films)) as ticker, ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(one, films):
+        for _ in pool.map(encode, films):
             ticker.advance()
     hashes = {content: content_hash(path) for content, path in made.items()}
-    return [
-        row | {"media_path": made[row["content_hash"]], "content_hash": hashes[row["content_hash"]]} for row in rows
-    ]
+    return [row | {"path": made[row["content_hash"]], "content_hash": hashes[row["content_hash"]]} for row in rows]
 
 
 def _encode(source: Path, target: Path, *, crf: int, shrink: int) -> None:

@@ -1,4 +1,4 @@
-"""Finished items, one Arrow file each, under the key of everything that determines their numbers."""
+"""Finished items, one small Arrow file each, under the key of everything that determines their numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.engine.tables import row_table
 
 
 class Cache:
-    """Rows of one stage, one Arrow file each, under their content key."""
+    """Rows of one stage, each under its content key."""
 
     def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
         self.root = Path(root) / stage
@@ -33,10 +33,7 @@ class Cache:
 
         def write(path: Path) -> None:
             options = pa.ipc.IpcWriteOptions(compression="zstd")
-            with (
-                pa.OSFile(str(path), "wb") as sink,
-                pa.ipc.new_file(sink, self.schema, options=options) as writer,
-            ):
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema, options=options) as writer:
                 writer.write_table(table)
 
         replace_file(self.path(key), write)

@@ -8,14 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_SECONDS = 10.0  # how often a log file gets a line
 
@@ -26,7 +19,7 @@ class Ticker:
     def __init__(self, stage: str, total: int, bar: Progress | None) -> None:
         self.stage, self.total, self.bar = stage, total, bar
         self.done = 0
-        self.started = self.said = time.monotonic()
+        self.started = self.reported = time.monotonic()
         self.task = bar.add_task(stage, total=total) if bar is not None else None
 
     def advance(self, count: int = 1) -> None:
@@ -36,8 +29,8 @@ class Ticker:
             self.bar.advance(self.task, count)
             return
         now = time.monotonic()
-        if now - self.said >= PLAIN_SECONDS or self.done == self.total:
-            self.said = now
+        if now - self.reported >= PLAIN_SECONDS or self.done == self.total:
+            self.reported = now
             elapsed = now - self.started
             left = elapsed / self.done * (self.total - self.done) if self.done else float("nan")
             print(f"{self.stage}: {self.done}/{self.total}, {elapsed:.0f} s, {left:.0f} s left", flush=True)

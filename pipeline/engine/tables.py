@@ -1,8 +1,6 @@
-"""Parquet parts that appear whole or not at all, and a cache keyed by content.
+"""Tables: folders of Parquet parts, what people and later stages read.
 
-Two places hold rows. The *cache* has one small Arrow file per item, named by the hash of everything that
-determines its numbers; it is what makes a killed run resume. A *table* is a folder of Parquet parts, what
-people and later stages read; it is packed from the cache in a fixed order, so equal input gives equal bytes.
+A table is packed from the cache (``pipeline.engine.cache``) in a fixed order, so equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -10,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from pipeline.engine.files import replace_folder
 from pipeline.errors import InputError
 
 CONTRACT_VERSION = 1
@@ -28,6 +27,11 @@ METADATA_KEY = b"avser"
 PART_BYTES = 256 * 2**20
 MIN_PARTS = 4
 ROW_GROUP_BYTES = 16 * 2**20
+ROW_GROUP_ROWS = 1024
+SMALL_ROW_BYTES = 512
+
+Row = tuple[str, Callable[[], pa.Table], int]
+"""Segment id, loader of its one-row table, rough size in bytes."""
 
 
 def row_table(row: dict[str, Any], schema: pa.Schema) -> pa.Table:
@@ -51,55 +55,52 @@ def part_of(segment_id: str, n_parts: int) -> int:
     return int(hashlib.sha256(segment_id.encode()).hexdigest()[:8], 16) % n_parts
 
 
-def write_parts(
-    folder: Path,
-    rows: Sequence[tuple[str, Callable[[], pa.Table], int]],
-    *,
-    schema: pa.Schema,
-    metadata: dict[str, Any],
-) -> None:
+def write_parts(folder: Path, rows: Sequence[Row], *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
     """Write a table folder of Parquet parts, replacing the old one as a whole.
 
     Args:
         folder: where ``part-NNN.parquet`` files go.
-        rows: (segment id, loader of its one-row table, rough size in bytes), any order.
+        rows: in any order.
         schema: Arrow schema of the rows.
         metadata: what the file says of itself, stored as JSON under the schema key ``avser``.
 
     """
     total = sum(size for _, _, size in rows)
     n_parts = max(MIN_PARTS, 2 ** math.ceil(math.log2(max(1, total / PART_BYTES))))
-    described = schema.with_metadata(describe(metadata))
-    buckets: list[list[tuple[str, Callable[[], pa.Table], int]]] = [[] for _ in range(n_parts)]
+    described = schema.with_metadata(schema_metadata(metadata))
+    buckets: list[list[Row]] = [[] for _ in range(n_parts)]
     for row in sorted(rows, key=lambda row: row[0]):
         buckets[part_of(row[0], n_parts)].append(row)
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for number, bucket in enumerate(buckets):
-        path = temporary / f"part-{number:03d}.parquet"
-        with pq.ParquetWriter(
-            path,
-            described,
-            compression="zstd",
-            use_byte_stream_split=_floats(schema),
-            use_dictionary=_strings(schema),
-        ) as writer:
-            for group in _row_groups(bucket):
-                writer.write_table(pa.concat_tables(load() for _, load, _ in group).combine_chunks().cast(described))
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+
+    def write(temporary: Path) -> None:
+        for number, bucket in enumerate(buckets):
+            with pq.ParquetWriter(
+                temporary / f"part-{number:03d}.parquet",
+                described,
+                compression="zstd",
+                use_byte_stream_split=_floats(schema),
+                use_dictionary=_strings(schema),
+            ) as writer:
+                for group in _row_groups(bucket):
+                    table = pa.concat_tables(load() for _, load, _ in group)
+                    writer.write_table(table.combine_chunks().cast(described))
+
+    replace_folder(folder, write)
 
 
-def _row_groups(bucket: list[tuple[str, Callable[[], pa.Table], int]]) -> Iterator[list]:
-    group: list = []
+def write_rows(folder: Path, rows: Iterable[dict[str, Any]], *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
+    """Write small rows, dicts with a ``segment_id``, as a table folder; see `write_parts`."""
+    loaders = [(row["segment_id"], partial(row_table, row, schema), SMALL_ROW_BYTES) for row in rows]
+    write_parts(folder, loaders, schema=schema, metadata=metadata)
+
+
+def _row_groups(bucket: list[Row]) -> Iterator[list[Row]]:
+    group: list[Row] = []
     size = 0
     for row in bucket:
         group.append(row)
         size += row[2]
-        if size >= ROW_GROUP_BYTES or len(group) >= 1024:
+        if size >= ROW_GROUP_BYTES or len(group) >= ROW_GROUP_ROWS:
             yield group
             group, size = [], 0
     if group:
@@ -119,20 +120,20 @@ def _strings(schema: pa.Schema) -> list[str]:
     return [field.name for field in schema if pa.types.is_string(field.type)]
 
 
-def describe(metadata: dict[str, Any]) -> dict[bytes, bytes]:
+def schema_metadata(metadata: dict[str, Any]) -> dict[bytes, bytes]:
     """Return schema metadata that states the contract version and whatever the stage says of its columns."""
     value = {"contract": CONTRACT_VERSION, **metadata}
     return {METADATA_KEY: json.dumps(value, sort_keys=True, ensure_ascii=False).encode()}
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """Return what a table folder says of itself (contract version, stage, config, names, units).
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what a table folder, or one Parquet file, says of itself (contract version, stage, config, names, units).
 
     Raises:
         InputError: the folder holds no part.
 
     """
-    schema = pq.read_schema(parts(folder)[0])
+    schema = pq.read_schema(path if path.is_file() else parts(path)[0])
     return json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
 
 
@@ -152,7 +153,23 @@ def iter_rows(folder: Path, columns: Iterable[str] | None = None) -> Iterator[di
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=names)
                 for index in range(table.num_rows):
-                    yield {name: _value(table.column(name), index) for name in table.column_names}
+                    yield _row(table, index)
+
+
+def read_row(folder: Path, segment_id: str) -> dict[str, Any] | None:
+    """Return one row of a table folder as `iter_rows` gives it, None if it is not there."""
+    found = ds.dataset(folder, format="parquet").to_table(filter=ds.field("segment_id") == segment_id)
+    return _row(found, 0) if found.num_rows else None
+
+
+def read_column(folder: Path, name: str) -> dict[str, Any]:
+    """Return segment id -> value of one column of a table folder."""
+    table = pq.read_table(folder, columns=["segment_id", name])
+    return dict(zip(table["segment_id"].to_pylist(), table[name].to_pylist(), strict=True))
+
+
+def _row(table: pa.Table, index: int) -> dict[str, Any]:
+    return {name: _value(table.column(name), index) for name in table.column_names}
 
 
 def _value(column: pa.ChunkedArray, index: int) -> Any:

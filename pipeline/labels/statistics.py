@@ -31,6 +31,11 @@ def energy_variation(rms_db: np.ndarray, voiced: np.ndarray, *, statistic: str =
     return float(change.mean()) if len(change) else float("nan")
 
 
+def pearson(a: np.ndarray, b: np.ndarray, *, flat: float = float("nan")) -> float:
+    """Return Pearson's r of two series; ``flat`` where one of them does not vary."""
+    return flat if a.std() < 1e-9 or b.std() < 1e-9 else float(np.corrcoef(a, b)[0, 1])
+
+
 GRID = 30.0  # Hz; films of every frame rate are brought to this clock before they are smoothed
 
 

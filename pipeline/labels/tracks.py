@@ -7,17 +7,18 @@ The paper takes one label a segment from each of these. The trainer can also lea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from pipeline.config import Config
+from pipeline.config import DISTINCT, Config
 from pipeline.faces.meshmodel import OVAL, mesh_model
 from pipeline.faces.timeline import Timeline, smooth, timeline
 from pipeline.labels.regions import MOUTH, REST
+from pipeline.labels.statistics import pearson
 
 Floats = NDArray[np.floating]
 Group = Literal["energy", "motion", "aus"]
@@ -39,7 +40,9 @@ REGIONS = _regions()
 class DenseConfig(Config):
     """Section ``shards.dense``: tracks on every acoustic frame of the unlabelled set."""
 
-    groups: tuple[Group, ...] = Field(("energy", "motion", "aus"), description="energy, motion, aus; [] for none")
+    groups: Annotated[tuple[Group, ...], DISTINCT] = Field(
+        ("energy", "motion", "aus"), description="energy, motion, aus; [] for none"
+    )
     min_trust: float = Field(
         0.5,
         ge=0,
@@ -54,13 +57,6 @@ class DenseConfig(Config):
     min_sync: float = Field(
         -1.0, ge=-1, le=1, description="correspondence of level and mouth below which the face says nothing; -1: off"
     )
-
-    @field_validator("groups")
-    @classmethod
-    def _distinct(cls, groups: tuple[Group, ...]) -> tuple[Group, ...]:
-        if len(set(groups)) != len(groups):
-            raise ValueError("must be without repeats")
-        return groups
 
 
 def track_names(config: DenseConfig, faces: Mapping[str, Any] | None) -> dict[str, list[str]]:
@@ -148,9 +144,7 @@ def correspondence(level: Floats, mouth: Floats) -> float:
 
     """
     both = np.isfinite(mouth)
-    if both.sum() < 3 or level[both].std() < 1e-9 or mouth[both].std() < 1e-9:
-        return float("nan")
-    return round(float(np.corrcoef(level[both], mouth[both])[0, 1]), 6)
+    return round(pearson(level[both], mouth[both]), 6) if both.sum() >= 3 else float("nan")
 
 
 def face_line(face: Mapping[str, Any], config: DenseConfig) -> tuple[Timeline, Floats]:

@@ -22,12 +22,7 @@ _PREROLL = 1.0  # s decoded before a cut and thrown away: codecs and the resampl
 
 
 def decode_audio(
-    path: str | Path,
-    *,
-    start: float = 0.0,
-    end: float | None = None,
-    sample_rate: int = 16000,
-    timeout: float = 600.0,
+    path: str | Path, *, start: float = 0.0, end: float | None = None, sample_rate: int = 16000, timeout: float = 600.0
 ) -> NDArray[np.float32]:
     """Return the sound between two times as mono samples, shape (n,), full scale +-1.
 

@@ -1,77 +1,102 @@
-"""The extraction stages in the order of the flow: segments, audio, acoustics, functionals, faces.
+"""The extraction stages: audio and faces from media files, acoustics and functionals from the audio table.
 
 Each reads the table of the stage before it, asks the engine for what is missing, and packs a table folder
-``data/<stage>/<set>``.
+``data/<stage>/<set>``. What an item's cache facts and payload are is decided here alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline import contracts
-from pipeline.engine.compute import Item, check_failures, compute
+from pipeline.engine.compute import Item, RunConfig, compute
+from pipeline.engine.results import Results, check_failures
 from pipeline.engine.tables import read_metadata
 from pipeline.params import Params
 from pipeline.stages.places import describe, index_rows, table, usable_segments
+
+FROM_MEDIA = {"audio": contracts.AUDIO, "faces": contracts.FACES}
+FROM_AUDIO = {"acoustics": contracts.ACOUSTICS, "functionals": contracts.FUNCTIONALS}
 
 
 def run_audio(params: Params, name: str) -> None:
     """Decode every segment to 16 kHz mono FLAC."""
     from pipeline.audio import AudioExtractor
 
-    _run_on_media(params, name, "audio", AudioExtractor(params.audio), contracts.AUDIO)
+    _run(params, name, "audio", AudioExtractor(params.audio))
 
 
 def run_faces(params: Params, name: str) -> None:
     """Find the face in every segment: landmarks, pose, action units."""
     from pipeline.faces.extractor import FacesExtractor
 
-    _run_on_media(params, name, "faces", FacesExtractor(params.faces), contracts.FACES)
-
-
-def _run_on_media(params: Params, name: str, stage: str, extractor: Any, schema: pa.Schema) -> None:
-    root = params.set(name).root.resolve()
-    items = []
-    for row in usable_segments(name):
-        facts = {"content": row["content_hash"], "start": row["start"], "end": row["end"]}
-        payload = {key: row[key] for key in ("segment_id", "start", "end", "has_audio", "has_video")}
-        payload["media_path"] = str(root / row["path"])
-        items.append(Item(row["segment_id"], facts, partial(dict, payload)))
-    results = compute(stage, extractor, items, schema=schema, run=params.run)
-    results.write(table(stage, name), metadata=describe(stage, extractor))
-    check_failures(f"{stage} {name}", results, params.run)
+    _run(params, name, "faces", FacesExtractor(params.faces))
 
 
 def run_acoustics(params: Params, name: str) -> None:
     """Compute low-level descriptors, energy and voicing from the audio table."""
     from pipeline.acoustics import AcousticsExtractor
 
-    _run_on_audio(params, name, "acoustics", AcousticsExtractor(params.acoustics), contracts.ACOUSTICS)
+    _run(params, name, "acoustics", AcousticsExtractor(params.acoustics))
 
 
 def run_functionals(params: Params, name: str) -> None:
     """Sum up every segment in one vector a feature set, from the audio table."""
     from pipeline.functionals import FunctionalsExtractor
 
-    _run_on_audio(params, name, "functionals", FunctionalsExtractor(params.functionals), contracts.FUNCTIONALS)
+    _run(params, name, "functionals", FunctionalsExtractor(params.functionals))
 
 
-def _run_on_audio(params: Params, name: str, stage: str, extractor: Any, schema: pa.Schema) -> None:
-    source = table("audio", name)
-    upstream = read_metadata(source)["identity"]
-    segments = {row["segment_id"]: row for row in usable_segments(name)}
+def _run(params: Params, name: str, stage: str, extractor: Any) -> None:
+    segments = usable_segments(name)
+    if stage in FROM_MEDIA:
+        items = media_items(segments, params.set(name).root.resolve())
+    else:
+        items = audio_items(segments, table("audio", name))
+    results = extract(stage, extractor, items, run=params.run, folder=table(stage, name))
+    check_failures(f"{stage} {name}", results, max_failed_share=params.run.max_failed_share)
+
+
+def extract(stage: str, extractor: Any, items: list[Item], *, run: RunConfig, folder: Path) -> Results:
+    """Compute items from `media_items` or `audio_items` and write the stage's table to ``folder``."""
+    results = compute(stage, extractor, items, schema=(FROM_MEDIA | FROM_AUDIO)[stage], run=run)
+    results.write(folder, metadata=describe(stage, extractor))
+    return results
+
+
+def media_items(segments: Iterable[Mapping[str, Any]], root: Path) -> list[Item]:
+    """Return an item a segment that is read from its media file.
+
+    Args:
+        segments: ok rows of the segments table.
+        root: folder that their ``path`` starts from; an absolute ``path`` stays what it is.
+
+    """
     items = []
-    for segment_id, load in index_rows(source, ok_only=True):
-        row = segments[segment_id]
-        facts = {"audio": upstream, "content": row["content_hash"], "start": row["start"], "end": row["end"]}
-        items.append(Item(segment_id, facts, partial(_audio_payload, segment_id, load)))
-    results = compute(stage, extractor, items, schema=schema, run=params.run)
-    results.write(table(stage, name), metadata=describe(stage, extractor))
-    check_failures(f"{stage} {name}", results, params.run)
+    for row in segments:
+        payload = {key: row[key] for key in ("segment_id", "start", "end", "has_audio", "has_video")}
+        payload["media_path"] = str(root / row["path"])
+        items.append(Item(row["segment_id"], _facts(row), partial(dict, payload)))
+    return items
+
+
+def audio_items(segments: Iterable[Mapping[str, Any]], audio: Path) -> list[Item]:
+    """Return an item a segment whose sound is in the table folder ``audio``."""
+    upstream = read_metadata(audio)["identity"]
+    rows = {row["segment_id"]: row for row in segments}
+    return [
+        Item(segment_id, {"audio": upstream, **_facts(rows[segment_id])}, partial(_audio_payload, segment_id, load))
+        for segment_id, load in index_rows(audio, ok_only=True)
+    ]
+
+
+def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"content": row["content_hash"], "start": row["start"], "end": row["end"]}
 
 
 def _audio_payload(segment_id: str, load: Callable[[], pa.Table]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Shards of the recipe ``orofacial``: where lips, jaw and chin are on every acoustic frame, and which viseme it is.
+"""Stage ``orofacial``, shards of a recipe: positions of lips, jaw and chin, and the viseme, on every acoustic frame.
 
 Speech-driven orofacial movement after Sadoughi & Busso (FG 2018). The points are pose-free (the faces table aligned
 them to a canonical face), in inter-ocular distances, y up; which of the mesh's points stand for the mouth is ours. The
-recipe has shards of its own (``data/shards/orofacial``), so that nobody else pays for 60 numbers a frame.
+recipe has shards of its own (``data/shards/orofacial``), so that no other training reads 60 more numbers a frame.
 """
 
 from __future__ import annotations
@@ -26,17 +26,14 @@ def run_orofacial(params: Params) -> None:
     folder = table("faces", "unlabelled")
     if not folder.is_dir():
         raise InputError(f"{folder} not found: run the faces stage first (dvc repro faces)")
-    mouth = Mouth(
-        params.shards.dense, faces=dict(index_rows(folder, ok_only=True)), root=params.set("unlabelled").root.resolve()
-    )
+    root = params.sets.unlabelled.root.resolve()
+    mouth = Mouth(params.shards.dense, faces=dict(index_rows(folder, ok_only=True)), root=root)
     run_shards(params, "unlabelled", more=mouth, folder=table("shards", FOLDER))
-    print(
-        "visemes: " + ", ".join(f"{mouth.aligned[kind]} segments with times of {kind}" for kind in ("phones", "words"))
-    )
+    counts = (f"{mouth.aligned[kind]} segments with times of {kind}" for kind in ("phones", "words"))
+    print(f"visemes: {', '.join(counts)}")
     if mouth.unknown:
         missing = ", ".join(f"{name} ({count})" for name, count in mouth.unknown.most_common(10))
         print(f"in no table: {missing} (words: install the extra 'visemes'; phones: ARPABET is wanted)")
     if mouth.unreadable:
-        print(
-            f"{len(mouth.unreadable)} segments without visemes, as their alignment is wrong, e.g. {mouth.unreadable[0]}"
-        )
+        count, example = len(mouth.unreadable), mouth.unreadable[0]
+        print(f"{count} segments without visemes, as their alignment is wrong, e.g. {example}")

@@ -1,23 +1,20 @@
-"""The pseudo-label stage: statistics a segment, thresholds fitted on train rows, one plain table for people."""
+"""Stage ``pseudo_labels``: statistics a segment, thresholds fitted on train rows, one plain table for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline import contracts
 from pipeline.engine.files import write_json
 from pipeline.engine.progress import progress
-from pipeline.engine.tables import iter_rows, parts, read_metadata, row_table, write_parts
+from pipeline.engine.tables import iter_rows, parts, read_metadata, write_rows
 from pipeline.labels import labelling
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, measure
 from pipeline.params import Params
-from pipeline.stages.places import DATA, table, usable_segments
+from pipeline.stages.places import DATA, records, table, usable_segments
 
 FOLDER = DATA / "pseudo_labels"
 FITTED = DATA / "thresholds.json"
@@ -26,7 +23,7 @@ ORIGIN = ["segment_id", "clip_id", "corpus", "speaker", "split"]
 
 
 def run_pseudo_labels(params: Params) -> None:
-    """Write ``data/pseudo_labels`` and, beside it, ``data/thresholds.json``."""
+    """Write ``data/pseudo_labels`` and ``data/thresholds.json``."""
     config = params.labels
     origin = pd.DataFrame(usable_segments(NAME))[ORIGIN]
     measured = measure(
@@ -39,10 +36,9 @@ def run_pseudo_labels(params: Params) -> None:
     # The faces table says which units its backend reads and how far each can be trusted.
     about = read_metadata(table("faces", NAME))
     fitted = labelling.fit(measured, config, units=about["aus"], trust=about["au_reliability"])
-    rows = labelling.label(measured, fitted, config)
+    labels = labelling.label(measured, fitted, config)
     schema = contracts.pseudo_labels(fitted["t3"]["emotions"])
-    records = [{key: _plain(row[key]) for key in schema.names} for row in rows.to_dict("records")]
-    loaders = [(row["segment_id"], partial(row_table, row, schema), 512) for row in records]
+    rows = records(labels[schema.names])
     metadata = {
         "stage": "pseudo_labels",
         "config": config.model_dump(mode="json"),
@@ -54,7 +50,7 @@ def run_pseudo_labels(params: Params) -> None:
             "t3_reliability": "mean reliability of the action units that an emotion rests on, 0 to 1",
         },
     }
-    write_parts(FOLDER, loaders, schema=schema, metadata=metadata)
+    write_rows(FOLDER, rows, schema=schema, metadata=metadata)
     write_json(FITTED, fitted)
 
 
@@ -65,10 +61,7 @@ def _counted(rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, A
             ticker.advance()
 
 
-def _plain(value: Any) -> Any:
-    return None if value is None or (isinstance(value, float) and np.isnan(value)) else value
-
-
-def read_labels(folder: Path = FOLDER) -> pd.DataFrame:
-    """Return the pseudo-label table as people read it."""
-    return pd.read_parquet(parts(folder)[0].parent)
+def read_labels() -> pd.DataFrame:
+    """Return the pseudo-label table; an error names the stage that makes it."""
+    parts(FOLDER)
+    return pd.read_parquet(FOLDER)

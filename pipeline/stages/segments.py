@@ -1,4 +1,4 @@
-"""Stage ``segments``: check the manifest, cut its clips, give every speaker a side of the split."""
+"""Stage ``segments``: check the manifest, cut its clips, give every speaker a part of the split."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 from pipeline import contracts
 from pipeline.contracts import OK, QUARANTINED
-from pipeline.engine.compute import Item, check_failures, compute
+from pipeline.engine.compute import Item, compute
 from pipeline.engine.progress import progress
-from pipeline.engine.tables import row_table, write_parts
+from pipeline.engine.results import check_failures
+from pipeline.engine.tables import write_rows
 from pipeline.errors import Quarantined
 from pipeline.manifest.table import check_manifest
 from pipeline.params import Params
@@ -24,8 +25,8 @@ def run_segments(params: Params, name: str) -> None:
     from pipeline.segments import SegmentsExtractor
 
     chosen = params.set(name)
-    rows, problems = check_manifest(chosen.manifest, root=chosen.root)
-    clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(rows)}
+    manifest, problems = check_manifest(chosen.manifest, root=chosen.root)
+    clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(manifest)}
     media = {clip_id: chosen.root.resolve() / row["path"] for clip_id, row in clips.items()}
     hashes, unusable = _hash_all(name, media)
     unusable |= {problem.clip_id: str(problem.message) for problem in problems}
@@ -39,27 +40,32 @@ def run_segments(params: Params, name: str) -> None:
         items.append(Item(clip_id, {"content": content, **facts}, partial(dict, payload)))
     results = compute("segments", extractor, items, schema=contracts.CLIP, run=params.run, id_column="clip_id")
 
-    schema = contracts.segments(sorted(column for column in rows.columns if column.startswith("votes_")))
-    segments: list[dict[str, Any]] = []
+    schema = contracts.segments(sorted(column for column in manifest.columns if column.startswith("votes_")))
+    rows: list[dict[str, Any]] = []
     for clip_id in [*clips, *(other for other in unusable if other not in clips)]:
-        base = {key: value for key, value in clips.get(clip_id, {}).items() if key in schema.names}
-        base |= {"clip_id": clip_id, "segment_id": clip_id, "content_hash": hashes.get(clip_id)}
+        origin = {key: value for key, value in clips.get(clip_id, {}).items() if key in schema.names}
+        origin |= {"clip_id": clip_id, "segment_id": clip_id, "content_hash": hashes.get(clip_id)}
         if clip_id in unusable:
-            segments.append({**base, "status": QUARANTINED, "reason": unusable[clip_id]})
-            continue
-        cut = results.row(clip_id).to_pylist()[0]
-        base |= {key: cut[key] for key in ("has_audio", "has_video", "fps", "sample_rate", "status", "reason")}
-        if cut["status"] != OK:
-            segments.append(base)
-        for number, piece in enumerate(cut["segments"] or []):
-            segments.append({**base, **piece, "segment_id": f"{clip_id}#{number:03d}"})
+            rows.append({**origin, "status": QUARANTINED, "reason": unusable[clip_id]})
+        else:
+            rows += _segment_rows(origin, results.row(clip_id).to_pylist()[0])
     if name == "unlabelled":
-        assign_split(segments, share=params.split.dev_share)
-    loaders = [(row["segment_id"], partial(row_table, row, schema), 512) for row in segments]
-    write_parts(table("segments", name), loaders, schema=schema, metadata=describe("segments", extractor))
+        assign_split(rows, share=params.split.dev_share)
+    write_rows(table("segments", name), rows, schema=schema, metadata=describe("segments", extractor))
     results.failed |= unusable
     results.keys |= dict.fromkeys(unusable, "")
-    check_failures(f"segments {name}", results, params.run)
+    check_failures(f"segments {name}", results, max_failed_share=params.run.max_failed_share)
+
+
+def _segment_rows(origin: dict[str, Any], cut: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row a segment of one clip, or one row with the reason why it has none."""
+    row = origin | {key: cut[key] for key in ("has_audio", "has_video", "fps", "sample_rate", "status", "reason")}
+    if cut["status"] != OK:
+        return [row]
+    return [
+        {**row, **piece, "segment_id": f"{origin['clip_id']}#{number:03d}"}
+        for number, piece in enumerate(cut["segments"])
+    ]
 
 
 def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
@@ -69,7 +75,7 @@ def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[s
     hashes: dict[str, str] = {}
     unusable: dict[str, str] = {}
 
-    def one(clip_id: str) -> None:
+    def hash_clip(clip_id: str) -> None:
         try:
             hashes[clip_id] = content_hash(media[clip_id])
         except Quarantined as reason:
@@ -77,7 +83,7 @@ def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[s
 
     # Hashing releases the interpreter lock, so threads are enough here.
     with progress(f"hash {name}", len(media)) as ticker, ThreadPoolExecutor() as pool:
-        for _ in pool.map(one, media):
+        for _ in pool.map(hash_clip, media):
             ticker.advance()
     return hashes, unusable
 
@@ -91,7 +97,12 @@ def assign_split(segments: list[dict[str, Any]], *, share: float) -> None:
     """Give rows without a split one by speaker: ``dev`` for about ``share`` of the segments, else ``train``.
 
     Speakers are taken in the order of a hash of their names, and one that would overfill the share is passed
-    over, so that a corpus of one speaker and some others keeps its large speaker in training.
+    over, so that a corpus of one large and several small speakers keeps the large one in training.
+
+    Args:
+        segments: rows of the segments table; those that are ok and have no split get one.
+        share: of these rows that become ``dev``, at most.
+
     """
     open_rows = [row for row in segments if not row.get("split") and row["status"] == OK]
     by_speaker: dict[tuple[str, str], list[dict[str, Any]]] = {}

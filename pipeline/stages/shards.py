@@ -1,4 +1,4 @@
-"""The shard stage: features and labels of one set in the only files that the trainer reads."""
+"""Stages ``shards_*``: features and labels of one set in the only files that the trainer reads."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from pipeline import contracts
 from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.errors import InputError
-from pipeline.labels.tracks import Dense, DenseConfig, Floats, dense_targets, face_row, track_names, track_units
+from pipeline.labels.tracks import DenseConfig, Floats, dense_targets, face_row, track_names, track_units
 from pipeline.params import Params
-from pipeline.stages.places import index_rows, table, usable_segments
+from pipeline.stages.places import index_rows, records, table, usable_segments
 from pipeline.stages.pseudo_labels import FOLDER, read_labels
 
 ROW_BYTES = 220_000  # a segment of a few seconds of low-level descriptors, compressed: sizes the parts
-TASK_COLUMNS = ["t1_label", "t2_label", "t3_label", "t3_confidence"]
+LABEL_COLUMNS = ["segment_id", "t1_label", "t2_label", "t3_label", "t3_confidence"]
 
 
 class FrameColumns(Protocol):
-    """Further columns on the frames of the features: what a recipe's own shards carry in place of the dense targets."""
+    """Columns on the frames of the features that a recipe's own shards carry in place of the dense targets."""
 
     fields: tuple[tuple[str, pa.DataType], ...]
 
@@ -43,6 +42,18 @@ class FrameColumns(Protocol):
         ...
 
 
+class Grid(NamedTuple):
+    """The chosen features: their names, s between their frames, s from a frame's place to the middle of its window."""
+
+    names: list[str]
+    period: float
+    centre: float
+
+    def times(self, n_frames: int) -> Floats:
+        """Return the middles of the frames, (n_frames,) s from the segment's start."""
+        return np.arange(n_frames) * self.period + self.centre
+
+
 def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, folder: Path | None = None) -> None:
     """Join acoustics with segments (and pseudo-labels for the unlabelled set); no feature, no row.
 
@@ -57,54 +68,51 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
 
     """
     column = params.shards.features
-    source = read_metadata(table("acoustics", name))
+    acoustics = read_metadata(table("acoustics", name))
     pseudo = name == "unlabelled"
     segments = {row["segment_id"]: row for row in usable_segments(name)}
-    labels = read_labels().set_index("segment_id")[TASK_COLUMNS] if pseudo else None
-    feature_names, period = _grid(source, column, params)
+    labels = {row.pop("segment_id"): row for row in records(read_labels()[LABEL_COLUMNS])} if pseudo else {}
+    grid = feature_grid(acoustics, column, params.audio.sample_rate)
     votes = sorted({key for row in segments.values() for key in row if key.startswith("votes_")})
-    teacher = _Teacher.open(params, source) if pseudo and params.shards.dense.groups and not more else None
-    schema = contracts.shards(
-        votes, pseudo=pseudo, dense=teacher is not None, more=more.fields if more is not None else ()
-    )
-    centre = _centre(source, column, params)
+    with_dense = pseudo and params.shards.dense.groups and more is None
+    dense = _DenseSource.open(params.shards.dense, acoustics) if with_dense else None
+    schema = contracts.shards(votes, pseudo=pseudo, dense=dense is not None, more=more.fields if more else ())
 
     def join(segment_id: str, load: Callable[[], pa.Table]) -> pa.Table:
-        acoustics = load()
-        features = acoustics[column].combine_chunks()
+        source = load()
+        features = source[column].combine_chunks()
         row: dict[str, Any] = {key: value for key, value in segments[segment_id].items() if key in schema.names}
-        if labels is not None:
-            row |= {str(k): None if pd.isna(v) else v for k, v in labels.loc[segment_id].items()}
-        row["n_frames"] = len(features.flatten()) // len(feature_names)
-        if teacher is not None:
-            dense = teacher.targets(segment_id, acoustics, row["n_frames"])
-            row |= {"dense": dense.targets.ravel(), "av_sync": None if math.isnan(dense.sync) else dense.sync}
+        if pseudo:
+            row |= labels[segment_id]
+        row["n_frames"] = len(features.flatten()) // len(grid.names)
+        times = grid.times(row["n_frames"])
+        if dense is not None:
+            row |= dense.columns(segment_id, source, times)
         if more is not None:
-            row |= more.columns(segments[segment_id], np.arange(row["n_frames"]) * period + centre)
+            row |= more.columns(segments[segment_id], times)
         joined = row_table(row, schema)
         where = schema.get_field_index("features")
         return joined.set_column(where, schema.field(where), features)
 
-    found = index_rows(table("acoustics", name), ok_only=True)
     rows = [
         (segment_id, partial(join, segment_id, load), ROW_BYTES)
-        for segment_id, load in found
+        for segment_id, load in index_rows(table("acoustics", name), ok_only=True)
         if more is None or more.covers(segment_id)
     ]
     if not rows:
         raise InputError(f"no usable segment in set {name!r}: see the reasons in {table('segments', name)}")
     metadata = {
         "stage": "shards",
-        "feature_names": feature_names,
-        "frame_period": period,
-        "frame_centre": centre,  # s from a frame's place on the grid to the middle of what it looks at
+        "feature_names": grid.names,
+        "frame_period": grid.period,
+        "frame_centre": grid.centre,  # s from a frame's place on the grid to the middle of its window
         "config": {
             "audio": params.audio.model_dump(mode="json"),
             "shards": params.shards.model_dump(mode="json"),
-            "acoustics": source["identity"]["config"],
+            "acoustics": acoustics["identity"]["config"],
         },
         "labels": str(FOLDER) if pseudo else None,
-        **({"dense": teacher.metadata()} if teacher is not None else {}),
+        **({"dense": dense.metadata()} if dense is not None else {}),
         **(more.metadata() if more is not None else {}),
     }
     folder = folder or table("shards", name)
@@ -113,22 +121,19 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
 
 
 @dataclass(frozen=True)
-class _Teacher:
-    """Opened faces table and time grid: what the dense targets of a segment are made from."""
+class _DenseSource:
+    """Opened faces table and level's time grid: what the dense targets of a segment are made from."""
 
     config: DenseConfig
-    names: dict[str, list[str]]
+    names: dict[str, list[str]]  # group -> tracks
     aus: list[str]
     faces: dict[str, Callable[[], pa.Table]]  # ok rows only
-    period: float  # s between feature frames
-    centre: float  # s from a feature frame's begin to its middle
-    rms_period: float
-    rms_centre: float
+    rms_period: float  # s
+    rms_centre: float  # s
 
     @classmethod
-    def open(cls, params: Params, source: dict[str, Any]) -> _Teacher:
-        """Read what acoustics and faces tables say of themselves; a set without faces keeps the energy track."""
-        config = params.shards.dense
+    def open(cls, config: DenseConfig, acoustics: dict[str, Any]) -> _DenseSource:
+        """Read the metadata of the faces table; a set without faces keeps the energy track."""
         folder = table("faces", "unlabelled")
         about = read_metadata(folder) if folder.is_dir() else None
         return cls(
@@ -136,52 +141,50 @@ class _Teacher:
             names=track_names(config, about),
             aus=about["aus"] if about else [],
             faces=dict(index_rows(folder, ok_only=True)) if about else {},
-            period=_grid(source, params.shards.features, params)[1],
-            centre=_centre(source, params.shards.features, params),
-            rms_period=source["frame_period"],
-            rms_centre=source["frame_size"] / 2,
+            rms_period=acoustics["frame_period"],
+            rms_centre=acoustics["frame_size"] / 2,
         )
 
-    def targets(self, segment_id: str, acoustics: pa.Table, n_frames: int) -> Dense:
-        """Return (n_frames, K) targets and the correspondence of voice and mouth."""
+    def columns(self, segment_id: str, acoustics: pa.Table, times: Floats) -> dict[str, Any]:
+        """Return ``dense``, flat (n_frames x tracks), and ``av_sync``, for the middles of the frames."""
         rms = acoustics["rms_db"].combine_chunks().flatten().to_numpy()
-        face: dict[str, Any] | None = None
-        if segment_id in self.faces:
-            face = face_row(self.faces[segment_id]())
-        return dense_targets(
+        dense = dense_targets(
             self.names,
             self.config,
-            at=np.arange(n_frames) * self.period + self.centre,
+            at=times,
             rms_db=rms,
             rms_at=np.arange(len(rms)) * self.rms_period + self.rms_centre,
-            face=face,
+            face=face_row(self.faces[segment_id]()) if segment_id in self.faces else None,
             aus=self.aus,
         )
+        return {"dense": dense.targets.ravel(), "av_sync": None if math.isnan(dense.sync) else dense.sync}
 
     def metadata(self) -> dict[str, Any]:
-        """Return what the shards say of the column."""
+        """Return what the shards say of the column ``dense``."""
         names = [name for members in self.names.values() for name in members]
         return {"names": names, "groups": self.names, "units": track_units(self.names)}
 
 
-def _centre(source: dict[str, Any], column: str, params: Params) -> float:
-    """Return the seconds from a frame's place on the grid to the middle of what it looks at."""
-    if column == "lld":
-        return float(source["frame_size"]) / 2
-    if column == "logmel":
-        return 0.0  # mel frames are centred on k * hop
-    return float(source[column]["frame_size_samples"]) / 2 / params.audio.sample_rate
+def feature_grid(acoustics: dict[str, Any], column: str, sample_rate: int) -> Grid:
+    """Return names and time grid of an acoustic column.
 
+    Args:
+        acoustics: metadata of the acoustics table.
+        column: ``lld``, ``logmel`` or ``speech_model``.
+        sample_rate: Hz.
 
-def _grid(source: dict[str, Any], column: str, params: Params) -> tuple[list[str], float]:
-    """Return the names of the chosen features and the seconds between their frames."""
+    Raises:
+        InputError: the acoustics table lacks the column.
+
+    """
     if column == "lld":
-        return source["feature_names"], source["frame_period"]
-    if column not in source:
+        return Grid(acoustics["feature_names"], acoustics["frame_period"], float(acoustics["frame_size"]) / 2)
+    if column not in acoustics:
         how = "acoustics.logmel to true" if column == "logmel" else "acoustics.speech_model.path"
         raise InputError(f"shards.features is {column!r}, which the acoustics table lacks: set {how}")
-    described = source[column]
-    period = described["frame_period_samples"] / params.audio.sample_rate
-    if column == "logmel":
-        return [f"mel_{band:03d}" for band in range(described["bands"])], period
-    return [f"{column}_{value:04d}" for value in range(described["n_features"])], period
+    described = acoustics[column]
+    period = described["frame_period_samples"] / sample_rate
+    if column == "logmel":  # frames are centred on k * hop
+        return Grid([f"mel_{band:03d}" for band in range(described["bands"])], period, 0.0)
+    names = [f"{column}_{value:04d}" for value in range(described["n_features"])]
+    return Grid(names, period, float(described["frame_size_samples"]) / 2 / sample_rate)

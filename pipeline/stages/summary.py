@@ -1,4 +1,4 @@
-"""Counts of the whole pipeline run, and agreement with a planted truth where the corpus has one."""
+"""Stage ``summary``: counts of the whole pipeline run, and agreement with a planted truth where the corpus has one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _face_share() -> dict[str, Any]:
 
 
 def agreement(labels: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
-    """Compare pseudo-labels with the planted classes of a synthetic corpus, beside chance.
+    """Compare pseudo-labels with the planted classes of a synthetic corpus, and with chance.
 
     Args:
         labels: pseudo-label table.

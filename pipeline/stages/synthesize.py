@@ -1,4 +1,4 @@
-"""The first stage: make the embedded corpus, but only when a set in params.yaml uses it."""
+"""Stage ``synthesize``: make the embedded corpus, but only when a set in params.yaml uses it."""
 
 from __future__ import annotations
 

@@ -16,20 +16,16 @@ from pipeline.synthetic.voice import Manner, Utterance
 
 @dataclass(frozen=True)
 class Emotion:
-    """What an emotion does, on average, to voice and face.
-
-    ``pitch`` and ``range``: steps on espeak-ng's 0..99 scale; ``rate``: factor; ``level`` and ``tilt``: dB;
-    ``high_energy`` and ``high_activation``: share of its clips with lively loudness and with a lively face.
-    """
+    """What an emotion does, on average, to voice and face."""
 
     units: tuple[str, ...]
-    pitch: float
-    range: float
-    rate: float
-    level: float
-    tilt: float
-    high_energy: float
-    high_activation: float
+    pitch: float  # steps on espeak-ng's 0..99 scale
+    range: float  # the same
+    rate: float  # factor
+    level: float  # dB
+    tilt: float  # dB above 1 kHz
+    high_energy: float  # share of its clips with lively loudness
+    high_activation: float  # share of its clips with a lively face
 
 
 EMOTIONS = {
@@ -95,8 +91,15 @@ def draw_manner(
 ) -> Manner:
     """Draw how one utterance is spoken.
 
-    ``energy``, ``activation``: the planted high/low classes; a lively face comes with slightly louder, faster, more
-    varied speech, so that the face can be heard. ``overlap``: 1 = default spread between utterances, 0 = none.
+    Args:
+        speaker: habits of the voice.
+        emotion: a key of ``EMOTIONS``.
+        energy: the planted high (or low) class of loudness.
+        activation: that of the face; a lively face comes with slightly louder, faster, more varied speech, so that
+            the sound carries information about the face.
+        overlap: 1: default spread between utterances, 0: none.
+        rng: draws the rest.
+
     """
     kind = EMOTIONS[emotion]
     acted = 1 + overlap * rng.normal(0, 0.25)  # how much of the emotion this utterance shows
@@ -124,8 +127,18 @@ def face_tracks(
 ) -> np.ndarray:
     """Return the planted intensities (frames, 21) of ``CHANNELS`` for one utterance.
 
-    The emotion's units rise in the first fifth, hold, and fade a little at the end; speech moves the mouth; a lively
-    face (``activation``) articulates widely and flashes brows, lids, nose and chin; a still one mumbles and blinks.
+    The emotion's units rise in the first fifth, hold, and fade a little at the end; speech moves the mouth.
+
+    Args:
+        utterance: phonemes and words with their times.
+        emotion: a key of ``EMOTIONS``.
+        frames: length of the tracks.
+        fps: frames a second.
+        activation: whether the face is lively: it articulates widely and flashes brows, lids, nose and chin; a still
+            one mumbles and blinks.
+        speaker: strength of expression.
+        rng: draws the rest.
+
     """
     time = (np.arange(frames) + 0.5) / fps
     length = frames / fps
@@ -188,7 +201,12 @@ def _mouth_tracks(utterance: Utterance, time: np.ndarray) -> tuple[dict[str, np.
 def head_track(*, frames: int, fps: float, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Return slow in-plane head motion (frames, 4): relative size, roll in degrees, shift right and down.
 
-    ``amount``: 1 = up to about 4 % size, 5 degrees and 3 % of the canvas; 0 = the head stays still.
+    Args:
+        frames: length of the track.
+        fps: frames a second.
+        amount: 1: up to about 4 % size, 5 degrees and 3 % of the canvas; 0: the head stays still.
+        rng: draws the motion.
+
     """
     time = np.arange(frames) / fps
     reach = amount * np.array([0.02, 2.5, 0.015, 0.012])

@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
@@ -60,11 +60,7 @@ def act(clip: Clip, config: SyntheticConfig) -> Acted:
 
 
 def synthesize(
-    config: SyntheticConfig,
-    out_dir: Path,
-    *,
-    progress: Callable[[str, int, int], None] | None = None,
-    workers: int = 0,
+    config: SyntheticConfig, out_dir: Path, *, progress: Callable[[str, int, int], None] | None = None, workers: int = 0
 ) -> None:
     """Write manifests, media and truth tables of the synthetic corpus below ``out_dir``.
 
@@ -87,26 +83,25 @@ def synthesize(
     photos = load_photos(size=config.size, face_width=config.face_width, count=config.unlabelled_speakers)
     workers = min(workers or os.cpu_count() or 1, len(clips))
     rows: list[Acted] = []
-    if workers == 1:
-        _start(config, photos, out_dir)
-        for clip in clips:
-            rows.append(_make(clip))
-            _say(progress, clip, len(rows), len(clips))
-    else:
-        # "spawn": a forked child would inherit the threads of MediaPipe and OpenCV in an undefined state.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start, initargs=(config, photos, out_dir)
-        ) as pool:
-            for clip, row in zip(clips, pool.map(_make, clips), strict=True):
-                rows.append(row)
-                _say(progress, clip, len(rows), len(clips))
+    for clip, row in zip(clips, _make_all(clips, workers, (config, photos, out_dir)), strict=True):
+        rows.append(row)
+        if progress is not None:
+            progress(clip.clip_id, len(rows), len(clips))
     write_tables(config, clips, rows, out_dir)
 
 
-def _say(progress: Callable[[str, int, int], None] | None, clip: Clip, done: int, total: int) -> None:
-    if progress is not None:
-        progress(clip.clip_id, done, total)
+def _make_all(
+    clips: list[Clip], workers: int, shared: tuple[SyntheticConfig, list[FacePhoto], Path]
+) -> Iterator[Acted]:
+    """Yield what `_make` returns of every clip; ``shared`` is what `_start` is called with."""
+    if workers == 1:
+        _start(*shared)
+        yield from map(_make, clips)
+        return
+    # "spawn": a forked child would inherit the threads of MediaPipe and OpenCV in an undefined state.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=shared) as pool:
+        yield from pool.map(_make, clips)
 
 
 def _prepare(config: SyntheticConfig, out_dir: Path) -> None:
@@ -127,8 +122,8 @@ def _prepare(config: SyntheticConfig, out_dir: Path) -> None:
         if found != wanted:
             (out_dir / f"{folder}.csv").unlink(missing_ok=True)
             shutil.rmtree(out_dir / folder, ignore_errors=True)
-        for left in (out_dir / folder).glob(".*.tmp"):  # of a killed run
-            left.unlink()
+        for leftover in (out_dir / folder).glob(".*.tmp"):  # of a killed run
+            leftover.unlink()
         (out_dir / folder).mkdir(parents=True, exist_ok=True)
     write_json(note, wanted)
 
@@ -148,20 +143,20 @@ def _make(clip: Clip) -> Acted:
     """Write one clip's media, unless it is there, and return its truth (without the samples, which are written)."""
     # Threads for thousands of 3 x 3 systems a frame gain nothing, and on a busy machine they wait for each other.
     with threadpool_limits(1):
-        return _made(clip, _worker["config"], _worker["out_dir"] / clip.path)
-
-
-def _made(clip: Clip, config: SyntheticConfig, path: Path) -> Acted:
-    acted = act(clip, config)
-    if not path.exists():
-        if clip.set == "labelled":
-            write_sound(path, samples=acted.utterance.samples, rate=RATE)
-        else:
-            animators = _worker["animators"]
-            if clip.face not in animators:
-                animators[clip.face] = Animator(_worker["photos"][clip.face])
-            write_film(
-                path, frames=animators[clip.face].render(acted.channels, acted.head), size=config.size,
-                fps=config.fps, samples=acted.utterance.samples, rate=RATE, crf=config.crf,
-            )  # fmt: skip
+        acted = act(clip, _worker["config"])
+        path = _worker["out_dir"] / clip.path
+        if not path.exists():
+            _write_media(clip, acted, path, _worker["config"])
     return replace(acted, utterance=replace(acted.utterance, samples=np.zeros(0, np.float32)))
+
+
+def _write_media(clip: Clip, acted: Acted, path: Path, config: SyntheticConfig) -> None:
+    samples = acted.utterance.samples
+    if clip.set == "labelled":
+        write_sound(path, samples=samples, rate=RATE)
+        return
+    animators = _worker["animators"]
+    if clip.face not in animators:
+        animators[clip.face] = Animator(_worker["photos"][clip.face])
+    pictures = animators[clip.face].render(acted.channels, acted.head)
+    write_film(path, frames=pictures, size=config.size, fps=config.fps, samples=samples, rate=RATE, crf=config.crf)

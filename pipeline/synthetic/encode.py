@@ -29,7 +29,9 @@ def write_film(
 ) -> None:
     """Write ``frames`` ((size, size, 3) uint8 RGB) and ``samples`` (float mono) as an mp4, atomically.
 
-    Raises ``InputError`` if ffmpeg fails, with what it said.
+    Raises:
+        InputError: ffmpeg fails; with its message.
+
     """
     import ffmpeg
 
@@ -55,11 +57,10 @@ def write_film(
                     process.stdin.write(np.ascontiguousarray(frame).tobytes())
             except BrokenPipeError:
                 pass  # ffmpeg has died: its message below says why
-            said = process.communicate()[1].decode(errors="replace").strip()
+            message = process.communicate()[1].decode(errors="replace").strip()
             if process.returncode:
-                raise InputError(
-                    f"ffmpeg cannot write {path.name}: {said[:700] or process.returncode}; set AVSER_FFMPEG"
-                )
+                reason = message[:700] or process.returncode
+                raise InputError(f"ffmpeg cannot write {path.name}: {reason}; set AVSER_FFMPEG")
 
         replace_file(path, write)
 

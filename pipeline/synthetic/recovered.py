@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from scipy.stats import spearmanr
 
 from pipeline.contracts import OK
-from pipeline.engine.tables import METADATA_KEY, iter_rows, read_metadata
+from pipeline.engine.tables import iter_rows, read_column, read_metadata
 from pipeline.errors import InputError
 
 MIN_RANGE = 0.2  # planted intensity a unit must span in a clip to count as moving there; 1 is a strong expression
@@ -54,18 +52,17 @@ def compare_planted(
         if row["status"] != OK or clip not in planted:
             continue
         time = np.asarray(row["time"], np.float64) + starts.get(row["segment_id"], 0.0)
-        their_time = np.asarray(planted[clip]["time"], np.float64)
-        theirs = np.asarray(planted[clip]["aus"]).reshape(len(their_time), -1)
-        nearest = np.abs(time[:, None] - their_time).argmin(axis=1)
-        usable = np.asarray(row["valid"], bool) & (np.abs(time - their_time[nearest]) <= MAX_OFFSET)
+        planted_time = np.asarray(planted[clip]["time"], np.float64)
+        nearest = np.abs(time[:, None] - planted_time).argmin(axis=1)
+        usable = np.asarray(row["valid"], bool) & (np.abs(time - planted_time[nearest]) <= MAX_OFFSET)
         if usable.sum() < MIN_FRAMES:
             continue
-        ours = np.asarray(row["aus"]).reshape(len(time), -1)[usable]
-        theirs = theirs[nearest[usable]]
+        read = np.asarray(row["aus"]).reshape(len(time), -1)[usable]
+        true = np.asarray(planted[clip]["aus"]).reshape(len(planted_time), -1)[nearest[usable]]
         for unit in au_names:
-            if unit in planted_names and np.ptp(theirs[:, planted_names.index(unit)]) >= MIN_RANGE:
-                read = ours[:, au_names.index(unit)]
-                rho = spearmanr(theirs[:, planted_names.index(unit)], read).statistic if np.ptp(read) > 0 else 0.0
+            if unit in planted_names and np.ptp(true[:, planted_names.index(unit)]) >= MIN_RANGE:
+                a, b = true[:, planted_names.index(unit)], read[:, au_names.index(unit)]
+                rho = spearmanr(a, b).statistic if np.ptp(b) > 0 else 0.0
                 rows.append((clip, unit, float(rho), int(usable.sum())))
     return pd.DataFrame(rows, columns=["clip", "au", "rho", "n_frames"])
 
@@ -75,7 +72,7 @@ def summarise(comparison: pd.DataFrame, reliability: Mapping[str, float]) -> pd.
 
     Args:
         comparison: what `compare_planted` returns.
-        reliability: the weight the backend gives each unit, shown beside.
+        reliability: the weight the backend gives each unit, shown next to it.
 
     """
     by_unit = comparison.groupby("au")["rho"]
@@ -111,23 +108,14 @@ def compare_planted_tables(faces: Path, truth: Path, segments: Path | None = Non
         if not path.exists():
             raise InputError(f"no such table: {path}; planted truth exists for the synthetic corpus alone")
     about = read_metadata(faces)
-    starts: dict[str, float] = {}
-    if segments is not None:
-        where = pd.read_parquet(segments, columns=["segment_id", "start"])
-        starts = dict(zip(where["segment_id"], where["start"], strict=True))
     found: list[Any] = pd.read_parquet(planted).to_dict("records")
     comparison = compare_planted(
         iter_rows(faces, ["segment_id", "status", "time", "valid", "aus"]),
         found,
         au_names=about["aus"],
-        planted_names=planted_names(planted),
-        starts=starts,
+        planted_names=read_metadata(planted)["au_names"],
+        starts=read_column(segments, "start") if segments is not None else None,
     )
     if comparison.empty:
         raise InputError(f"no clip of {planted} moves in {faces}: are they of the same corpus?")
     return summarise(comparison, about["au_reliability"])
-
-
-def planted_names(path: Path) -> list[str]:
-    """Return the units of a truth table's ``aus`` columns, as its metadata names them."""
-    return list(json.loads(pq.read_schema(path).metadata[METADATA_KEY])["au_names"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from praatio.textgrid import IntervalTier, Textgrid
 
-from pipeline.engine.files import replace_file
-from pipeline.engine.tables import describe
+from pipeline.engine.files import replace_file, write_text
+from pipeline.engine.tables import schema_metadata
 from pipeline.synthetic.muscles import AU_NAMES, CHANNELS
 from pipeline.synthetic.photos import PHOTOS
 from pipeline.synthetic.plan import Clip, SyntheticConfig, clip_rng
 from pipeline.synthetic.voice import Utterance
 
 NOTICE = "synthetic corpus: a demonstration and a test bed; no statement about people follows from it"
-
 
 AROUSED = frozenset({"anger", "fear", "happiness", "surprise"})
 
@@ -73,8 +71,7 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
         _write_truth(out_dir / "truth" / f"{name}.parquet", table, name, config)
     # The manifests come last: whoever finds one finds everything that it names.
     for name, table in manifests.items():
-        text = pd.DataFrame(table).to_csv(index=False, lineterminator="\n")
-        replace_file(out_dir / f"{name}.csv", partial(_write_text, text=text))
+        write_text(out_dir / f"{name}.csv", pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
 
 
 def _write_alignment(path: Path, acted: Acted) -> None:
@@ -86,7 +83,7 @@ def _write_alignment(path: Path, acted: Acted) -> None:
 
 
 def planted_votes(clip: Clip, config: SyntheticConfig) -> dict[str, float]:
-    """Return the votes of simulated raters: seven in ten hear what was acted, others mostly what is as aroused."""
+    """Return the votes of simulated raters: seven in ten report what was acted, others mostly what is as aroused."""
     names = config.emotions
     near = [(name in AROUSED) == (clip.emotion in AROUSED) for name in names]
     weights = np.where(near, 4.0, 1.0) * [name != clip.emotion for name in names]
@@ -137,10 +134,5 @@ def _write_truth(path: Path, rows: list[dict[str, Any]], name: str, config: Synt
         "au_names": list(AU_NAMES),
         "config": config.model_dump(mode="json"),
     }
-    table = pa.Table.from_pylist(rows)
-    table = table.replace_schema_metadata(describe(metadata))
+    table = pa.Table.from_pylist(rows).replace_schema_metadata(schema_metadata(metadata))
     replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, newline="\n")

@@ -3,7 +3,7 @@
 The library and its data come in the wheel ``espeakng-loader``. The manner (pitch, range, rate, loudness, brightness,
 evenness) is planted by us; it follows the directions that the literature agrees on (Juslin & Laukka 2003,
 Psychological Bulletin 129: anger and happiness faster, louder, brighter and more varied, sadness the
-opposite), with sizes of ours. It is no model of how people sound.
+opposite), with sizes of ours. It is no model of how people speak.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.errors import InputError
 
 RATE = 22050  # Hz, what espeak-ng's voices produce
+_MARGIN = 0.25  # s of background before and after an utterance
 
 # espeak-ng/speak_lib.h
 _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
@@ -69,20 +70,15 @@ _BY_MNEMONIC = {mnemonic: shape for shape, mnemonics in _VISEMES.items() for mne
 
 @dataclass(frozen=True)
 class Manner:
-    """How an utterance is spoken.
+    """How an utterance is spoken."""
 
-    ``pitch`` and ``range``: espeak-ng's scale 0..99, 50 is the voice's own; ``rate``: words a minute; ``level``: dB
-    full scale over the speech; ``tilt``: dB of lift above 1 kHz; ``swing``: dB by which words differ in loudness;
-    ``evenness``: share of the loudness contour that is flattened (0 leaves it).
-    """
-
-    pitch: float
-    range: float
-    rate: float
-    level: float
-    tilt: float
-    swing: float
-    evenness: float
+    pitch: float  # espeak-ng's scale 0..99; 50 is the voice's own
+    range: float  # of the pitch, on the same scale
+    rate: float  # words a minute
+    level: float  # dB full scale over the speech
+    tilt: float  # dB of lift above 1 kHz
+    swing: float  # dB by which words differ in loudness
+    evenness: float  # share of the loudness contour that is flattened; 0 leaves it
 
 
 @dataclass(frozen=True)
@@ -147,16 +143,22 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def speak(
-    text: str, *, voice: str, manner: Manner, rng: np.random.Generator, margin: float = 0.25, noise: float = -60.0
-) -> Utterance:
+def speak(text: str, *, voice: str, manner: Manner, rng: np.random.Generator, noise: float) -> Utterance:
     """Speak ``text``; equal arguments give equal samples, whatever was spoken before.
 
-    ``margin``: seconds of background before and after; ``noise``: background level in dB full scale.
-    Raises ``InputError`` if the library does not load or does not know the voice.
+    Args:
+        text: English.
+        voice: name of an espeak-ng voice, ``language+variant``.
+        manner: how it is spoken.
+        rng: draws what the manner leaves open, and the background.
+        noise: background level, dB full scale.
+
+    Raises:
+        InputError: the library does not load or does not know the voice.
+
     """
     raw, events = _synthesise(text, voice, manner)
-    shift = round(margin * RATE)
+    shift = round(_MARGIN * RATE)
     words = [sample for kind, sample, _ in events if kind == _EVENT_WORD]
     sounds = [(sample, name) for kind, sample, name in events if kind == _EVENT_PHONEME]
     ends = [sample for sample, _ in sounds[1:]] + [len(raw)]

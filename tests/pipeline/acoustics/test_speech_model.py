@@ -13,8 +13,7 @@ from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
 from pipeline.audio import encode_flac
 from pipeline.engine.identity import identity
 from pipeline.errors import InputError, Quarantined
-from pipeline.params import load_params
-from pipeline.stages.shards import _centre, _grid
+from pipeline.stages.shards import feature_grid
 from tests.pipeline.conftest import tone
 
 torch = pytest.importorskip("torch")
@@ -97,7 +96,7 @@ def test_what_cannot_work_says_why(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Quarantined, match="too short for the speech model: 399 samples, it needs 400"):
         extractor(folder)._speech_model(np.zeros(399, np.float32), 16000)
     assert len(extractor(folder)._speech_model(np.zeros(400, np.float32), 16000)) == 1
-    with pytest.raises(InputError, match="hears 16000 Hz, the audio table has 8000"):
+    with pytest.raises(InputError, match="takes 16000 Hz, the audio table has 8000"):
         extractor(folder)._speech_model(np.zeros(8000, np.float32), 8000)
 
 
@@ -110,14 +109,13 @@ def test_every_column_can_become_the_features(
     folder: Path, column: str, first: str, count: int, period: float, centre: float
 ) -> None:
     source = AcousticsExtractor(AcousticsConfig(logmel=True, speech_model={"path": folder})).metadata()
-    names, step = _grid(source, column, load_params())
-    assert (first in names, len(names), step) == (True, count, period)
-    assert _centre(source, column, load_params()) == centre
+    grid = feature_grid(source, column, 16000)
+    assert (first in grid.names, len(grid.names), grid.period, grid.centre) == (True, count, period, centre)
 
 
 def test_a_column_that_was_not_computed_is_named() -> None:
     bare = AcousticsExtractor(AcousticsConfig()).metadata()
     with pytest.raises(InputError, match=r"'speech_model', which the acoustics table lacks: set acoustics\.speech_mod"):
-        _grid(bare, "speech_model", load_params())
+        feature_grid(bare, "speech_model", 16000)
     with pytest.raises(InputError, match=r"set acoustics\.logmel to true"):
-        _grid(bare, "logmel", load_params())
+        feature_grid(bare, "logmel", 16000)

@@ -1,24 +1,21 @@
-"""The picture of a segment, made from real tables; what is looked at is the evidence that goes into it."""
+"""The picture of a segment, made from real tables; what is tested is the evidence that goes into it."""
 
 from __future__ import annotations
-
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.checks.evidence import N_FRAMES, gather, look
+from pipeline.checks.evidence import N_FRAMES, gather, sample_frames
 from pipeline.checks.inspect import inspect_segment
 from pipeline.errors import InputError
 from pipeline.params import Params
-from pipeline.stages import extraction as stages
+from pipeline.stages.extraction import run_acoustics, run_audio, run_faces
 from pipeline.stages.pseudo_labels import run_pseudo_labels
+from pipeline.stages.segments import run_segments
+from tests.pipeline.faces import MEDIA
 
 pytestmark = pytest.mark.slow  # tables come from the real stages
-
-FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +28,11 @@ def flow(tmp_path_factory):
                 for name in ("single_face", "no_face")]  # fmt: skip
         rows.append(rows[0] | {"clip_id": "missing", "path": "missing.mp4"})
         pd.DataFrame(rows).to_csv("m.csv", index=False)
-        chosen = {"manifest": "m.csv", "root": FEAT_MEDIA}
+        chosen = {"manifest": "m.csv", "root": MEDIA}
         run = {"workers": 2, "max_failed_share": 1.0}
         params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}, "run": run})
-        stages.run_segments(params, "unlabelled")
-        for stage in (stages.run_audio, stages.run_acoustics, stages.run_faces):
+        run_segments(params, "unlabelled")
+        for stage in (run_audio, run_acoustics, run_faces):
             stage(params, "unlabelled")
         run_pseudo_labels(params)
         yield params
@@ -49,9 +46,9 @@ def test_the_evidence_is_what_the_labels_were_made_of(flow):
     assert np.isnan(relative[~valid]).all()
     scores = np.quantile(np.clip(relative[valid], 0, None) @ np.array(fitted["weights"]).T, 0.75, axis=0)
     assert scores == pytest.approx([labels[f"t3_{name}"] for name in fitted["emotions"]], abs=1e-3)
-    seen = look(flow, evidence.segment)
-    assert len(seen) == N_FRAMES
-    assert all(frame.points.shape == (478, 3) for frame in seen)
+    shown = sample_frames(flow, evidence.segment)
+    assert len(shown) == N_FRAMES
+    assert all(frame.points.shape == (478, 3) for frame in shown)
 
 
 @pytest.mark.parametrize("name", ["single_face", "no_face"])

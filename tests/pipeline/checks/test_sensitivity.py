@@ -1,22 +1,22 @@
-"""What becomes of labels when films are seen worse: bookkeeping, and the real thing on real films."""
+"""What becomes of labels when films are degraded: bookkeeping, and the real thing on real films."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pipeline.checks.sensitivity import compare, print_sensitivity, run_sensitivity, shifted
-from pipeline.checks.worse_films import Worse, watch
+from pipeline.checks.worse_films import Degradation, measure_degraded
 from pipeline.errors import InputError
 from pipeline.labels.config import LabelsConfig
 from pipeline.media import frames, probe
 from pipeline.params import Params
-from pipeline.stages import extraction as stages
+from pipeline.stages.places import usable_segments
+from pipeline.stages.segments import run_segments
+from tests.pipeline.faces import MEDIA
 
-FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
 FILMS = ("single_face.mp4",)
 
 
@@ -61,18 +61,18 @@ def flow(tmp_path, monkeypatch) -> Params:
     monkeypatch.chdir(tmp_path)
     rows = [{"clip_id": Path(name).stem, "corpus": "films", "path": name, "speaker": name} for name in FILMS]
     pd.DataFrame(rows).to_csv("m.csv", index=False)
-    chosen = {"manifest": "m.csv", "root": FEAT_MEDIA}
+    chosen = {"manifest": "m.csv", "root": MEDIA}
     params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}, "run": {"workers": 1}})
-    stages.run_segments(params, "unlabelled")
+    run_segments(params, "unlabelled")
     return params
 
 
 @pytest.mark.slow
 def test_worse_films_are_really_worse_and_measured_by_the_real_stages(flow, tmp_path) -> None:
-    segments = stages.usable_segments("unlabelled")
-    plain = watch(flow, segments, Worse("plain"))
-    slow = watch(flow, segments, Worse("slow", max_fps=12.5))
-    poor = watch(flow, segments, Worse("poor", crf=40))
+    segments = usable_segments("unlabelled")
+    plain = measure_degraded(flow, segments, Degradation("plain"))
+    slow = measure_degraded(flow, segments, Degradation("slow", max_fps=12.5))
+    poor = measure_degraded(flow, segments, Degradation("poor", crf=40))
     assert len(plain.tracks) == len(FILMS)
     for name in plain.tracks:
         assert 0.35 < len(slow.tracks[name]) / len(plain.tracks[name]) < 0.7
@@ -82,7 +82,7 @@ def test_worse_films_are_really_worse_and_measured_by_the_real_stages(flow, tmp_
     assert len(films) == len(FILMS)
     assert all(probe(film).has_audio for film in films)
     # Smaller files, with every frame at its own time.
-    sources = [FEAT_MEDIA / name for name in FILMS]
+    sources = [MEDIA / name for name in FILMS]
     assert sum(film.stat().st_size for film in films) < 0.5 * sum(source.stat().st_size for source in sources)
     times = [[frame.time for frame in frames(path)] for path in (*sources, *films)]
     for wanted in times[: len(FILMS)]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from pipeline.checks.speed import PARTS, measure
 from pipeline.faces.config import FacesConfig
-
-FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
+from tests.pipeline.faces import ALONE, NONE
 
 
 @pytest.mark.slow
 def test_parts_are_timed_and_add_up_to_the_whole():
-    clips = [FEAT_MEDIA / "single_face.mp4", FEAT_MEDIA / "no_face.mp4"]
+    clips = [ALONE, NONE]
     cost = measure(clips, FacesConfig())
     table = cost.table()
     assert cost.frames > cost.faces > 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.checks.talkers import pairs, summarise, watch_all
+from pipeline.checks.talkers import pairs, summarise, take_films
 from pipeline.media import probe
 from tests.pipeline.faces.conftest import CONFIG, film_of_two
 
@@ -28,7 +28,7 @@ def test_two_clips_beside_each_other_have_one_voice_and_one_clock(tmp_path):
 @pytest.mark.slow
 def test_the_talker_is_taken_in_real_films(shared_data):
     """Ten speakers on which nothing was chosen; the figures for more clips are in docs/faces.md."""
-    films = watch_all(shared_data / "grid" / "mixed", CONFIG, seconds=10.0, rounds=1, limit=None)
+    films = take_films(shared_data / "grid" / "mixed", CONFIG, seconds=10.0, rounds=1, limit=None)
     table = summarise(films)
     assert table.loc["all", "films"] >= 8
     assert table.loc["all", "talker taken"] >= 0.9

@@ -8,9 +8,19 @@ import time
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.config import Config
 from pipeline.errors import InputError, Quarantined
+
+SCHEMA = pa.schema(
+    [
+        ("segment_id", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.list_(pa.float32())),
+    ]
+)
 
 
 class DoubleConfig(Config):

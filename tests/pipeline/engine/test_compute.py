@@ -8,22 +8,13 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from pipeline.engine.compute import Item, RunConfig, check_failures, compute
+from pipeline.engine.compute import Item, RunConfig, compute
+from pipeline.engine.results import check_failures
 from pipeline.errors import InputError
 from tests import ROOT
-from tests.pipeline.engine.extractors_for_tests import Double, DoubleConfig
-
-SCHEMA = pa.schema(
-    [
-        ("segment_id", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("value", pa.list_(pa.float32())),
-    ]
-)
+from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
 
 
 def item(name, value=1, do="double", **more):
@@ -56,7 +47,7 @@ def test_crash_hang_and_error_quarantine_one_item_each_and_the_rest_goes_on(tmp_
     assert "worker process died" in table.loc["crash", "reason"]
     assert "longer than 3 s" in table.loc["hang", "reason"]
     with pytest.raises(InputError, match="max_failed_share"):
-        check_failures("t", results, run_config(tmp_path, max_failed_share=0.1))
+        check_failures("t", results, max_failed_share=0.1)
 
 
 def test_items_that_waited_on_a_worker_another_item_took_down_are_run_again(tmp_path):
@@ -116,7 +107,7 @@ def test_a_damaged_cache_entry_is_recomputed(tmp_path):
 SCRIPT = """
 from pathlib import Path
 from pipeline.engine.compute import Item, RunConfig, compute
-from tests.pipeline.engine.extractors_for_tests import Double, DoubleConfig
+from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
 if __name__ == "__main__":
     root = Path({root!r})
     LOG = f"{{root}}/log"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.checks.talkers import put_beside
+from pipeline.checks.talkers import join_films
 from pipeline.faces.config import FacesConfig
 from pipeline.media import Frame, frames
 from tests.pipeline.conftest import run_ffmpeg
@@ -27,5 +27,5 @@ def side_by_side(one, two):
 def film_of_two(folder):
     """The talking face twice, the one on the left half a second late, with the sound of the right one."""
     run_ffmpeg("-ss", "0.7", "-i", ALONE, "-c:a", "aac", folder / "late.mp4")
-    put_beside(folder / "late.mp4", ALONE, ALONE, folder / "film.mp4", seconds=2.0)
+    join_films(folder / "late.mp4", ALONE, ALONE, folder / "film.mp4", seconds=2.0)
     return folder / "film.mp4"

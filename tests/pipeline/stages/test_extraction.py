@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.engine.tables import read_metadata
 from pipeline.errors import InputError
 from pipeline.media import ffmpeg_exe
 from pipeline.params import Params
-from pipeline.stages import extraction as stages
+from pipeline.stages.extraction import media_items, run_acoustics, run_audio, run_faces, run_functionals
 from pipeline.stages.pseudo_labels import run_pseudo_labels
+from pipeline.stages.segments import run_segments
 from pipeline.stages.shards import run_shards
 from pipeline.stages.summary import run_summary
-
-FEAT_MEDIA = Path(importlib.util.find_spec("feat").submodule_search_locations[0]) / "tests" / "data"
+from tests.pipeline.faces import ALONE, NONE
 
 
 def ffmpeg(*arguments):
@@ -31,10 +28,10 @@ def ffmpeg(*arguments):
 def media(tmp_path_factory):
     """A folder of real films and everything that goes wrong with films."""
     root = tmp_path_factory.mktemp("media")
-    source = FEAT_MEDIA / "single_face.mp4"
+    source = ALONE
     whole = source.read_bytes()
     (root / "good.mp4").write_bytes(whole)
-    (root / "no_face.mp4").write_bytes((FEAT_MEDIA / "no_face.mp4").read_bytes())
+    (root / "no_face.mp4").write_bytes(NONE.read_bytes())
     (root / "empty.mp4").touch()
     (root / "text.mp4").write_text("this is not a film\n" * 50)
     (root / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
@@ -87,11 +84,11 @@ def test_bad_media_is_quarantined_by_name_and_the_rest_goes_through(media, tmp_p
     write_manifest(tmp_path / "l.csv", ["audio_only.wav"], **labels)
     params = make_params(media, tmp_path / "m.csv", tmp_path / "l.csv")
     for name in ("unlabelled", "labelled"):
-        stages.run_segments(params, name)
-        stages.run_audio(params, name)
-        stages.run_acoustics(params, name)
-    stages.run_functionals(params, "labelled")
-    stages.run_faces(params, "unlabelled")
+        run_segments(params, name)
+        run_audio(params, name)
+        run_acoustics(params, name)
+    run_functionals(params, "labelled")
+    run_faces(params, "unlabelled")
     run_pseudo_labels(params)
     for name in ("unlabelled", "labelled"):
         run_shards(params, name)
@@ -152,27 +149,12 @@ def test_a_wrong_column_is_an_error_that_names_it(media, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_manifest(tmp_path / "m.csv", ["good.mp4"], speeker="x")
     with pytest.raises(InputError, match="speeker"):
-        stages.run_segments(make_params(media, tmp_path / "m.csv"), "unlabelled")
+        run_segments(make_params(media, tmp_path / "m.csv"), "unlabelled")
 
 
-def test_a_table_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
-    # Regression: row groups were remembered by name alone, so a rewritten table came back as it was; and so did one
-    # of the same relative name in another working folder.
-    schema, found = pa.schema([("segment_id", pa.string()), ("status", pa.string()), ("x", pa.int64())]), []
-    for number, folder in enumerate(("one", "one", "two")):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        monkeypatch.chdir(tmp_path / folder)
-        row = {"segment_id": "a#000", "status": "ok", "x": number}
-        write_parts(Path("data/t"), [("a#000", partial(row_table, row, schema), 8)], schema=schema, metadata={})
-        found += [load()["x"][0].as_py() for _, load in stages.index_rows(Path("data/t"), ok_only=True)]
-    assert found == [0, 1, 2]
-
-
-def test_split_keeps_speakers_whole_and_the_large_one_in_training():
-    rows = [{"status": "ok", "corpus": "c", "speaker": "big", "split": None} for _ in range(80)]
-    rows += [{"status": "ok", "corpus": "c", "speaker": f"s{i}", "split": ""} for i in range(20)]
-    stages.assign_split(rows, share=0.1)
-    split = pd.DataFrame(rows).groupby("speaker")["split"].agg(set)
-    assert all(len(found) == 1 for found in split)
-    assert split["big"] == {"train"}
-    assert sum(row["split"] == "dev" for row in rows) == 10
+def test_an_item_is_known_by_its_content_and_not_by_its_place():
+    row = {"segment_id": "a#000", "start": 0.5, "end": 2.0, "has_audio": True, "has_video": True, "content_hash": "c"}
+    (here,) = media_items([row | {"path": "a.mp4"}], Path("/films"))
+    (there,) = media_items([row | {"path": Path("/other/a.mkv")}], Path("/films"))
+    assert here.inputs == there.inputs == {"content": "c", "start": 0.5, "end": 2.0}
+    assert [item.load()["media_path"] for item in (here, there)] == ["/films/a.mp4", "/other/a.mkv"]
