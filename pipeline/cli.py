@@ -39,7 +39,7 @@ def segments(name: SetName) -> None:
 @app.command()
 def audio(name: SetName) -> None:
     """Extract every segment's sound: 16 kHz mono FLAC in Parquet."""
-    from pipeline.stages.extraction import run_audio
+    from pipeline.stages.audio import run_audio
 
     run_audio(read_params(), name)
 
@@ -47,7 +47,7 @@ def audio(name: SetName) -> None:
 @app.command()
 def acoustics(name: SetName) -> None:
     """Compute low-level descriptors, energy and voicing."""
-    from pipeline.stages.extraction import run_acoustics
+    from pipeline.stages.acoustics import run_acoustics
 
     run_acoustics(read_params(), name)
 
@@ -55,7 +55,7 @@ def acoustics(name: SetName) -> None:
 @app.command()
 def functionals(name: SetName) -> None:
     """Compute functionals, one vector a segment, for the baselines."""
-    from pipeline.stages.extraction import run_functionals
+    from pipeline.stages.functionals import run_functionals
 
     run_functionals(read_params(), name)
 
@@ -63,7 +63,7 @@ def functionals(name: SetName) -> None:
 @app.command()
 def faces(name: SetName) -> None:
     """Find faces: landmarks, head pose, action units."""
-    from pipeline.stages.extraction import run_faces
+    from pipeline.stages.faces import run_faces
 
     run_faces(read_params(), name)
 

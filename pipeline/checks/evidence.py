@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.contracts import OK
+from pipeline.engine.places import table
 from pipeline.engine.tables import iter_rows, read_metadata, read_row
 from pipeline.errors import InputError
 from pipeline.labels.labelling import baselines_of
 from pipeline.labels.measure import Measured
 from pipeline.params import Params
-from pipeline.stages.places import table
 from pipeline.stages.pseudo_labels import FITTED, NAME, read_labels
 
 N_FRAMES = 6

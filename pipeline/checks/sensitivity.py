@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.checks.worse_films import Degradation, measure_degraded
+from pipeline.engine.places import usable_segments
 from pipeline.errors import InputError
 from pipeline.faces.extractor import FacesExtractor
 from pipeline.labels import labelling
 from pipeline.labels.config import LabelsConfig
 from pipeline.params import Params
-from pipeline.stages.places import usable_segments
 
 TASKS = ("t1", "t2", "t3")
 SHIFT = 0.05  # share by which thresholds move

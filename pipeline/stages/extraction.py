@@ -1,6 +1,6 @@
-"""The extraction stages: audio and faces from media files, acoustics and functionals from the audio table.
+"""What the extraction stages share: audio and faces start from media files, acoustics and functionals from sound.
 
-Each reads the table of the stage before it, asks the engine for what is missing, and packs a table folder
+Each has a file of its name beside this one. It reads the table of the stage before it, asks the engine for what is missing, and packs a table folder
 ``data/<stage>/<set>``. What an item's cache facts and payload are is decided here alone.
 """
 
@@ -15,44 +15,22 @@ import pyarrow as pa
 
 from pipeline import contracts
 from pipeline.engine.compute import Item, RunConfig, compute
+from pipeline.engine.places import describe, index_rows, table, usable_segments
 from pipeline.engine.results import Results, check_failures
 from pipeline.engine.tables import read_metadata
 from pipeline.params import Params
-from pipeline.stages.places import describe, index_rows, table, usable_segments
 
 FROM_MEDIA = {"audio": contracts.AUDIO, "faces": contracts.FACES}
 FROM_AUDIO = {"acoustics": contracts.ACOUSTICS, "functionals": contracts.FUNCTIONALS}
 
 
-def run_audio(params: Params, name: str) -> None:
-    """Decode every segment to 16 kHz mono FLAC."""
-    from pipeline.audio import AudioExtractor
+def run_extraction(params: Params, name: str, stage: str, extractor: Any) -> None:
+    """Run an extractor over the usable segments of a set and write the table of its stage.
 
-    _run(params, name, "audio", AudioExtractor(params.audio))
+    Raises:
+        InputError: the table of the stage before is missing, or too many segments were quarantined.
 
-
-def run_faces(params: Params, name: str) -> None:
-    """Find the face in every segment: landmarks, pose, action units."""
-    from pipeline.faces.extractor import FacesExtractor
-
-    _run(params, name, "faces", FacesExtractor(params.faces))
-
-
-def run_acoustics(params: Params, name: str) -> None:
-    """Compute low-level descriptors, energy and voicing from the audio table."""
-    from pipeline.acoustics import AcousticsExtractor
-
-    _run(params, name, "acoustics", AcousticsExtractor(params.acoustics))
-
-
-def run_functionals(params: Params, name: str) -> None:
-    """Sum up every segment in one vector a feature set, from the audio table."""
-    from pipeline.functionals import FunctionalsExtractor
-
-    _run(params, name, "functionals", FunctionalsExtractor(params.functionals))
-
-
-def _run(params: Params, name: str, stage: str, extractor: Any) -> None:
+    """
     segments = usable_segments(name)
     if stage in FROM_MEDIA:
         items = media_items(segments, params.set(name).root.resolve())

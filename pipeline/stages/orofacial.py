@@ -7,10 +7,10 @@ recipe has shards of its own (``data/shards/orofacial``), so that no other train
 
 from __future__ import annotations
 
+from pipeline.engine.places import index_rows, table
 from pipeline.errors import InputError
 from pipeline.orofacial.mouth import Mouth
 from pipeline.params import Params
-from pipeline.stages.places import index_rows, table
 from pipeline.stages.shards import run_shards
 
 FOLDER = "orofacial"

@@ -9,12 +9,12 @@ import pandas as pd
 
 from pipeline import contracts
 from pipeline.engine.files import write_json
+from pipeline.engine.places import DATA, records, table, usable_segments
 from pipeline.engine.progress import progress
 from pipeline.engine.tables import iter_rows, parts, read_metadata, write_rows
 from pipeline.labels import labelling
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, measure
 from pipeline.params import Params
-from pipeline.stages.places import DATA, records, table, usable_segments
 
 FOLDER = DATA / "pseudo_labels"
 FITTED = DATA / "thresholds.json"

@@ -11,13 +11,13 @@ from typing import Any
 from pipeline import contracts
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.compute import Item, compute
+from pipeline.engine.places import describe, records, table
 from pipeline.engine.progress import progress
 from pipeline.engine.results import check_failures
 from pipeline.engine.tables import write_rows
 from pipeline.errors import Quarantined
 from pipeline.manifest.table import check_manifest
 from pipeline.params import Params
-from pipeline.stages.places import describe, records, table
 
 
 def run_segments(params: Params, name: str) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import contracts
+from pipeline.engine.places import index_rows, records, table, usable_segments
 from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.errors import InputError
 from pipeline.labels.tracks import DenseConfig, Floats, dense_targets, face_row, track_names, track_units
 from pipeline.params import Params
-from pipeline.stages.places import index_rows, records, table, usable_segments
 from pipeline.stages.pseudo_labels import FOLDER, read_labels
 
 ROW_BYTES = 220_000  # a segment of a few seconds of low-level descriptors, compressed: sizes the parts

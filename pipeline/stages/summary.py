@@ -11,10 +11,10 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
 
 from pipeline.contracts import OK
 from pipeline.engine.files import write_json
+from pipeline.engine.places import table
 from pipeline.engine.tables import iter_rows
 from pipeline.labels.report import label_summary, print_summary, reasons
 from pipeline.params import Params
-from pipeline.stages.places import table
 from pipeline.stages.pseudo_labels import read_labels
 from pipeline.synthetic.recovered import compare_planted_tables
 

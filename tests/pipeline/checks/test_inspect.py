@@ -10,7 +10,9 @@ from pipeline.checks.evidence import N_FRAMES, gather, sample_frames
 from pipeline.checks.inspect import inspect_segment
 from pipeline.errors import InputError
 from pipeline.params import Params
-from pipeline.stages.extraction import run_acoustics, run_audio, run_faces
+from pipeline.stages.acoustics import run_acoustics
+from pipeline.stages.audio import run_audio
+from pipeline.stages.faces import run_faces
 from pipeline.stages.pseudo_labels import run_pseudo_labels
 from pipeline.stages.segments import run_segments
 from tests.pipeline.faces import MEDIA

@@ -9,11 +9,11 @@ import pytest
 
 from pipeline.checks.sensitivity import compare, print_sensitivity, run_sensitivity, shifted
 from pipeline.checks.worse_films import Degradation, measure_degraded
+from pipeline.engine.places import usable_segments
 from pipeline.errors import InputError
 from pipeline.labels.config import LabelsConfig
 from pipeline.media import frames, probe
 from pipeline.params import Params
-from pipeline.stages.places import usable_segments
 from pipeline.stages.segments import run_segments
 from tests.pipeline.faces import MEDIA
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline import contracts
+from pipeline.engine import places
 from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.labels.tracks import LIPS, REGIONS, DenseConfig, dense_targets, track_names
 from pipeline.params import Params
-from pipeline.stages import places
 from pipeline.stages.shards import run_shards
 
 PERIOD, SIZE = 0.016, 0.032

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline import contracts
 from pipeline.corpora.grid import _WORDS
+from pipeline.engine import places
 from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.errors import InputError
 from pipeline.labels.tracks import DenseConfig
@@ -22,7 +23,6 @@ from pipeline.orofacial.alignment import UNITS_PER_SECOND, Alignment, Span, read
 from pipeline.orofacial.mouth import NAMES, POINTS, trajectories
 from pipeline.orofacial.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES, phones, pronounce, spoken
 from pipeline.params import Params
-from pipeline.stages import places
 from pipeline.stages.orofacial import run_orofacial
 from pipeline.stages.shards import run_shards
 from tests.pipeline.labels.test_tracks import ABOUT, PERIOD, SIZE, _write, still_face

@@ -12,7 +12,11 @@ from pipeline.engine.tables import read_metadata
 from pipeline.errors import InputError
 from pipeline.media import ffmpeg_exe
 from pipeline.params import Params
-from pipeline.stages.extraction import media_items, run_acoustics, run_audio, run_faces, run_functionals
+from pipeline.stages.acoustics import run_acoustics
+from pipeline.stages.audio import run_audio
+from pipeline.stages.extraction import media_items
+from pipeline.stages.faces import run_faces
+from pipeline.stages.functionals import run_functionals
 from pipeline.stages.pseudo_labels import run_pseudo_labels
 from pipeline.stages.segments import run_segments
 from pipeline.stages.shards import run_shards

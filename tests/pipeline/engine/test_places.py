@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.engine.places import index_rows
 from pipeline.engine.tables import row_table, write_parts
-from pipeline.stages.places import index_rows
 
 
 def test_a_table_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
