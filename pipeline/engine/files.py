@@ -11,11 +11,13 @@ from typing import Any
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary neighbour of ``path``, sync it, and rename it into place."""
+    """Let ``write`` fill a temporary neighbour of ``path``, sync it, and rename it into place; permissions stay."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
+        if path.exists():
+            shutil.copymode(path, temporary)
         _sync(temporary)
         temporary.replace(path)
     finally:

@@ -19,6 +19,14 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    path = tmp_path / "params.yaml"
+    write_json(path, 1)
+    path.chmod(0o640)
+    write_json(path, 2)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "deep" / "table"
     replace_folder(folder, lambda new: (new / "old").write_text("1"))
