@@ -49,12 +49,10 @@ class Hard(Objective):
         return CrossEntropy(balanced_weights(truth, len(self.names)), label_smoothing)
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        probabilities: npt.NDArray[np.float32] = torch.softmax(outputs, dim=1).numpy()
-        return probabilities
+        return torch.softmax(outputs, dim=1).numpy()
 
     def labelled(self, truth: Target) -> BoolArray:
-        has: BoolArray = truth != MISSING
-        return has
+        return truth != MISSING
 
     def strata(self, truth: Target) -> IntArray:
         return truth

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +75,7 @@ class Soft(_Votes):
         return DistributionLoss()
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        probabilities: npt.NDArray[np.float32] = torch.softmax(outputs, dim=1).numpy()
-        return probabilities
+        return torch.softmax(outputs, dim=1).numpy()
 
     def sums(self, truth: Target, predicted: Array) -> Array:
         size = len(self.names)
@@ -157,8 +156,7 @@ class MultiLabel(_Votes):
         return MultiLabelLoss()
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        probabilities: npt.NDArray[np.float32] = torch.sigmoid(outputs).numpy()
-        return probabilities
+        return torch.sigmoid(outputs).numpy()
 
     def sums(self, truth: Target, predicted: Array) -> Array:
         return _hit_rows(truth > 0.5, predicted > 0.5)
@@ -172,13 +170,6 @@ class MultiLabel(_Votes):
 
     def rule(self, stated: str) -> str:
         return f"vote share > {self._share:.3g}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "threshold": self.threshold}
-
-    @classmethod
-    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
-        return cls(names, raw["threshold"])
 
     @property
     def _share(self) -> float:
