@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor
 
 from trainer.data.arrays import BoolArray, IntArray
@@ -79,9 +80,9 @@ class Objective(ABC):
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         """Return the loss; ``truth`` are the training rows' labels (class weights)."""
 
-    @abstractmethod
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
         """Network outputs (N, outputs) to probabilities, or to attributes in the corpus's scale."""
+        return torch.softmax(outputs, dim=1).numpy()
 
     def labelled(self, truth: Target) -> BoolArray:
         """Which rows have a label, (N,)."""

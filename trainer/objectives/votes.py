@@ -60,10 +60,7 @@ class Soft(_Votes):
     kind = "soft"
     score = "uar"
     one_class = True
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return (*MEASURES, "kl", "ece", "f1_over_chance")
+    shown = (*MEASURES, "kl", "ece", "f1_over_chance")
 
     def encode(self, rows: pd.DataFrame, target: str) -> Target:
         votes = rows[[f"{_VOTES}{name}" for name in self.names]].to_numpy(dtype=float)
@@ -73,9 +70,6 @@ class Soft(_Votes):
 
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         return DistributionLoss()
-
-    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        return torch.softmax(outputs, dim=1).numpy()
 
     def sums(self, truth: Target, predicted: Array) -> Array:
         size = len(self.names)
@@ -135,10 +129,7 @@ class MultiLabel(_Votes):
 
     kind = "multilabel"
     score = "macro_f1"
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return ("macro_precision", "macro_recall", "macro_f1")
+    shown = ("macro_precision", "macro_recall", "macro_f1")
 
     @classmethod
     def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
