@@ -168,8 +168,8 @@ def tiny() -> Callable[..., Params]:
         early = {"dev": "speakers", "monitor": "score", "lr_schedule": "constant", "augment": {}}
         base: dict[str, dict[str, Any]] = {
             "encoder": {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.1, "max_seconds": 3.0},
-            "pretrain": dict(schedule),
-            "finetune": {**schedule, "seeds": [0], "folds": 3, **early},
+            "pretrain": {**schedule, "tasks": [1, 2, 3], "dense": [], "monitor": "score"},
+            "finetune": {**schedule, "seeds": [0], "folds": 3, "transfer": "all", **early},
             "report": {"extra": []},
         }
         for name, section in sections.items():
