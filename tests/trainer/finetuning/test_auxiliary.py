@@ -26,7 +26,6 @@ from trainer.objectives.losses import SummedLoss
 from trainer.params import AuxiliaryParams, Params
 from trainer.predict import predict
 from trainer.pretraining.pretrain import pretrain
-from trainer.recipes.ablation.study import ablation
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]
@@ -192,28 +191,3 @@ def test_what_does_not_fit_is_refused(
     others = make_shards("others", unlabelled_rows(seed=5))
     with pytest.raises(InputError, match=r"was not pretrained on .*others"):
         finetune(labelled, parent, *out, params, unlabelled=others, cache=tmp_path / "cache")
-
-
-def test_a_recipe_of_the_ablation_can_go_on(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
-    params = tiny(
-        pretrain=QUICK,
-        finetune={**QUICK, "folds": 2, "seeds": [0, 1]},
-        recipes={"paper": {}, "joint": {"finetune.auxiliary.weight": 1.0}},
-        ablation={
-            "recipes": ["paper", "joint"],
-            "tasks": [[1, 2, 3]],
-            "modes": ["pretrained"],
-            "label_fractions": [0.5],
-            "unlabelled_fractions": [0.5],
-            "verdict": {"run": False},
-        },
-        report={"extra": [], "resamples": 100, "subsets": 4},
-    )
-    films, labelled = make_shards("unlabelled", unlabelled_rows()), make_shards("labelled", labelled_rows())
-    counts: list[Any] = []
-    table = ablation(labelled, films, tmp_path / "r", params, cache=tmp_path / "c", on_start=counts.append)
-    assert counts[0].pretrainings == 1  # both start from the same parent
-    assert counts[0].units == 3 * 4  # and are compared with the same scratch
-    by_recipe = table[table["mode"] == "pretrained"].set_index("recipe")
-    assert by_recipe.loc["joint", "auxiliary"] == "weight 1, share 1"
-    assert by_recipe.loc["joint", "macro_f1_mean"] != by_recipe.loc["paper", "macro_f1_mean"]
