@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from trainer.store import is_done
 from trainer.training.jobs import train_missing
 
 
@@ -23,7 +25,7 @@ def test_what_is_missing_is_done_once_and_counted(tmp_path: Path, workers: int) 
     for _ in range(2):
         train_missing(
             jobs,
-            tmp_path,
+            partial(is_done, tmp_path),
             _finish,
             tmp_path,
             workers=workers,

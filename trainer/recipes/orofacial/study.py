@@ -26,7 +26,7 @@ from trainer.recipes.orofacial.mouth_shapes import shape_names
 from trainer.recipes.orofacial.network import Structure
 from trainer.recipes.orofacial.report import write_report
 from trainer.recipes.orofacial.run import FaceRun, Parts
-from trainer.store import code_fingerprint, content_key, package_versions, replace_folder
+from trainer.store import code_fingerprint, content_key, is_done, package_versions, replace_folder
 from trainer.training.jobs import train_missing
 
 MIN_CLASS = 10  # training segments that an emotion needs: of fewer nothing is learnt but their weight [ours]
@@ -116,7 +116,7 @@ def orofacial(
     units, left_out = plan_faces(shards, params)
     train_missing(
         {unit.key: unit for unit in units},
-        context.units,
+        partial(is_done, context.units),
         _train_one,
         context,
         workers=workers,
