@@ -1,22 +1,24 @@
-"""The model folder: model.safetensors, config.json, metrics.json, history.csv. No pickles."""
+"""Checkpoints: folders of model.safetensors, config.json, metrics.json and history.csv. No pickles."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
+import numpy.typing as npt
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainer.data.chunking import LENGTHS, Chunking
-from trainer.data.dataset import KEEP_BYTES, WHOLE, ChunkDataset, Cut
+from trainer.data.dataset import ChunkDataset
 from trainer.data.normalisation import Normalisation
+from trainer.data.rows import Target
 from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
@@ -29,7 +31,7 @@ FORMAT = 1
 
 
 class Spec(Protocol):
-    """What a kind of model says of itself in ``config.json``, enough to build its network again."""
+    """What ``config.json`` holds of a kind of model: enough to build its network again."""
 
     kinds: ClassVar[tuple[str, ...]]  # values of ``kind`` in ``config.json`` that it reads
 
@@ -52,7 +54,7 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What is needed beside the weights to run a network on new shards; ``config.json`` holds it."""
+    """All but the weights that a network needs to run on new shards; ``config.json`` holds it."""
 
     kinds: ClassVar[tuple[str, ...]] = ("pretrain", "finetune")
 
@@ -64,7 +66,7 @@ class ModelSpec:
     frame_period: float  # s
     chunking: Chunking
     normalisation: Normalisation
-    frames: FrameTargets | None = None  # what the frame heads of a pretrained network follow
+    frames: FrameTargets | None = None  # of the frame heads of a pretrained network
 
     def build(self) -> Network:
         """Make a network with fresh weights, drawn from torch's global generator."""
@@ -81,25 +83,17 @@ class ModelSpec:
     def dataset(
         self,
         shards: Shards,
-        rows: Any,
-        targets: Any = None,
-        *,
-        frames: FrameTargets | None = None,
-        cut: Cut = WHOLE,
-        keep_bytes: int = KEEP_BYTES,
+        rows: npt.ArrayLike,
+        targets: Mapping[str, Target] | None = None,
+        **options: Any,
     ) -> ChunkDataset:
-        """Rows of ``shards`` as this network's input; raises InputError if the features are not the ones it knows."""
+        """Rows of ``shards`` as this network's input, with further ``options`` of `ChunkDataset`.
+
+        Raises InputError if the features are not the ones that the network knows.
+        """
         self.check(shards)
-        return ChunkDataset(
-            shards,
-            rows,
-            chunking=self.chunking,
-            normalisation=self.normalisation,
-            targets=targets,
-            frames=frames,
-            cut=cut,
-            keep_bytes=keep_bytes,
-        )
+        chunking, normalisation = self.chunking, self.normalisation
+        return ChunkDataset(shards, rows, chunking=chunking, normalisation=normalisation, targets=targets, **options)
 
     def check(self, shards: Shards) -> None:
         """Raise InputError unless the shards hold the features and the frame period of training."""
@@ -170,10 +164,10 @@ def save_model(
     history: pd.DataFrame,
     extra: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a model folder as a whole: a killed run leaves the old folder or the new one, never a mixture.
+    """Write a checkpoint as a whole: a killed run leaves the old folder or the new one, never a mixture.
 
-    ``provenance``: parent model, data fingerprints, parameters and so on, added to ``config.json``. ``extra`` may write
-    further files into the folder before it appears.
+    ``provenance`` (parent, data fingerprints, parameters) is added to ``config.json``; ``extra`` may write further
+    files into the folder before it appears.
     """
 
     def fill(work: Path) -> None:
@@ -189,16 +183,15 @@ def save_model(
 
 
 def load_model(folder: str | Path) -> Checkpoint:
-    """Read a folder of pretraining or fine-tuning back; see `read_model`."""
+    """Read a checkpoint of pretraining or fine-tuning back; see `read_model`."""
     spec, network, config, fingerprint = read_model(folder, ModelSpec)
     return Checkpoint(spec, cast(Network, network), config, fingerprint)
 
 
 def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[str, Any], str]:
-    """Read a model folder back: what it says of itself, the network, the whole ``config.json``, the fingerprint.
+    """Read a checkpoint of one kind back: its spec, the network, the whole ``config.json``, the fingerprint.
 
-    Raises InputError for a missing or damaged folder, one of another kind, and for weights that do not fit the
-    described architecture.
+    Raises InputError if the folder is missing, damaged or of another kind, or its weights do not fit its architecture.
     """
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
@@ -213,14 +206,14 @@ def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[st
         spec = kind.from_json(config)
         network = spec.build()
         network.load_state_dict(load_file(folder / "model.safetensors"))
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
     network.eval()
     return spec, network, config, model_fingerprint(folder)
 
 
 def model_kind(folder: str | Path) -> str | None:
-    """Return which kind of model a folder says it holds, None if it cannot be told."""
+    """Return which kind of model a folder holds, None if its ``config.json`` does not name one."""
     try:
         kind = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):

@@ -1,9 +1,11 @@
 """Attributes such as arousal or intensity, trained and measured by CCC."""
 
+# ruff: noqa: D102 - the methods are described once, in Objective
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -52,22 +54,17 @@ class Attribute(Objective):
         return rows[list(self.names)].to_numpy(dtype=np.float32)
 
     def fitted(self, truth: Target) -> Self:
-        std = np.nanstd(truth, axis=0)
-        mean = np.nanmean(truth, axis=0)
-        return replace(
-            self, mean=tuple(map(float, mean)), std=tuple(float(value) if value > 0 else 1.0 for value in std)
-        )
+        mean, std = np.nanmean(truth, axis=0), np.nanstd(truth, axis=0)
+        return replace(self, mean=tuple(map(float, mean)), std=tuple(map(float, np.where(std > 0, std, 1.0))))
 
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         return ConcordanceLoss(torch.tensor(self.mean), torch.tensor(self.std))
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        values: npt.NDArray[np.float32] = (outputs * torch.tensor(self.std) + torch.tensor(self.mean)).numpy()
-        return values
+        return (outputs * torch.tensor(self.std) + torch.tensor(self.mean)).numpy()
 
     def labelled(self, truth: Target) -> BoolArray:
-        has: BoolArray = ~np.isnan(truth).all(axis=1)
-        return has
+        return ~np.isnan(truth).all(axis=1)
 
     def strata(self, truth: Target) -> IntArray:
         return np.zeros(len(truth), dtype=np.int64)
@@ -91,12 +88,5 @@ class Attribute(Objective):
         return "intended strength" if self.names == ("intensity",) else "mean rating"
 
     def source(self, stated: str) -> str:
-        # every corpus reader's intensity is the one the actor was asked for, also beside voted emotions
+        # every corpus reader's intensity is the one the actor was asked for, also where emotions were voted on
         return "acted" if self.names == ("intensity",) else stated
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
-        return cls(names, tuple(raw["mean"]), tuple(raw["std"]))

@@ -1,19 +1,20 @@
-"""What a head is asked: the contract of an objective.
+"""The contract of an objective: label columns to targets, loss, predictions out of the outputs, measures.
 
-An objective turns label columns into targets, names the loss, reads the network's outputs and measures them. To add
-one: subclass `Objective` in a file of this folder, name it in OBJECTIVES (trainer/objectives/__init__.py) and in the
-type of ``finetune.objective`` (trainer/params/training.py).
+To add one: subclass `Objective` in a file of this folder, name it in OBJECTIVES (trainer/objectives/__init__.py) and in
+the type of ``finetune.objective`` (trainer/params/training.py).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor
 
 from trainer.data.arrays import BoolArray, IntArray
@@ -79,9 +80,9 @@ class Objective(ABC):
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         """Return the loss; ``truth`` are the training rows' labels (class weights)."""
 
-    @abstractmethod
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
         """Network outputs (N, outputs) to probabilities, or to attributes in the corpus's scale."""
+        return torch.softmax(outputs, dim=1).numpy()
 
     def labelled(self, truth: Target) -> BoolArray:
         """Which rows have a label, (N,)."""
@@ -121,9 +122,7 @@ class Objective(ABC):
 
     def table(self, truth: Target, predicted: Array) -> pd.DataFrame:
         """Columns of the prediction table; `read` gets truth and prediction back from them."""
-        told = pd.DataFrame(predicted, columns=[f"p_{name}" for name in self.names])
-        meant = pd.DataFrame(truth, columns=[f"t_{name}" for name in self.names])
-        return pd.concat([told, meant], axis=1)
+        return pd.concat([columns("p", self.names, predicted), columns("t", self.names, truth)], axis=1)
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> Self:
@@ -132,28 +131,33 @@ class Objective(ABC):
 
     def read(self, table: pd.DataFrame) -> tuple[Target, Array]:
         """Truth and prediction of the rows of a prediction table."""
-        meant, told = (table[[f"{side}_{name}" for name in self.names]].to_numpy(dtype=float) for side in "tp")
-        return meant, told
+        truth, predicted = (table[[f"{side}_{name}" for name in self.names]].to_numpy(dtype=float) for side in "tp")
+        return truth, predicted
 
     def to_json(self) -> dict[str, Any]:
         """As written to ``config.json``, without the names."""
-        return {"kind": self.kind}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {"kind": self.kind} | {name: value for name, value in values.items() if name != "names"}
 
     @classmethod
-    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
+    def from_json(cls, names: Sequence[str], raw: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        return cls(names)
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+        return cls(tuple(names), **{name: value for name, value in values.items() if name != "kind"})
 
 
-def class_answers(names: tuple[str, ...], truth: IntArray, predicted: Array) -> pd.DataFrame:
-    """Columns target, predicted, confidence and p_<class> of one-class answers; ``truth`` -1 becomes None."""
-    words = np.array([*names, None], dtype=object)
-    told = pd.DataFrame(predicted, columns=[f"p_{name}" for name in names])
-    answer = {"target": words[truth], "predicted": words[predicted.argmax(axis=1)]}
-    return pd.DataFrame({**answer, "confidence": predicted.max(axis=1)}).join(told)
+def class_table(names: tuple[str, ...], truth: IntArray, predicted: Array) -> pd.DataFrame:
+    """Columns target, predicted, confidence and p_<class> where one class is predicted; ``truth`` -1 becomes None."""
+    labels = np.array([*names, None], dtype=object)
+    answer = {"target": labels[truth], "predicted": labels[predicted.argmax(axis=1)]}
+    return pd.DataFrame({**answer, "confidence": predicted.max(axis=1)}).join(columns("p", names, predicted))
 
 
-def confusion_rows(truth: IntArray, told: IntArray, size: int) -> Array:
+def columns(prefix: str, names: tuple[str, ...], values: Array) -> pd.DataFrame:
+    """(N, outputs) numbers as columns <prefix>_<name>: p for predicted, t for true ones."""
+    return pd.DataFrame(values, columns=[f"{prefix}_{name}" for name in names])
+
+
+def confusion_rows(truth: IntArray, predicted: IntArray, size: int) -> Array:
     """One confusion matrix a row, flat: (N, K * K)."""
-    rows: Array = np.eye(size * size)[truth * size + told]
-    return rows
+    return np.eye(size * size)[truth * size + predicted]

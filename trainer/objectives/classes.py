@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import torch
-from torch import Tensor
 
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import MISSING, Target, class_indices, label_names
 from trainer.errors import InputError
-from trainer.objectives.base import Objective, class_answers, confusion_rows
+from trainer.objectives.base import Objective, class_table, confusion_rows
 from trainer.objectives.losses import CrossEntropy, Loss, balanced_weights
 from trainer.objectives.metrics import MEASURES, Array, Measures, from_confusion, per_class
 from trainer.params import FinetuneParams
@@ -30,10 +27,7 @@ class Hard(Objective):
     score = "uar"
     one_class = True
     of_emotion = True
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return MEASURES
+    shown = MEASURES
 
     @classmethod
     def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
@@ -48,13 +42,8 @@ class Hard(Objective):
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         return CrossEntropy(balanced_weights(truth, len(self.names)), label_smoothing)
 
-    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        probabilities: npt.NDArray[np.float32] = torch.softmax(outputs, dim=1).numpy()
-        return probabilities
-
     def labelled(self, truth: Target) -> BoolArray:
-        has: BoolArray = truth != MISSING
-        return has
+        return truth != MISSING
 
     def strata(self, truth: Target) -> IntArray:
         return truth
@@ -72,12 +61,12 @@ class Hard(Objective):
         return sums.reshape(*sums.shape[:-1], len(self.names), len(self.names))
 
     def table(self, truth: Target, predicted: Array) -> pd.DataFrame:
-        return class_answers(self.names, truth, predicted)
+        return class_table(self.names, truth, predicted)
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> Self:
         return cls(tuple(label_names([*table["target"], *table["predicted"]])))
 
     def read(self, table: pd.DataFrame) -> tuple[Target, Array]:
-        told = class_indices(list(table["predicted"]), self.names)
-        return class_indices(list(table["target"]), self.names), np.eye(len(self.names))[told]
+        truth, predicted = (class_indices(list(table[column]), self.names) for column in ("target", "predicted"))
+        return truth, np.eye(len(self.names))[predicted]

@@ -114,7 +114,7 @@ def describe(network: Network, shards: Shards, rows: IntArray, normalisation: No
     network.eval()
     encoder = network.encoder.chunk_encoder
     with torch.no_grad():
-        parts = [encoder.describe(*_padded(shards, some, normalisation)) for some in _batches(rows)]  # type: ignore[operator]
+        parts = [encoder.describe(*_padded(shards, some, normalisation)) for some in _batches(rows)]
     return torch.cat(parts).numpy()
 
 
@@ -126,7 +126,7 @@ def settle(network: Network, shards: Shards, rows: IntArray, normalisation: Norm
         for seen, some in enumerate(_batches(rows), start=1):
             for norm in norms:
                 norm.momentum = 1 / seen  # the running average becomes the plain one
-            network.encoder.chunk_encoder.describe(*_padded(shards, some, normalisation))  # type: ignore[operator]
+            network.encoder.chunk_encoder.describe(*_padded(shards, some, normalisation))
     network.eval()
 
 

@@ -19,9 +19,9 @@ import pandas as pd
 from trainer.data.rows import speaker_keys, text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
-from trainer.finetuning.auxiliary import check_auxiliary
+from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.collect import gather
-from trainer.finetuning.finetune import Context, train_job, unfinished
+from trainer.finetuning.finetune import Context, train_all
 from trainer.finetuning.plan import Run, check_parent, plan
 from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.params import Params
@@ -121,7 +121,8 @@ class Study:
     def context(self, leg: Leg) -> Context:
         """Return what the leg's units are trained with."""
         folder = leg.parent.folder if leg.parent is not None else None
-        return Context(self.labelled, leg.params, folder, self.cache / "units", self.unlabelled)
+        side = side_tasks(leg.params.finetune, self.unlabelled)
+        return Context(self.labelled, leg.params, folder, self.cache / "units", side)
 
     def _plan(self, params: Params, parent: Pretraining | None) -> list[Run]:
         there = parent is not None and parent.done
@@ -134,7 +135,8 @@ class Study:
                 if any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
                     check_auxiliary(loaded, self.unlabelled, params.finetune.target)
             heard = set(self._teachers) if parent is not None else set()
-            self._plans[key] = plan(self.labelled, params, loaded, expected_speakers=heard)
+            side = side_tasks(params.finetune, self.unlabelled)
+            self._plans[key] = plan(self.labelled, params, loaded, side=side, expected_speakers=heard)
         return self._plans[key]
 
     @property
@@ -224,11 +226,13 @@ def ablation(
     for pretraining in in_processes(_pretrain_one, shared, missing, workers=workers):
         told(pretraining.name)
     legs = study.everything()
+
+    def report(job: tuple[int, Run]) -> None:
+        number, run = job
+        told(f"{run}, {100 * legs[number].params.finetune.label_fraction:g} % of the labels")
+
     contexts = [study.context(leg) for leg in legs]
-    jobs = unfinished(contexts, [leg.units for leg in legs])
-    for number, unit in in_processes(train_job, contexts, jobs, workers=workers):
-        fraction = legs[number].params.finetune.label_fraction
-        told(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}, {100 * fraction:g} % of the labels")
+    train_all(contexts, [leg.units for leg in legs], workers=workers, on_done=report)
     return write_ablation(_cell_runs(study), Path(reports), params)
 
 

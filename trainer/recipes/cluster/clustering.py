@@ -32,6 +32,7 @@ from trainer.models.network import Network
 from trainer.objectives import Hard, Objective
 from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss
 from trainer.params import ClusterParams
+from trainer.store import code_fingerprint
 from trainer.training.loop import EpochPlan, Pass, run_network
 
 CLUSTERED, BOTH = "clustered", "clustered_both"  # modes: clusters of the labelled rows, of the unlabelled ones too
@@ -170,6 +171,12 @@ class ClusterRecipe(SideTask):
 
     clusters: ClusterParams
     unlabelled: Unlabelled | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Name setting, code and unlabelled shards."""
+        others = None if self.unlabelled is None else self.unlabelled.shards.fingerprint
+        settings = self.clusters.model_dump(mode="json", exclude={"modes"})
+        return {"cluster": settings, "unlabelled": others, "code": code_fingerprint("recipes/cluster")}
 
     @property
     def heads(self) -> dict[str, Objective]:

@@ -7,7 +7,6 @@ clustering itself does is in ``trainer.recipes.cluster.clustering``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +17,7 @@ from trainer.errors import InputError
 from trainer.finetuning.finetune import Context, train_runs
 from trainer.finetuning.plan import Run, plan
 from trainer.params import Params
-from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, Unlabelled
-from trainer.store import content_key
+from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, ClusterRecipe, Unlabelled
 
 
 def cluster(
@@ -52,11 +50,12 @@ def cluster(
     if BOTH in params.cluster.modes:
         unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=cache))
         _check_same_features(shards, unlabelled.shards)
-    units = [_with_own_key(unit, params, unlabelled) for unit in plan(shards, params, None, modes=params.cluster.modes)]
+    side = {CLUSTERED: ClusterRecipe(params.cluster), BOTH: ClusterRecipe(params.cluster, unlabelled)}
+    units = plan(shards, params, None, modes=params.cluster.modes, side=side)
     if unlabelled is not None and not options.allow_pretrain_speakers:
         _refuse_heard(units, shards, unlabelled)
     return train_runs(
-        Context(shards, params, None, Path(cache) / "units", unlabelled.shards if unlabelled else None),
+        Context(shards, params, None, Path(cache) / "units", side),
         units,
         None,
         out=Path(out),
@@ -65,16 +64,6 @@ def cluster(
         on_start=on_start,
         on_run=on_run,
     )
-
-
-def _with_own_key(unit: Run, params: Params, unlabelled: Unlabelled | None) -> Run:
-    """Key a clustered unit by what it depends on beyond fine-tuning's key."""
-    if unit.mode not in (CLUSTERED, BOTH):
-        return unit
-    identity = {"unit": unit.key, "cluster": params.cluster.model_dump(mode="json", exclude={"modes"})}
-    if unit.mode == BOTH and unlabelled is not None:
-        identity["unlabelled"] = unlabelled.shards.fingerprint
-    return replace(unit, key=content_key(identity))
 
 
 def _check_same_features(one: Shards, other: Shards) -> None:

@@ -21,14 +21,13 @@ from trainer.data.dataset import Cut
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.collect import gather, keep_models
-from trainer.finetuning.finetune import Context, train_job, unfinished
+from trainer.finetuning.finetune import Context, train_all
 from trainer.finetuning.plan import Run, plan
 from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.params import ComparisonParams, Params, SequenceParams
 from trainer.params.changes import changes, with_changes
 from trainer.recipes.comparison.report import write_comparison
 from trainer.store import replace_folder
-from trainer.training.jobs import in_processes
 from trainer.training.loop import make_deterministic, measure, run_network
 
 Name = Literal["sequence", "penalisation"]
@@ -52,7 +51,7 @@ class System:
 
     def load(self, unit: Run) -> Checkpoint:
         """Read the finished model of a unit back."""
-        return load_model(self.context.units / unit.key)
+        return load_model(self.context.finished / unit.key)
 
 
 def compare(
@@ -81,14 +80,14 @@ def compare(
     finished = Path(cache) / "units"
     chosen: ComparisonParams = getattr(params, comparison)
     systems = [System.of(name, comparison, shards, params, units=finished) for name in chosen.systems]
-    contexts = [system.context for system in systems]
-    jobs = unfinished(contexts, [system.units for system in systems])  # two systems may ask for the same network
-    keys = {unit.key for system in systems for unit in system.units}
-    if on_start is not None:
-        on_start(len(keys), len(keys) - len(jobs))
-    for number, unit in in_processes(train_job, contexts, jobs, workers=workers):
+
+    def report(job: tuple[int, Run]) -> None:
+        number, run = job
         if on_run is not None:
-            on_run(f"{systems[number].name} {unit.corpus} {unit.fold} seed {unit.seed}")
+            on_run(f"{systems[number].name} {run.corpus} {run.fold} seed {run.seed}")
+
+    contexts = [system.context for system in systems]
+    train_all(contexts, [system.units for system in systems], workers=workers, on_start=on_start, on_done=report)
     make_deterministic(params.trainer, seed=0)
     runs, predictions = [], []
     for system in systems:

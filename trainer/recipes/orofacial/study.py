@@ -27,7 +27,7 @@ from trainer.recipes.orofacial.network import Structure
 from trainer.recipes.orofacial.report import write_report
 from trainer.recipes.orofacial.run import FaceRun, Parts
 from trainer.store import code_fingerprint, content_key, is_done, package_versions, replace_folder
-from trainer.training.jobs import in_processes
+from trainer.training.jobs import train_missing
 
 MIN_CLASS = 10  # training segments that an emotion needs: of fewer nothing is learnt but their weight [ours]
 
@@ -114,12 +114,15 @@ def orofacial(
     shards = open_shards(shards_folder, cache=cache)
     context = FaceContext(shards, params, Path(cache) / "units")
     units, left_out = plan_faces(shards, params)
-    missing = [unit for unit in units if not is_done(context.units, unit.key)]
-    if on_start is not None:
-        on_start(len(units), len(units) - len(missing))
-    for unit in in_processes(_train_one, context, missing, workers=workers):
-        if on_run is not None:
-            on_run(f"{unit.name}, seed {unit.seed}")
+    train_missing(
+        {unit.key: unit for unit in units},
+        partial(is_done, context.units),
+        _train_one,
+        context,
+        workers=workers,
+        on_start=on_start,
+        on_done=None if on_run is None else lambda unit: on_run(f"{unit.name}, seed {unit.seed}"),
+    )
     table = pd.DataFrame(
         [json.loads((context.units / unit.key / "metrics.json").read_text(encoding="utf-8"))["row"] for unit in units]
     )
@@ -142,7 +145,7 @@ def plan_faces(shards: Shards, params: Params) -> tuple[list[FaceUnit], list[str
         "shards": shards.fingerprint,
         "trainer": params.trainer.model_dump(mode="json"),
         "orofacial": options.model_dump(mode="json", exclude={"structures", "tasks", "seeds"}),
-        "code": code_fingerprint(),
+        "code": code_fingerprint("recipes/orofacial"),
         "packages": package_versions(),
     }
     units = []
