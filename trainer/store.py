@@ -13,7 +13,10 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The folders whose code makes the numbers of a training. They import nothing of the trainer but each other, params,
 # errors and this file (tests/test_walls.py), so their code and the parameters' values say all that a result depends on.
@@ -58,9 +61,24 @@ def replace_file(path: str | Path, write: Callable[[Path], None]) -> None:
         work.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file as a whole."""
+
+    def write(work: Path) -> None:
+        work.write_text(text, encoding="utf-8")
+
+    replace_file(path, write)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Readable JSON; refuses NaN, which is not JSON."""
     path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table as a whole: CSV if the path ends in .csv, else Parquet."""
+    write = table.to_csv if Path(path).suffix == ".csv" else table.to_parquet
+    replace_file(path, lambda work: write(work, index=False))
 
 
 def slug(name: str) -> str:

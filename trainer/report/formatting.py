@@ -1,4 +1,4 @@
-"""Results in words: full tables for a page, short ones for a terminal of 80 columns, sentences for tests."""
+"""Results as text: full tables for a page, short ones for a terminal of 80 columns, sentences for tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.evaluation.significance import ENOUGH_PAIRS
-from trainer.objectives.base import LOWER_IS_BETTER, title
+from trainer.objectives.base import title
 
 PAIR_NOTE = (
     "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
@@ -77,7 +76,7 @@ def brief(rows: Sequence[Row], *, measure: str) -> list[dict[str, str]]:
 
 
 def rules_line(rows: Sequence[Row]) -> str:
-    """Say in one sentence under which rules the rows of a corpus were won."""
+    """Say in one sentence under which rules the rows of a corpus were measured."""
     row = rows[0]
     normalised = dict.fromkeys(each["normalisation"] for each in rows if pd.notna(each["normalisation"]))
     pieces = [
@@ -196,27 +195,22 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def conclusion(row: Row, *, alpha: float) -> str:
-    """Say what a row shows, after correction for the number of comparisons; scratch shows nothing.
-
-    >>> conclusion({"pairs": 24, "p_holm": 0.01, "difference": -0.02, "measure": "uar"}, alpha=0.05)
-    'worse'
-    >>> conclusion({"pairs": 4, "p_holm": 0.01, "difference": 0.02, "measure": "uar"}, alpha=0.05)
-    'too few pairs'
-    """
-    if pd.isna(row["pairs"]):
-        return ""
-    if row["pairs"] < ENOUGH_PAIRS:
-        return "too few pairs"
-    if pd.isna(row["p_holm"]) or row["p_holm"] >= alpha:
-        return "no difference shown"
-    return "better" if (row["difference"] > 0) != (row["measure"] in LOWER_IS_BETTER) else "worse"
-
-
 def interval(row: Row, name: str) -> str:
     """Format ``<name>_low`` and ``<name>_high`` with a space before; nothing where there is no interval."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return "" if low is None or pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+
+
+def brief_comparison(row: Row, *, reference: str) -> dict[str, str]:
+    """Format the score of a row and its difference to a reference for a terminal of 80 columns: cells by heading."""
+    own = row["measure"]
+    compared = not pd.isna(row["difference"])
+    cells = {
+        title(own): f"{row[f'{own}_mean']:.3f}±{row[f'{own}_std']:.3f}",
+        f"minus {reference}": f"{row['difference']:+.3f}{interval(row, 'pairs')}" if compared else "",
+        "Holm p": "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}",
+    }
+    return {name: cell.replace("0.", ".") for name, cell in cells.items()}
 
 
 def paired_cells(row: Row) -> dict[str, str]:
@@ -232,7 +226,7 @@ def paired_cells(row: Row) -> dict[str, str]:
 
 
 def synthetic_banner(corpora: set[str]) -> str:
-    """Word the warning that belongs on every number won on generated data; empty for real corpora.
+    """Return the warning that belongs with every number from generated data; empty for real corpora.
 
     >>> synthetic_banner({"synthetic_talk", "synthetic_emotion"})
     'SYNTHETIC: generated demonstration data. These numbers say nothing about real speech.'
