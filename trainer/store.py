@@ -29,7 +29,7 @@ def package_versions() -> dict[str, str]:
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write into a new folder beside ``folder``, then put it in its place by renaming."""
+    """Let ``fill`` write into a new folder next to ``folder``, then rename it into place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -47,7 +47,7 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def replace_file(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` produce a temporary file beside ``path``, then rename it into place."""
+    """Let ``write`` produce a temporary file next to ``path``, then rename it into place."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -96,16 +96,16 @@ def content_key(identity: Mapping[str, Any]) -> str:
 
 
 def is_done(finished: Path, key: str) -> bool:
-    """Say whether a unit has been trained, by whatever run; ``finished``: the folder of finished units."""
+    """Whether the run of this key has been trained; ``finished``: the folder of finished runs."""
     return (finished / key / "metrics.json").is_file()
 
 
 @cache
 def code_fingerprint(*more: str) -> str:
-    """Return a hash of the code that makes the numbers of a training, which comments, docstrings and layout keep.
+    """Hash the code that makes the numbers of a training; comments, docstrings and layout do not count.
 
     Args:
-        more: further folders of the trainer that do, such as ``recipes/cluster``.
+        more: folders of the trainer beside `NUMBERS` that count too, such as ``recipes/cluster``.
 
     Returns:
         64 hexadecimal digits.
@@ -117,10 +117,7 @@ def code_fingerprint(*more: str) -> str:
         for path in sorted((root / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for node in ast.walk(tree):
-                if (
-                    isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-                    and ast.get_docstring(node) is not None
-                ):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
                     del node.body[0]
             code.update(path.relative_to(root).as_posix().encode() + ast.dump(tree).encode())
     return code.hexdigest()

@@ -7,7 +7,6 @@ fine-tuning's.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,7 +26,7 @@ from trainer.data.splits import label_subset
 from trainer.finetuning.plan import Run, plan
 from trainer.objectives.metrics import classification
 from trainer.params import BaselinesParams, Params
-from trainer.store import content_key, package_versions, replace_file, write_json
+from trainer.store import code_fingerprint, content_key, package_versions, replace_file, write_json
 
 _KEYS = ["corpus", "mode", "fold", "seed"]
 
@@ -106,7 +105,7 @@ def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) 
                 "classes": unit.objective.names,
                 "labels": labels[rows].tolist(),
                 "rows": [shards.rows["segment_id"].iloc[side].tolist() for side in (rows, unit.test)],
-                "code": _code(),
+                "code": code_fingerprint("baselines"),
                 "packages": package_versions(),
             }
             if features is not None:
@@ -268,9 +267,3 @@ def _write(reports: Path, table: pd.DataFrame, told: pd.DataFrame) -> pd.DataFra
 
 def _path(store: Path, trial: Trial) -> Path:
     return store / f"{trial.key}.json"
-
-
-def _code() -> str:
-    """Hash what turns features into predictions; measures are taken afresh every time."""
-    files = (Path(__file__), Path(__file__).with_name("functionals.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -15,21 +15,22 @@ from torch.utils.data import Dataset
 from trainer.data.arrays import IntArray
 from trainer.data.chunking import Chunking
 from trainer.data.normalisation import Normalisation
-from trainer.data.rows import MISSING, Target
+from trainer.data.rows import Target
 from trainer.data.shards import Shards
-from trainer.data.tracks import DENSE, RECONSTRUCTION, VISEME, FrameTargets, pool_frames
+from trainer.data.tracks import FrameTargets
 
 KEEP_BYTES = 1 << 29  # chunked sets below this are made once and kept
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B utterances: ``x`` (B, nC, m, F) float32, zero where padded; masks True = real; targets see `Target`.
+    """B utterances; masks are True where something is real.
 
-    Targets of frame heads are (B, nC, L, K) float32, NaN where there is none; visemes (B, nC, L) classes.
+    Targets of the utterance are (B,) or (B, outputs), see `Target`; those of frame heads (B, nC, L, K) float32, NaN
+    where there is none; visemes (B, nC, L) classes.
     """
 
-    x: Tensor
+    x: Tensor  # (B, nC, m, F) float32, zero where padded
     frame_mask: Tensor  # (B, nC, m) bool
     chunk_mask: Tensor  # (B, nC) bool
     targets: dict[str, Tensor]
@@ -43,13 +44,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Cut:
-    """How much of every utterance is heard: ``share`` of its frames, from the beginning or out of the middle."""
+    """Which part of every utterance is used: ``share`` of its frames, from the beginning or out of the middle."""
 
     share: float = 1.0
     side: Literal["beginning", "middle"] = "middle"
 
     def spans(self, lengths: npt.ArrayLike) -> tuple[IntArray, IntArray]:
-        """First heard frame and number of heard frames, (N,) each, of utterances of (N,) frames; at least one frame.
+        """First used frame and number of used frames, (N,) each, of utterances of (N,) frames; at least one frame.
 
         >>> [span.tolist() for span in Cut(0.5).spans([8, 1])]
         [[2, 0], [4, 1]]
@@ -65,9 +66,20 @@ WHOLE = Cut()
 class ChunkDataset(Dataset[Batch]):
     """Map-style data set of chosen shard rows; PyTorch's DataLoader fetches whole batches at once.
 
-    ``targets``: name to one label (or one row of numbers) a row, see `Target`; may be empty (prediction).
-    Chunked sets below ``keep_bytes`` are made once and kept, since gathering them anew takes about as long as
-    training on them. ``cut``: less than whole utterances (normalisation by speaker still looks at all of them).
+    Args:
+        shards: where the rows are.
+        rows: (N,) indices into the shards.
+        chunking: of the utterances.
+        normalisation: of the features.
+        targets: name to the labels of the N rows, see `Target`; may be empty (prediction).
+        frames: targets on every frame.
+        cut: less than whole utterances (normalisation by speaker still looks at all of them).
+        keep_bytes: chunked sets below this are made once and kept, since gathering them anew takes about as long as
+            training on them.
+
+    Raises:
+        ValueError: a target has not one label a row.
+
     """
 
     def __init__(
@@ -95,16 +107,14 @@ class ChunkDataset(Dataset[Batch]):
                 raise ValueError(f"{name}: {value.shape} labels for {self.rows.shape} rows")
         self.frames = frames
         size = 4 * len(self.rows) * chunking.count * chunking.frames * len(shards.feature_names)
-        everything = list(range(len(self.rows)))
-        self._kept = self._gather(everything) if 0 < size <= keep_bytes else None
+        self._kept = self._gather(range(len(self.rows))) if 0 < size <= keep_bytes else None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def truth(self) -> dict[str, Tensor]:
         """Targets of all rows, in row order."""
-        kept = self._kept if self._kept is not None else self._gather(list(range(len(self.rows))))
-        return kept.targets
+        return (self._kept or self._gather(range(len(self.rows)))).targets
 
     def relabel(self, name: str, values: Target) -> None:
         """Give all rows other labels of target ``name``, in row order."""
@@ -127,25 +137,17 @@ class ChunkDataset(Dataset[Batch]):
         return Batch(kept.x[pick], kept.frame_mask[pick], kept.chunk_mask[pick], targets)
 
     def _gather(self, indices: Sequence[int]) -> Batch:
-        rows = self.rows[np.asarray(indices)]
-        lengths = self._lengths[np.asarray(indices)]
+        pick = np.asarray(indices)
+        lengths = self._lengths[pick]
         starts = self.chunking.starts(lengths)
         frame_mask, chunk_mask = self.chunking.masks(lengths, starts)
         frames = starts[..., None] + np.arange(self.chunking.frames)
-        frames = np.minimum(frames, lengths[:, None, None] - 1) + self._first[np.asarray(indices)][:, None, None]
-        mean, std = (values[np.asarray(indices)][:, None, None] for values in (self._mean, self._std))
+        frames = np.minimum(frames, lengths[:, None, None] - 1) + self._first[pick][:, None, None]
+        mean, std = (values[pick][:, None, None] for values in (self._mean, self._std))
         x = self.normalisation.apply(np.asarray(self.shards.features[frames]), mean=mean, std=std)
         x[~frame_mask] = 0.0
-        targets = {name: torch.from_numpy(value[np.asarray(indices)]) for name, value in self.targets.items()}
-        if self.frames is not None and self.frames.scale is not None:
-            source = getattr(self.shards, self.frames.scale.source)
-            tracks = self.frames.scale.apply(np.asarray(source[frames]), rows)
-            tracks[~frame_mask] = np.nan
-            targets[DENSE] = torch.from_numpy(pool_frames(tracks, self.frames.step))
-        if self.frames is not None and self.frames.visemes:
-            classes = np.where(frame_mask, self.shards.viseme[frames, 0], MISSING)
-            targets[VISEME] = torch.from_numpy(classes.astype(np.int64))
-        if self.frames is not None and self.frames.reconstruct:
-            pooled = pool_frames(np.where(frame_mask[..., None], x, np.float32(np.nan)), self.frames.step)
-            targets[RECONSTRUCTION] = torch.from_numpy(pooled)
-        return Batch(torch.from_numpy(x), torch.from_numpy(frame_mask), torch.from_numpy(chunk_mask), targets)
+        targets = {name: value[pick] for name, value in self.targets.items()}
+        if self.frames is not None:
+            targets |= self.frames.targets(self.shards, self.rows[pick], frames, x, frame_mask)
+        tensors = {name: torch.from_numpy(target) for name, target in targets.items()}
+        return Batch(torch.from_numpy(x), torch.from_numpy(frame_mask), torch.from_numpy(chunk_mask), tensors)

@@ -1,7 +1,7 @@
 """Reading functionals: one vector a segment and feature set, lined up with the rows of the shards.
 
-The table lies beside the shards (contract 1, metadata key ``avser``: per set its column's feature names), so that
-what only the baselines hear neither swells the shards nor touches a network's results.
+The table is no part of the shards (contract 1; its metadata hold the feature names of every set), so that what only the
+baselines need neither swells the shards nor touches a network's results.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.data.shards import CONTRACT
+from trainer.data.parts import read_part
 from trainer.errors import InputError
 
 Matrix = npt.NDArray[np.float64]
@@ -47,28 +46,29 @@ class Functionals:
 def open_functionals(folder: str | Path, segment_ids: pd.Series, sets: tuple[str, ...]) -> dict[str, Functionals]:
     """Read the chosen ``sets`` and line them up with ``segment_ids``.
 
-    Raises InputError naming file and remedy for a missing folder, a set that the table does not hold, vectors that do
-    not have the length of their names, values that are no numbers, and a table that shares no segment with the shards.
+    Raises:
+        InputError: the folder or a set is missing, vectors do not have the length of their names or are no numbers, or
+            no segment is one of the shards; names file and remedy.
+
     """
     folder = Path(folder)
     parts = sorted(folder.glob("part-*.parquet"))
     if not parts:
         raise InputError(
-            f"no functionals (part-*.parquet) in {folder}: run `dvc repro functionals`, or copy that folder beside the "
-            "shards"
+            f"no functionals (part-*.parquet) in {folder}: run `dvc repro functionals`, or copy that folder to where "
+            "the shards are"
         )
     names = _names(parts, sets)
     place = {segment: row for row, segment in enumerate(segment_ids)}
     values = {name: np.full((len(place), len(columns)), np.nan) for name, columns in names.items()}
     for part in parts:
         table = pq.read_table(part, columns=["segment_id", "status", *sets])
-        usable = table.column("status").to_pylist()
-        for position, segment in enumerate(table.column("segment_id").to_pylist()):
-            if usable[position] != "ok" or segment not in place:
-                continue
-            for name in sets:
-                vector = _vector(table.column(name)[position], len(names[name]), f"{part}, segment {segment!r}, {name}")
-                values[name][place[segment]] = vector
+        for cells in zip(*table.columns, strict=True):
+            segment, status = (cell.as_py() for cell in cells[:2])
+            if status == "ok" and segment in place:
+                for name, vector in zip(sets, cells[2:], strict=True):
+                    where = f"{part}, segment {segment!r}, {name}"
+                    values[name][place[segment]] = _vector(vector, len(names[name]), where)
     found = {name: Functionals(name, values[name], names[name]) for name in sets}
     for name, one in found.items():
         if not one.present.any():
@@ -77,19 +77,11 @@ def open_functionals(folder: str | Path, segment_ids: pd.Series, sets: tuple[str
 
 
 def _names(parts: list[Path], sets: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Read the feature names of every chosen set; refuse parts that do not say them or disagree."""
-    first: dict[str, tuple[str, ...]] | None = None
+    """Read the feature names of every chosen set; refuse parts that lack one or disagree."""
+    first: dict[str, tuple[str, ...]] = {}
     for part in parts:
-        try:
-            schema = pq.read_schema(part)
-            metadata: dict[str, Any] = json.loads((schema.metadata or {})[b"avser"])
-            contract, described = metadata["contract"], metadata["sets"]
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{part} is not a readable Parquet file ({error}): delete it and run again") from None
-        except (KeyError, json.JSONDecodeError):
-            raise InputError(f"{part}: schema metadata 'avser' with contract and sets is missing") from None
-        if contract != CONTRACT:
-            raise InputError(f"{part}: data contract {contract}, this trainer reads {CONTRACT}")
+        schema, metadata = read_part(part, metadata=["sets"])
+        described = metadata["sets"]
         missing = [name for name in sets if name not in described or name not in schema.names]
         if missing:
             raise InputError(
@@ -97,10 +89,9 @@ def _names(parts: list[Path], sets: tuple[str, ...]) -> dict[str, tuple[str, ...
                 "or take it out of baselines.features"
             )
         names = {name: tuple(described[name]["feature_names"]) for name in sets}
-        first = names if first is None else first
+        first = first or names
         if names != first:
             raise InputError(f"{part} differs from {parts[0]} in its features: rebuild the functionals")
-    assert first is not None
     return first
 
 

@@ -9,8 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.arrays import FloatArray
-from trainer.data.rows import speaker_keys
+from trainer.data.arrays import FloatArray, IntArray
 from trainer.data.shards import Shards
 from trainer.errors import InputError
 
@@ -21,14 +20,14 @@ Scope = Literal["train", "speaker"]
 class Normalisation:
     """z-normalisation with fixed statistics, then clipping [code: +-3].
 
-    ``mean`` and ``std``: (F,) float32 in feature units; ``clip`` in standard deviations. ``scope`` speaker: every row
-    is normalised with the statistics of all rows that its shards hold of its speaker, test speakers included. No label
-    is looked at, but a machine that hears a stranger's first sentence cannot do it: results must say so.
+    With ``scope`` speaker every row is normalised with the statistics of all rows that its shards hold of its speaker,
+    test speakers included. No label is used, but it cannot be done on the first sentence of a new speaker: results must
+    name it.
     """
 
-    mean: FloatArray
-    std: FloatArray
-    clip: float
+    mean: FloatArray  # (F,), in feature units
+    std: FloatArray  # (F,)
+    clip: float  # standard deviations
     scope: Scope = "train"
 
     @classmethod
@@ -36,21 +35,21 @@ class Normalisation:
         """Statistics over all frames of ``rows`` (indices of TRAINING rows) and of no others.
 
         Per-row means and squared deviations are merged (Chan, Golub & LeVeque 1979), which is exact and stable. A
-        constant feature gets standard deviation 1, so that it becomes 0 instead of infinite.
+        constant feature gets standard deviation 1, so that it becomes 0 instead of infinite. Raises InputError without
+        rows.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if not len(rows):
             raise InputError("no training rows to fit the normalisation on")
         return cls(*_statistics(shards, rows), clip, scope)
 
-    def of_rows(self, shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation for each of ``rows``, (len(rows), F) each."""
+    def of_rows(self, shards: Shards, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation for each of N rows, (N, F) each."""
         if self.scope == "train":
             shape = (len(rows), len(self.mean))
             return np.broadcast_to(self.mean, shape), np.broadcast_to(self.std, shape)
-        _, speaker = np.unique(speaker_keys(shards.rows, unknown_is_own=True), return_inverse=True)
-        used, which = np.unique(speaker[rows], return_inverse=True)
-        each = [_statistics(shards, np.flatnonzero(speaker == number)) for number in used]
+        used, which = np.unique(shards.speakers[rows], return_inverse=True)
+        each = [_statistics(shards, np.flatnonzero(shards.speakers == speaker)) for speaker in used]
         return np.stack([mean for mean, _ in each])[which], np.stack([std for _, std in each])[which]
 
     def apply(self, frames: FloatArray, *, mean: FloatArray | None = None, std: FloatArray | None = None) -> FloatArray:
@@ -70,7 +69,7 @@ class Normalisation:
         return cls(mean, std, float(raw["clip"]), raw.get("scope", "train"))
 
 
-def _statistics(shards: Shards, rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+def _statistics(shards: Shards, rows: IntArray) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation over all frames of ``rows``, (F,) each."""
     n = shards.lengths[rows][:, None].astype(np.float64)
     mean = (n * shards.mean[rows]).sum(axis=0) / n.sum()

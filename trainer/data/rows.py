@@ -1,4 +1,4 @@
-"""Columns of shards as text, speakers and label indices."""
+"""Columns of shard rows: text, speakers, clips and label indices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from trainer.data.arrays import IntArray
 from trainer.errors import InputError
 
 Target = npt.NDArray[Any]  # (N,) int64 class indices, or (N, outputs) float32 with NaN where there is no label
+Texts = npt.NDArray[np.object_]  # of str
 MISSING = -1  # class index of a label that is not there
 
 
-def text(rows: pd.DataFrame, column: str) -> npt.NDArray[np.object_]:
+def text(rows: pd.DataFrame, column: str) -> Texts:
     """Return a column as text, "" for null; "" everywhere if the column does not exist."""
     if column not in rows:
         return np.full(len(rows), "", dtype=object)
@@ -24,19 +25,28 @@ def text(rows: pd.DataFrame, column: str) -> npt.NDArray[np.object_]:
     return np.array(["" if pd.isna(value) else str(value).strip() for value in values], dtype=object)
 
 
-def speaker_keys(rows: pd.DataFrame, *, unknown_is_own: bool = False) -> npt.NDArray[np.object_]:
-    """(corpus, speaker) as one text per row, so that equal names in two corpora stay two people.
+def clip_ids(rows: pd.DataFrame) -> Texts:
+    """Return the clip of every row, (N,); where shards do not name clips, each segment is one."""
+    return text(rows, "clip_id" if "clip_id" in rows else "segment_id")
 
-    A row without speaker raises InputError, or counts as a speaker of its own if ``unknown_is_own`` (unlabelled
-    clips of unknown people).
+
+def speaker_keys(rows: pd.DataFrame, *, unknown_is_own: bool = False) -> Texts:
+    """Return ``corpus/speaker`` of every row, (N,), so that equal names in two corpora stay two people.
+
+    Args:
+        rows: scalar columns of N shard rows.
+        unknown_is_own: let a clip without a speaker count as a speaker of its own.
+
+    Raises:
+        InputError: a row has no speaker, without ``unknown_is_own``.
+
     """
-    corpora, speakers, ids = text(rows, "corpus"), text(rows, "speaker"), text(rows, "segment_id")
-    clips = text(rows, "clip_id") if "clip_id" in rows else ids
+    speakers = text(rows, "speaker")
     unknown = speakers == ""
     if unknown.any() and not unknown_is_own:
-        raise InputError(f"segment {ids[unknown][0]!r} has no speaker: speaker-independent testing needs one")
-    named = np.where(unknown, "clip " + clips.astype(object), speakers)
-    return np.array([f"{corpus}/{name}" for corpus, name in zip(corpora, named, strict=True)], dtype=object)
+        segment = text(rows, "segment_id")[unknown][0]
+        raise InputError(f"segment {segment!r} has no speaker: speaker-independent testing needs one")
+    return text(rows, "corpus") + "/" + np.where(unknown, "clip " + clip_ids(rows), speakers)
 
 
 def class_indices(labels: Sequence[object], classes: Sequence[str]) -> IntArray:

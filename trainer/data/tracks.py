@@ -1,8 +1,8 @@
-"""Targets on every frame: what the teachers say over time, and hidden spans of the voice itself.
+"""Targets on every frame: tracks of voice and face over time, visemes, and the features of hidden spans.
 
-Segment labels give one bit a segment; the same teachers speak every frame (ours, named ``dense``). The heads that
-follow them read the frame vectors of the chunk encoder (its last convolution), so that these layers learn, and are
-thrown away with the other heads. Targets are averaged to the rate of the frame vectors. NaN means "nothing asked".
+Segment labels give one bit a segment; the tracks behind them give a number a frame (ours, named ``dense``). Their heads
+read the frame vectors of the chunk encoder (its last convolution), so that these layers learn, and are thrown away with
+the other heads. Targets are averaged to the rate of the frame vectors. NaN means that there is no target.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.arrays import FloatArray
+from trainer.data.arrays import BoolArray, FloatArray, IntArray
+from trainer.data.rows import MISSING, Texts
 from trainer.data.shards import Shards
 
-DENSE, RECONSTRUCTION, VECTORS = "dense", "reconstruction", "vectors"  # names of scores beside the tasks
+DENSE, RECONSTRUCTION, VECTORS = "dense", "reconstruction", "vectors"  # names of outputs that are no tasks
 VISEME = "viseme"
 MIN_SEGMENTS = 3  # a speaker with fewer has no typical face or level of their own
 
@@ -36,7 +37,7 @@ class TrackScale:
     mean: FloatArray
     std: FloatArray
     clip: float
-    columns: npt.NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+    columns: IntArray = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
     centres: FloatArray = field(repr=False, default_factory=lambda: np.zeros((0, 0), np.float32))
     source: str = DENSE
 
@@ -49,27 +50,32 @@ class TrackScale:
         *,
         centre: str,
         clip: float,
-        speakers: npt.NDArray[np.object_],
+        speakers: Texts,
         source: str = DENSE,
     ) -> TrackScale:
-        """Statistics over the frames of ``rows`` (indices of TRAINING rows) that have a target, and over no others.
+        """Statistics over the frames of training rows that have a target, and over no others.
 
-        ``centre``: ``speaker`` subtracts the mean of the speaker's segments (a face's resting level and a microphone's
-        gain are nothing a voice could tell; speakers with few segments: of the segment), ``segment`` that of the
-        segment, ``none`` nothing. ``speakers``: (N,) key of every shard row.
+        Args:
+            shards: of N rows.
+            rows: indices of TRAINING rows.
+            names: of K tracks.
+            centre: ``speaker`` subtracts the mean of the speaker's segments (a face's resting level and a microphone's
+                gain cannot be known from a voice; speakers with few segments: of the segment), ``segment`` that of the
+                segment, ``none`` nothing.
+            clip: standard deviations.
+            speakers: (N,) key of every shard row.
+            source: column of the shards.
+
         """
         rows = np.asarray(rows, dtype=np.int64)
         columns = np.array([shards.frame_names[source].index(name) for name in names], dtype=np.int64)
         count, total, square = _row_sums(shards, columns, source)
-        own = total / np.maximum(count, 1)
-        centres = np.zeros_like(own)
-        if centre != "none":
-            centres = own
+        centres = total / np.maximum(count, 1) if centre != "none" else np.zeros_like(total)
         if centre == "speaker":
             for speaker in set(speakers):
-                theirs = speakers == speaker
-                if theirs.sum() >= MIN_SEGMENTS:
-                    centres[theirs] = total[theirs].sum(axis=0) / np.maximum(count[theirs].sum(axis=0), 1)
+                same = speakers == speaker
+                if same.sum() >= MIN_SEGMENTS:
+                    centres[same] = total[same].sum(axis=0) / np.maximum(count[same].sum(axis=0), 1)
         n = np.maximum(count[rows].sum(axis=0), 1)
         shifted = total[rows] - count[rows] * centres[rows]
         squares = square[rows] - 2 * centres[rows] * total[rows] + count[rows] * np.square(centres[rows])
@@ -78,7 +84,7 @@ class TrackScale:
         std[std <= 1e-6] = 1.0
         return cls(tuple(names), mean.astype("f4"), std.astype("f4"), clip, columns, centres.astype("f4"), source)
 
-    def apply(self, tracks: FloatArray, rows: npt.NDArray[np.int64]) -> FloatArray:
+    def apply(self, tracks: FloatArray, rows: IntArray) -> FloatArray:
         """Scale (B, ..., all tracks) of the shard rows ``rows`` (B,) to (B, ..., K)."""
         chosen = tracks[..., self.columns]
         centres = self.centres[rows].reshape(len(rows), *[1] * (chosen.ndim - 2), -1)
@@ -86,7 +92,7 @@ class TrackScale:
         return scaled
 
 
-def _row_sums(shards: Shards, columns: npt.NDArray[np.int64], source: str) -> tuple[npt.NDArray[np.float64], ...]:
+def _row_sums(shards: Shards, columns: IntArray, source: str) -> tuple[npt.NDArray[np.float64], ...]:
     """Per shard row and track: number, sum and sum of squares of the targets that are there; (N, K) each."""
     out = np.zeros((3, len(shards.rows), len(columns)))
     tracks = getattr(shards, source)
@@ -98,9 +104,9 @@ def _row_sums(shards: Shards, columns: npt.NDArray[np.int64], source: str) -> tu
 
 @dataclass(frozen=True)
 class FrameTargets:
-    """What the frame heads of a network follow: tracks, hidden spans, visemes; one vector every ``step`` frames.
+    """What the frame heads of a network predict: tracks, hidden spans, visemes; one vector every ``step`` frames.
 
-    Viseme classes are asked on every frame: they go with ``step`` 1 alone.
+    Viseme classes have no mean: they go with ``step`` 1 alone.
     """
 
     step: int
@@ -110,24 +116,43 @@ class FrameTargets:
 
     def __post_init__(self) -> None:
         if self.visemes and self.step != 1:
-            raise ValueError(f"visemes are asked on every frame, not on every {self.step}th")
+            raise ValueError(f"visemes are predicted on every frame, not on every {self.step}th")
 
     @property
     def n_tracks(self) -> int:
         """Number of dense tracks."""
         return len(self.scale.names) if self.scale is not None else 0
 
+    def targets(
+        self, shards: Shards, rows: IntArray, frames: IntArray, x: FloatArray, mask: BoolArray
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return the targets of B utterances: `DENSE` and `RECONSTRUCTION` (B, nC, L, K), `VISEME` (B, nC, m).
+
+        Args:
+            shards: where the tracks are.
+            rows: (B,) rows of the shards.
+            frames: (B, nC, m) frames of the shards.
+            x: (B, nC, m, F) normalised features.
+            mask: (B, nC, m) real frames.
+
+        """
+        found: dict[str, npt.NDArray[Any]] = {}
+        if self.scale is not None:
+            tracks = self.scale.apply(np.asarray(getattr(shards, self.scale.source)[frames]), rows)
+            found[DENSE] = pool_frames(np.where(mask[..., None], tracks, np.float32(np.nan)), self.step)
+        if self.visemes:
+            found[VISEME] = np.where(mask, shards.viseme[frames, 0], MISSING).astype(np.int64)
+        if self.reconstruct:
+            found[RECONSTRUCTION] = pool_frames(np.where(mask[..., None], x, np.float32(np.nan)), self.step)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; what belongs to one shard folder is left out."""
         scale = self.scale
-        tracks = None
+        tracks: dict[str, Any] | None = None
         if scale is not None:
-            tracks = {
-                "names": list(scale.names),
-                "mean": scale.mean.tolist(),
-                "std": scale.std.tolist(),
-                "clip": scale.clip,
-            }
+            tracks = {"names": list(scale.names), "mean": scale.mean.tolist(), "std": scale.std.tolist()}
+            tracks["clip"] = scale.clip
         return {"step": self.step, "reconstruct": self.reconstruct, "tracks": tracks}
 
     @classmethod

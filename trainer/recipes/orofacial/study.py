@@ -142,7 +142,7 @@ def plan_faces(shards: Shards, params: Params) -> tuple[list[FaceUnit], list[str
         "shards": shards.fingerprint,
         "trainer": params.trainer.model_dump(mode="json"),
         "orofacial": options.model_dump(mode="json", exclude={"structures", "tasks", "seeds"}),
-        "code": code_fingerprint(),
+        "code": code_fingerprint("recipes/orofacial"),
         "packages": package_versions(),
     }
     units = []
