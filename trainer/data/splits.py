@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import GroupKFold
 
 from trainer.data.arrays import IntArray
-from trainer.data.rows import speaker_keys, text
+from trainer.data.rows import Texts, clip_ids, speaker_keys, text
 from trainer.errors import InputError
 
 DEFAULT_FOLDS = 5
-Speaker = tuple[str, str]  # corpus, speaker
+NOBODY = np.zeros(0, dtype=np.int64)  # no rows
 
 
 @dataclass(frozen=True)
@@ -30,104 +30,129 @@ class Fold:
 
 
 def assert_disjoint(sides: dict[str, Iterable[str]]) -> None:
-    """Raise InputError naming the speakers that stand on two sides (side name to speaker keys).
+    """Raise InputError naming speakers that are on two sides (side name to speaker keys).
 
     >>> assert_disjoint({"train": ["c/a"], "test": ["c/b"]})
     """
     names = {side: set(speakers) for side, speakers in sides.items()}
-    ordered = list(names)
-    for position, one in enumerate(ordered):
-        for other in ordered[position + 1 :]:
-            shared = sorted(names[one] & names[other])
-            if shared:
-                raise InputError(f"speaker leak: {_some(shared)} in both {one} and {other}; give each speaker one side")
+    for one, other in combinations(names, 2):
+        shared = sorted(names[one] & names[other])
+        if shared:
+            raise InputError(f"speaker leak: {_few(shared)} in both {one} and {other}; give each speaker one side")
 
 
 def folds(rows: pd.DataFrame, *, how: int | str, dev: str = "speakers") -> list[Fold]:
     """Speaker-disjoint folds of one corpus; indices are positions in ``rows``.
 
-    ``fold``: the fold column (one fold tests, the rest trains); ``split``: the split column (train, optional dev,
-    test); ``auto``: the first of these that is filled, else five folds by speaker. A number: that many folds by
-    speaker; ``loso``: one speaker a fold. ``dev`` fold: the fold before the test fold, in cyclic order, does the early
-    stopping, as EMO-SUPERB does with CREMA-D's sessions. Raises InputError for a leak, a half-filled fold column, too
-    few speakers or folds.
+    Args:
+        rows: scalar columns of the corpus.
+        how: ``fold``: the fold column (one fold tests, the rest trains); ``split``: the split column (train, optional
+            dev, test); ``auto``: the first of these that is filled, else five folds by speaker; a number: that many
+            folds by speaker; ``loso``: one speaker a fold.
+        dev: ``fold``: the fold before the test fold, in cyclic order, does the early stopping, as EMO-SUPERB does with
+            CREMA-D's sessions; ``speakers``: rows that the split column calls dev, if any.
+
+    Raises:
+        InputError: a speaker is on two sides, a column is filled in part, or there are too few speakers or folds.
+
     """
     keys = speaker_keys(rows)
     given, split = text(rows, "fold"), text(rows, "split")
-    everything = np.arange(len(rows))
     if how == "auto":
         how = "fold" if (given != "").any() else "split" if (split != "").any() else "auto"
     if how == "fold":
-        if (given == "").all():
-            raise InputError("finetune.folds is 'fold', but the fold column is empty: fill it, or choose other folds")
-        if (given == "").any():
-            raise InputError(
-                f"segment {text(rows, 'segment_id')[given == ''][0]!r} has no fold while others have: "
-                "fill the column or empty it"
-            )
-        names = sorted(set(given), key=lambda name: (len(name), name))
-        result = [
-            Fold(f"fold {name}", everything[given != name], everything[given == name], protocol="given folds")
-            for name in names
-        ]
+        result = _given_folds(rows, given)
     elif how == "split":
-        if not ((split == "train").any() and (split == "test").any()):
-            raise InputError("the split column needs train and test rows, or must be empty for folds by speaker")
-        held = everything[split == "dev"]
-        sides = (everything[split == "train"], everything[split == "test"], held if len(held) else None)
-        result = [Fold("split", *sides, protocol="given split")]
+        result = [_given_split(split)]
     else:
-        n_speakers = len(set(keys))
-        count = n_speakers if how == "loso" else DEFAULT_FOLDS if how == "auto" else int(how)
-        if n_speakers < count and how == "auto":
-            count = n_speakers
-        if count > n_speakers or count < 2:
-            raise InputError(f"{n_speakers} speaker(s) cannot make {count} folds by speaker")
-        protocol = "leave one speaker out" if how == "loso" else f"{count} folds by speaker"
-        result = [
-            Fold(f"fold {number}", train, test, protocol=protocol)
-            for number, (train, test) in enumerate(GroupKFold(count).split(keys, groups=keys), start=1)
-        ]
-        if how == "loso":
-            named = [replace(fold, name=f"speaker {text(rows, 'speaker')[fold.test[0]]}") for fold in result]
-            result = sorted(named, key=lambda fold: fold.name)
+        result = _folds_by_speaker(rows, keys, how)
     for fold in result:
         if not len(fold.train):
             raise InputError(f"{fold.name}: no training rows; a corpus needs at least two folds")
     if dev == "fold":
         result = _stop_on_the_fold_before(result)
     for fold in result:
-        held = np.array([], dtype=np.int64) if fold.dev is None else fold.dev
+        held = NOBODY if fold.dev is None else fold.dev
         assert_disjoint({"train": keys[fold.train], "dev": keys[held], "test": keys[fold.test]})
     return result
+
+
+def _given_folds(rows: pd.DataFrame, given: Texts) -> list[Fold]:
+    """Each name in the fold column tests once, shorter names first, so that fold 2 is before fold 10."""
+    empty = given == ""
+    if empty.all():
+        raise InputError("finetune.folds is 'fold', but the fold column is empty: fill it, or choose other folds")
+    if empty.any():
+        segment = text(rows, "segment_id")[empty][0]
+        raise InputError(f"segment {segment!r} has no fold while others have: fill the column or empty it")
+    return [
+        Fold(f"fold {name}", np.flatnonzero(given != name), np.flatnonzero(given == name), protocol="given folds")
+        for name in sorted(set(given), key=lambda name: (len(name), name))
+    ]
+
+
+def _given_split(split: Texts) -> Fold:
+    train, dev, test = (np.flatnonzero(split == side) for side in ("train", "dev", "test"))
+    if not (len(train) and len(test)):
+        raise InputError("the split column needs train and test rows, or must be empty for folds by speaker")
+    return Fold("split", train, test, dev if len(dev) else None, protocol="given split")
+
+
+def _folds_by_speaker(rows: pd.DataFrame, keys: Texts, how: int | str) -> list[Fold]:
+    n_speakers = len(set(keys))
+    count = n_speakers if how == "loso" else min(DEFAULT_FOLDS, n_speakers) if how == "auto" else int(how)
+    if count > n_speakers or count < 2:
+        raise InputError(f"{n_speakers} speaker(s) cannot make {count} folds by speaker")
+    pairs = list(GroupKFold(count).split(keys, groups=keys))
+    if how != "loso":
+        protocol = f"{count} folds by speaker"
+        return [Fold(f"fold {n}", train, test, protocol=protocol) for n, (train, test) in enumerate(pairs, start=1)]
+    speakers = text(rows, "speaker")
+    named = [
+        Fold(f"speaker {speakers[test[0]]}", train, test, protocol="leave one speaker out") for train, test in pairs
+    ]
+    return sorted(named, key=lambda fold: fold.name)
 
 
 def _stop_on_the_fold_before(result: list[Fold]) -> list[Fold]:
     """Move the rows of the fold before the test fold from training to early stopping."""
     if len(result) < 3:
         raise InputError(f"finetune.dev is 'fold': that needs at least three folds, not {len(result)}")
-    moved = []
-    for number, fold in enumerate(result):
-        held = result[number - 1].test
-        kept = np.setdiff1d(fold.train, held)
-        moved.append(replace(fold, train=kept, dev=held, protocol=f"{fold.protocol}, dev: the fold before"))
-    return moved
+    return [
+        replace(
+            fold,
+            train=np.setdiff1d(fold.train, before.test),
+            dev=before.test,
+            protocol=f"{fold.protocol}, dev: the fold before",
+        )
+        for fold, before in zip(result, [result[-1], *result[:-1]], strict=True)
+    ]
 
 
 def hold_out_speakers(
-    rows: pd.DataFrame, keys: npt.NDArray[np.object_], *, share: float, rng: np.random.Generator
+    corpora: Texts, keys: Texts, *, share: float, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
-    """Whole speakers for early stopping: about ``share`` of the rows of every corpus. Returns (train, dev) positions.
+    """Take whole speakers out of training rows for early stopping, about ``share`` of the rows of every corpus.
 
     Speakers are drawn at random and taken while they fit; if none fits (few large speakers), the smallest is taken.
-    Raises InputError if there is only one speaker.
+
+    Args:
+        corpora: (N,) corpus of every row.
+        keys: (N,) speaker key of every row.
+        share: of the rows, 0 to 1.
+        rng: draws the speakers.
+
+    Returns:
+        Positions of the rows that train, and of those that stop early.
+
+    Raises:
+        InputError: there is only one speaker.
+
     """
-    corpora = text(rows, "corpus")
     counts = pd.Series(keys).value_counts()
-    corpus_of = dict(zip(keys, corpora, strict=True))
     groups: dict[str, list[str]] = {}
-    for key in sorted(counts.index):
-        groups.setdefault(corpus_of[key], []).append(key)
+    for key, corpus in sorted(dict(zip(keys, corpora, strict=True)).items()):
+        groups.setdefault(corpus, []).append(key)
     pools = [members for members in groups.values() if len(members) > 1] or [sorted(counts.index)]
     dev: set[str] = set()
     for members in pools:
@@ -142,7 +167,7 @@ def hold_out_speakers(
                 chosen.append(key)
                 room -= counts[key]
         dev.update(chosen or [min(members, key=lambda key: (counts[key], key))])
-    inside = np.array([key in dev for key in keys])
+    inside = np.isin(keys, list(dev))
     return np.flatnonzero(~inside), np.flatnonzero(inside)
 
 
@@ -173,10 +198,9 @@ def unlabelled_subset(rows: pd.DataFrame, *, fraction: float, by: str, rng: np.r
     group. A smaller fraction from an equal ``rng`` is therefore a part of a larger one. With clips the voices stay the
     same and only the amount changes; with speakers both do.
     """
-    speakers = speaker_keys(rows, unknown_is_own=True)
+    speakers, clips = speaker_keys(rows, unknown_is_own=True), clip_ids(rows)
     if by == "speakers":
         return _whole_groups(np.arange(len(rows)), speakers, fraction=fraction, rng=rng)
-    clips = text(rows, "clip_id") if "clip_id" in rows else text(rows, "segment_id")
     kept = []
     for speaker in sorted(set(speakers)):
         members = np.flatnonzero(speakers == speaker)
@@ -184,9 +208,7 @@ def unlabelled_subset(rows: pd.DataFrame, *, fraction: float, by: str, rng: np.r
     return np.sort(np.concatenate(kept))
 
 
-def _whole_groups(
-    positions: IntArray, groups: npt.NDArray[np.object_], *, fraction: float, rng: np.random.Generator
-) -> IntArray:
+def _whole_groups(positions: IntArray, groups: Texts, *, fraction: float, rng: np.random.Generator) -> IntArray:
     """Return the ``positions`` of the first groups of a random order whose size comes closest to ``fraction``."""
     names, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = rng.permutation(len(names))
@@ -194,6 +216,6 @@ def _whole_groups(
     return positions[np.isin(group, order[:taken])]
 
 
-def _some(names: list[str], limit: int = 5) -> str:
+def _few(names: list[str], limit: int = 5) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -46,7 +46,7 @@ class RnnAttentionAggregator(nn.Module):
     """An RNN over the chunks, attention of its last state over all of them [code: Lin & Busso].
 
     h_t = RNN(x)_t, s_t = (W h_t) . h_T, alpha = softmax(s), c = sum_t alpha_t h_t, z = tanh(W_c [c; h_T]). The cell is
-    an LSTM [ours; the source says RNN].
+    an LSTM [ours; an RNN in the source].
     """
 
     def __init__(self, hidden: int) -> None:
@@ -72,7 +72,7 @@ class RnnAttentionAggregator(nn.Module):
 
 
 class SelfAttentionAggregator(nn.Module):
-    """Chunks look at each other, z = mean_i LayerNorm(h_i + MultiHead(h)_i) over real chunks [code: Lin & Busso].
+    """Chunks attend to each other, z = mean_i LayerNorm(h_i + MultiHead(h)_i) over real chunks [code: Lin & Busso].
 
     The number of heads is the largest of 1 to 8 that divides H [ours]. Chunks carry no position [ours].
     """
@@ -85,8 +85,8 @@ class SelfAttentionAggregator(nn.Module):
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """(B, nC, H) chunk vectors and (B, nC) mask to (B, H)."""
-        seen, _ = self.attention(h, h, h, key_padding_mask=~mask, need_weights=False)
-        return masked_mean(self.norm(h + seen), mask)
+        attended, _ = self.attention(h, h, h, key_padding_mask=~mask, need_weights=False)
+        return masked_mean(self.norm(h + attended), mask)
 
 
 # name in ``encoder.aggregator`` -> class

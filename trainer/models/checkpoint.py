@@ -1,4 +1,4 @@
-"""The model folder: model.safetensors, config.json, metrics.json, history.csv. No pickles."""
+"""Checkpoints: folders of model.safetensors, config.json, metrics.json and history.csv. No pickles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMAT = 1
 
 
 class Spec(Protocol):
-    """What a kind of model says of itself in ``config.json``, enough to build its network again."""
+    """What ``config.json`` holds of a kind of model: enough to build its network again."""
 
     kinds: ClassVar[tuple[str, ...]]  # values of ``kind`` in ``config.json`` that it reads
 
@@ -52,7 +52,7 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What is needed beside the weights to run a network on new shards; ``config.json`` holds it."""
+    """All but the weights that a network needs to run on new shards; ``config.json`` holds it."""
 
     kinds: ClassVar[tuple[str, ...]] = ("pretrain", "finetune")
 
@@ -64,7 +64,7 @@ class ModelSpec:
     frame_period: float  # s
     chunking: Chunking
     normalisation: Normalisation
-    frames: FrameTargets | None = None  # what the frame heads of a pretrained network follow
+    frames: FrameTargets | None = None  # of the frame heads of a pretrained network
 
     def build(self) -> Network:
         """Make a network with fresh weights, drawn from torch's global generator."""
@@ -170,10 +170,17 @@ def save_model(
     history: pd.DataFrame,
     extra: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a model folder as a whole: a killed run leaves the old folder or the new one, never a mixture.
+    """Write a checkpoint as a whole: a killed run leaves the old folder or the new one, never a mixture.
 
-    ``provenance``: parent model, data fingerprints, parameters and so on, added to ``config.json``. ``extra`` may write
-    further files into the folder before it appears.
+    Args:
+        folder: of the checkpoint.
+        network: its weights are written.
+        spec: what builds the network again.
+        provenance: parent model, data fingerprints, parameters and so on, added to ``config.json``.
+        metrics: written to ``metrics.json``.
+        history: a row an epoch.
+        extra: may write further files into the folder before it appears.
+
     """
 
     def fill(work: Path) -> None:
@@ -189,16 +196,20 @@ def save_model(
 
 
 def load_model(folder: str | Path) -> Checkpoint:
-    """Read a folder of pretraining or fine-tuning back; see `read_model`."""
+    """Read a checkpoint of pretraining or fine-tuning back; see `read_model`."""
     spec, network, config, fingerprint = read_model(folder, ModelSpec)
     return Checkpoint(spec, cast(Network, network), config, fingerprint)
 
 
 def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[str, Any], str]:
-    """Read a model folder back: what it says of itself, the network, the whole ``config.json``, the fingerprint.
+    """Read a checkpoint of one kind back.
 
-    Raises InputError for a missing or damaged folder, one of another kind, and for weights that do not fit the
-    described architecture.
+    Returns:
+        Its spec, the network, the whole ``config.json``, the fingerprint.
+
+    Raises:
+        InputError: the folder is missing, damaged or of another kind, or its weights do not fit its architecture.
+
     """
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
@@ -220,7 +231,7 @@ def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[st
 
 
 def model_kind(folder: str | Path) -> str | None:
-    """Return which kind of model a folder says it holds, None if it cannot be told."""
+    """Return which kind of model a folder holds, None if its ``config.json`` does not name one."""
     try:
         kind = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):

@@ -1,14 +1,14 @@
 """Chunk encoders: the frames of one chunk to one vector.
 
-To add one: write a module with ``forward(x, mask)``, ``step``, ``width`` and ``frame_layers``, name it in CHUNK_ENCODERS
-and in the type of ``encoder.chunk_encoder`` (trainer/params/training.py).
+To add one: write a subclass of `ChunkEncoder`, name it in CHUNK_ENCODERS and in the type of ``encoder.chunk_encoder``
+(trainer/params/training.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,20 +20,20 @@ UNSTRIDED = 2  # mel_cnn: layers that keep the resolution [code]
 KERNEL = 3  # mel_cnn: bands and frames [code]
 
 
-class ChunkEncoder(Protocol):
-    """What a chunk encoder offers beside being a module."""
+class ChunkEncoder(nn.Module):
+    """Base of the chunk encoders."""
 
     step: int  # input frames between two of its frame vectors; vector j stands for input frame j * step
     width: int  # size of a frame vector
     frame_layers: ClassVar[tuple[str, ...]]  # submodules that make the frame vectors
 
-    def __call__(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(N, m, F) frames and (N, m) mask to chunk vectors (N, H) and frame vectors (N, ceil(m / step), width)."""
-        ...
+        raise NotImplementedError
 
     def describe(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(N, m, F) and (N, m) to what the frame layers say of each of N stretches of any length, (N, D)."""
-        ...
+        """(N, m, F) and (N, m) to statistics of the frame layers over N stretches of any length, (N, D)."""
+        raise NotImplementedError
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -67,12 +67,12 @@ def statistics(x: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([mean, (centred.square().sum(dim=1) / count + 1e-5).sqrt()], dim=1)
 
 
-class ConvChunkEncoder(nn.Module):
+class ConvChunkEncoder(ChunkEncoder):
     """Strided 1-D convolutions over time with masked batch norm and GELU; statistics of every layer; linear.
 
     After the small 1-D CNN [code: 128, 128, 64, 64, 32 channels]; strides, GELU and pooling mean and deviation of
     the input and of every layer are [ours]: with few speakers the plain statistics of the descriptors are hard to
-    beat, and this way the network starts from them. The output is linear: a ReLU there kills units in pretraining.
+    beat, and this way the network starts from them. The output is linear: with a ReLU units die in pretraining.
     """
 
     frame_layers = ("convs", "norms")
@@ -110,7 +110,7 @@ class ConvChunkEncoder(nn.Module):
         return torch.cat(pooled, dim=1), x
 
 
-class LstmChunkEncoder(nn.Module):
+class LstmChunkEncoder(ChunkEncoder):
     """LSTM over the chunk's frames, last valid state, batch norm [code: 2 x LSTM(130), dropout .5]."""
 
     frame_layers = ("lstm",)
@@ -135,11 +135,11 @@ class LstmChunkEncoder(nn.Module):
         return torch.cat([statistics(zero_padding(x, mask), mask), statistics(states, mask)], dim=1)
 
 
-class MelChunkEncoder(nn.Module):
+class MelChunkEncoder(ChunkEncoder):
     """3 x 3 convolutions over time and frequency, batch norm, ReLU; then one linear layer [code].
 
-    DeepEmoCluster's chunk encoder (Lin, Sridhar & Busso, ICASSP 2021). The authors' size, on 128 mel bands and chunks of
-    62 frames of 16 ms: ``widths`` [32, 32, 64, 64, 128, 128, 128], ``hidden`` 256, ``dropout`` .5.
+    DeepEmoCluster's chunk encoder (Lin, Sridhar & Busso, ICASSP 2021). The authors' size, on 128 mel bands and chunks
+    of 62 frames of 16 ms: ``widths`` [32, 32, 64, 64, 128, 128, 128], ``hidden`` 256, ``dropout`` .5.
 
     The first two layers keep the resolution, every further one divides it by ``encoder.stride`` [code: 2]. The features
     must be neighbours in frequency (``shards.features: logmel``). Before the linear layer the frames are averaged over
@@ -182,7 +182,7 @@ class MelChunkEncoder(nn.Module):
             # channels last, as the batch norm below wants them
             maps = conv(maps.contiguous(memory_format=torch.channels_last))
             mask = mask[:, ::stride]
-            maps = functional.relu(_normalise(norm, maps, mask))  # type: ignore[arg-type]
+            maps = functional.relu(_normalise(cast(MaskedBatchNorm, norm), maps, mask))
         return maps.permute(0, 2, 1, 3).flatten(2), mask
 
 
@@ -195,7 +195,7 @@ def _normalise(norm: MaskedBatchNorm, maps: Tensor, mask: Tensor) -> Tensor:
 
 
 # name in ``encoder.chunk_encoder`` -> class
-CHUNK_ENCODERS: dict[str, Callable[[int, EncoderParams], nn.Module]] = {
+CHUNK_ENCODERS: dict[str, Callable[[int, EncoderParams], ChunkEncoder]] = {
     "cnn": ConvChunkEncoder,
     "lstm": LstmChunkEncoder,
     "mel_cnn": MelChunkEncoder,

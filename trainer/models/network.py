@@ -35,17 +35,17 @@ class SpeechEncoder(nn.Module):
         return self.aggregator(_scatter(vectors, chunk_mask), chunk_mask), _scatter(frames, chunk_mask)
 
     def carried(self, part: str) -> list[nn.Module]:
-        """Modules that transfer hands on: ``all``; ``chunk``, the chunk encoder; ``conv``, layers that see frames."""
+        """Modules that transfer hands on: ``all``; ``chunk``, the chunk encoder; ``conv``, its frame layers."""
         if part == "all":
             return [self]
         if part == "chunk":
             return [self.chunk_encoder]
-        return [getattr(self.chunk_encoder, name) for name in self.chunk_encoder.frame_layers]  # type: ignore[union-attr]
+        return [getattr(self.chunk_encoder, name) for name in self.chunk_encoder.frame_layers]
 
     def carry_over(self, source: SpeechEncoder, *, part: str) -> None:
         """Take the weights and batch statistics of ``part`` over from another encoder of the same shape."""
-        for own, other in zip(self.carried(part), source.carried(part), strict=True):
-            own.load_state_dict(other.state_dict())
+        for module, original in zip(self.carried(part), source.carried(part), strict=True):
+            module.load_state_dict(original.state_dict())
 
 
 def _scatter(real: Tensor, chunk_mask: Tensor) -> Tensor:
@@ -68,8 +68,8 @@ class Head(nn.Sequential):
 class Network(nn.Module):
     """Shared encoder with one head per target, in the order of ``outputs`` (target name to number of scores).
 
-    ``n_tracks`` > 0: a head on the frame vectors that follows that many dense tracks. ``reconstruct``: another that
-    gives back the features of spans which are hidden from the encoder.
+    ``n_tracks`` > 0: a head on the frame vectors that predicts that many dense tracks. ``reconstruct``: another that
+    predicts the features of spans which are hidden from the encoder.
     """
 
     def __init__(
@@ -94,22 +94,21 @@ class Network(nn.Module):
         sizes = {DENSE: n_tracks, RECONSTRUCTION: n_features if reconstruct else 0}
         self.frame_heads = nn.ModuleDict(
             {
-                name: Head(width, size, hidden=head_hidden, dropout=params.dropout)  # type: ignore[arg-type]
+                name: Head(width, size, hidden=head_hidden, dropout=params.dropout)
                 for name, size in sizes.items()
                 if size
             }
         )
 
-    def encode(self, batch: Batch) -> Tensor:
-        """Utterance vectors, (B, H)."""
-        out: Tensor = self.encoder(batch.x, batch.frame_mask, batch.chunk_mask)[0]
-        return out
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scores (logits) per target, (B, outputs); the vectors they come from; and what the frame heads say.
+        """Compute all outputs by name.
 
-        `VECTORS`: (B, H). `DENSE`: (B, nC, L, K). `RECONSTRUCTION`: (B, nC, L, F), NaN where nothing was hidden. In
-        training one pass with hidden spans serves all heads; else the others see everything.
+        In training one pass with hidden spans serves all heads; else only `RECONSTRUCTION` gets hidden spans.
+
+        Returns:
+            Logits (B, outputs) of every target, `VECTORS` (B, H) that they come from, and of the frame heads `DENSE`
+            (B, nC, L, K) and `RECONSTRUCTION` (B, nC, L, F), NaN where nothing was hidden.
+
         """
         x, hidden = batch.x, None
         if RECONSTRUCTION in self.frame_heads:
@@ -123,17 +122,23 @@ class Network(nn.Module):
         if hidden is not None:
             if not self.training:
                 _, frames = self.encoder(cover(x, hidden), batch.frame_mask, batch.chunk_mask)
-            asked = hidden[:, :, :: self.encoder.chunk_encoder.step].unsqueeze(-1)
-            guess = self.frame_heads[RECONSTRUCTION](frames)
-            scores[RECONSTRUCTION] = torch.where(asked, guess, torch.full_like(guess, torch.nan))
+            predicted = self.frame_heads[RECONSTRUCTION](frames)
+            scored = hidden[:, :, :: self.encoder.chunk_encoder.step].unsqueeze(-1)
+            scores[RECONSTRUCTION] = torch.where(scored, predicted, torch.full_like(predicted, torch.nan))
         return scores
 
 
 def hidden_positions(frame_mask: Tensor, *, drawn: bool) -> Tensor:
-    """Which real frames to hide, (B, nC, m) bool: spans of `SPAN`, about `HIDDEN` of the frames.
+    """Choose real frames to hide: spans of `SPAN`, about `HIDDEN` of the frames.
 
-    ``drawn``: at random places (torch's global generator); else every so many frames, the same in every call, so that
-    held-out losses of two epochs can be compared.
+    Args:
+        frame_mask: (B, nC, m) real frames.
+        drawn: at random places (torch's global generator); else every so many frames, the same in every call, so that
+            held-out losses of two epochs can be compared.
+
+    Returns:
+        (B, nC, m) bool.
+
     """
     m = frame_mask.shape[-1]
     span = min(SPAN, max(1, m // 4))

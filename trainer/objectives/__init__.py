@@ -1,4 +1,4 @@
-"""What a network is asked for: objectives, their losses and measures."""
+"""Objectives: targets, losses and measures of what a network predicts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Attributes such as arousal or intensity, trained and measured by CCC."""
 
+# ruff: noqa: D102 - the methods are described once, in Objective
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -52,11 +54,8 @@ class Attribute(Objective):
         return rows[list(self.names)].to_numpy(dtype=np.float32)
 
     def fitted(self, truth: Target) -> Self:
-        std = np.nanstd(truth, axis=0)
-        mean = np.nanmean(truth, axis=0)
-        return replace(
-            self, mean=tuple(map(float, mean)), std=tuple(float(value) if value > 0 else 1.0 for value in std)
-        )
+        mean, std = np.nanmean(truth, axis=0), np.nanstd(truth, axis=0)
+        return replace(self, mean=tuple(map(float, mean)), std=tuple(map(float, np.where(std > 0, std, 1.0))))
 
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         return ConcordanceLoss(torch.tensor(self.mean), torch.tensor(self.std))
@@ -91,7 +90,7 @@ class Attribute(Objective):
         return "intended strength" if self.names == ("intensity",) else "mean rating"
 
     def source(self, stated: str) -> str:
-        # every corpus reader's intensity is the one the actor was asked for, also beside voted emotions
+        # every corpus reader's intensity is the one the actor was asked for, also where emotions were voted on
         return "acted" if self.names == ("intensity",) else stated
 
     def to_json(self) -> dict[str, Any]:

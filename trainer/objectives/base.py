@@ -1,8 +1,7 @@
-"""What a head is asked: the contract of an objective.
+"""The contract of an objective: label columns to targets, loss, predictions out of the outputs, measures.
 
-An objective turns label columns into targets, names the loss, reads the network's outputs and measures them. To add
-one: subclass `Objective` in a file of this folder, name it in OBJECTIVES (trainer/objectives/__init__.py) and in the
-type of ``finetune.objective`` (trainer/params/training.py).
+To add one: subclass `Objective` in a file of this folder, name it in OBJECTIVES (trainer/objectives/__init__.py) and in
+the type of ``finetune.objective`` (trainer/params/training.py).
 """
 
 from __future__ import annotations
@@ -121,9 +120,7 @@ class Objective(ABC):
 
     def table(self, truth: Target, predicted: Array) -> pd.DataFrame:
         """Columns of the prediction table; `read` gets truth and prediction back from them."""
-        told = pd.DataFrame(predicted, columns=[f"p_{name}" for name in self.names])
-        meant = pd.DataFrame(truth, columns=[f"t_{name}" for name in self.names])
-        return pd.concat([told, meant], axis=1)
+        return pd.concat([columns("p", self.names, predicted), columns("t", self.names, truth)], axis=1)
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> Self:
@@ -132,8 +129,8 @@ class Objective(ABC):
 
     def read(self, table: pd.DataFrame) -> tuple[Target, Array]:
         """Truth and prediction of the rows of a prediction table."""
-        meant, told = (table[[f"{side}_{name}" for name in self.names]].to_numpy(dtype=float) for side in "tp")
-        return meant, told
+        truth, predicted = (table[[f"{side}_{name}" for name in self.names]].to_numpy(dtype=float) for side in "tp")
+        return truth, predicted
 
     def to_json(self) -> dict[str, Any]:
         """As written to ``config.json``, without the names."""
@@ -145,15 +142,19 @@ class Objective(ABC):
         return cls(names)
 
 
-def class_answers(names: tuple[str, ...], truth: IntArray, predicted: Array) -> pd.DataFrame:
-    """Columns target, predicted, confidence and p_<class> of one-class answers; ``truth`` -1 becomes None."""
-    words = np.array([*names, None], dtype=object)
-    told = pd.DataFrame(predicted, columns=[f"p_{name}" for name in names])
-    answer = {"target": words[truth], "predicted": words[predicted.argmax(axis=1)]}
-    return pd.DataFrame({**answer, "confidence": predicted.max(axis=1)}).join(told)
+def class_table(names: tuple[str, ...], truth: IntArray, predicted: Array) -> pd.DataFrame:
+    """Columns target, predicted, confidence and p_<class> where one class is predicted; ``truth`` -1 becomes None."""
+    labels = np.array([*names, None], dtype=object)
+    answer = {"target": labels[truth], "predicted": labels[predicted.argmax(axis=1)]}
+    return pd.DataFrame({**answer, "confidence": predicted.max(axis=1)}).join(columns("p", names, predicted))
 
 
-def confusion_rows(truth: IntArray, told: IntArray, size: int) -> Array:
+def columns(prefix: str, names: tuple[str, ...], values: Array) -> pd.DataFrame:
+    """(N, outputs) numbers as columns <prefix>_<name>: p for predicted, t for true ones."""
+    return pd.DataFrame(values, columns=[f"{prefix}_{name}" for name in names])
+
+
+def confusion_rows(truth: IntArray, predicted: IntArray, size: int) -> Array:
     """One confusion matrix a row, flat: (N, K * K)."""
-    rows: Array = np.eye(size * size)[truth * size + told]
+    rows: Array = np.eye(size * size)[truth * size + predicted]
     return rows

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import MISSING, Target, class_indices, label_names
 from trainer.errors import InputError
-from trainer.objectives.base import Objective, class_answers, confusion_rows
+from trainer.objectives.base import Objective, class_table, confusion_rows
 from trainer.objectives.losses import CrossEntropy, Loss, balanced_weights
 from trainer.objectives.metrics import MEASURES, Array, Measures, from_confusion, per_class
 from trainer.params import FinetuneParams
@@ -72,12 +72,12 @@ class Hard(Objective):
         return sums.reshape(*sums.shape[:-1], len(self.names), len(self.names))
 
     def table(self, truth: Target, predicted: Array) -> pd.DataFrame:
-        return class_answers(self.names, truth, predicted)
+        return class_table(self.names, truth, predicted)
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> Self:
         return cls(tuple(label_names([*table["target"], *table["predicted"]])))
 
     def read(self, table: pd.DataFrame) -> tuple[Target, Array]:
-        told = class_indices(list(table["predicted"]), self.names)
-        return class_indices(list(table["target"]), self.names), np.eye(len(self.names))[told]
+        truth, predicted = (class_indices(list(table[column]), self.names) for column in ("target", "predicted"))
+        return truth, np.eye(len(self.names))[predicted]

@@ -1,4 +1,4 @@
-"""Losses over targets whose labels may be missing: -1 as a class index, NaN as a number."""
+"""Losses over targets whose labels may be missing: -1 as a class index, NaN as a number. All return a scalar."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 from trainer.data.arrays import IntArray
 from trainer.data.rows import MISSING
 from trainer.data.tracks import VECTORS
+from trainer.objectives.metrics import ccc
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and targets of a batch to a scalar
 TotalLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]  # the same of all heads, by name
@@ -41,7 +42,7 @@ class CrossEntropy:
     label_smoothing: float = 0.0
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, K) scores and (B,) class indices (`MISSING` = none) to a scalar."""
+        """Compute it of (B, K) logits and (B,) class indices (`MISSING` = none)."""
         has = target != MISSING
         weights = self.weights.to(logits.device)
         total = functional.cross_entropy(
@@ -55,11 +56,11 @@ class DistributionLoss:
     """KL(p || q) of the raters' distribution p and the network's q, mean over rows that have one.
 
     Soft cross-entropy less the entropy of p, which no gradient sees: 0 means that q equals p. Classes are not weighted:
-    weights would teach another distribution than the raters'.
+    weights would change the distribution that is learnt.
     """
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, K) scores and (B, K) shares (a NaN in a row: no label) to a scalar."""
+        """Compute it of (B, K) logits and (B, K) shares (a NaN in a row: no label)."""
         has = ~target.isnan().any(dim=1)
         log_q = functional.log_softmax(logits[has], dim=1)
         return functional.kl_div(log_q, target[has], reduction="sum") / has.sum().clamp(min=1)
@@ -70,7 +71,7 @@ class MultiLabelLoss:
     """Binary cross-entropy of every class, mean over classes and over rows that have labels; unweighted."""
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, K) scores and (B, K) of 0 and 1 (a NaN in a row: no label) to a scalar."""
+        """Compute it of (B, K) logits and (B, K) of 0 and 1 (a NaN in a row: no label)."""
         has = ~target.isnan().any(dim=1)
         total = functional.binary_cross_entropy_with_logits(logits[has], target[has], reduction="sum")
         return total / (has.sum() * logits.shape[1]).clamp(min=1)
@@ -78,47 +79,45 @@ class MultiLabelLoss:
 
 @dataclass(frozen=True)
 class ConcordanceLoss:
-    """1 - CCC of every attribute over the rows of the batch that have it, mean over attributes.
+    """1 - CCC of every attribute over the rows of the batch that have it, mean over attributes [code: Lin & Busso].
 
-    CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)^2) with one normaliser, n, throughout [code: Lin & Busso].
-    The network speaks in standard deviations from the training mean (``mean``, ``std``: (A,)); as CCC does not change
-    when both sides are scaled alike, the loss is the one in the corpus's own scale. An attribute with fewer than two
-    values in the batch has no CCC and is left out.
+    The network predicts standard deviations from the training mean; as CCC does not change when both sides are scaled
+    alike, the loss is the one in the corpus's own scale. An attribute with fewer than two values in the batch has no
+    CCC and is left out.
     """
 
-    mean: Tensor
-    std: Tensor
+    mean: Tensor  # (A,) of the training rows
+    std: Tensor  # (A,)
     epsilon: float = 1e-8  # both sides constant and equal is 0 / 0; it counts as no concordance
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """(B, A) outputs and (B, A) values in the corpus's scale (NaN: none) to a scalar."""
+        """Compute it of (B, A) outputs and (B, A) values in the corpus's scale (NaN: none)."""
         y = (target - self.mean.to(target.device)) / self.std.to(target.device)
         terms = [outputs.sum() * 0.0]  # a batch without any value has zero gradients, not none
         for number in range(outputs.shape[1]):
             has = ~y[:, number].isnan()
             if int(has.sum()) > 1:
-                terms.append(1.0 - _concordance(outputs[has, number], y[has, number], self.epsilon))
+                terms.append(1.0 - self._of_attribute(outputs[has, number], y[has, number]))
         return torch.stack(terms).sum() / max(1, len(terms) - 1)
 
-
-def _concordance(x: Tensor, y: Tensor, epsilon: float) -> Tensor:
-    dx, dy = x - x.mean(), y - y.mean()
-    bottom = dx.square().mean() + dy.square().mean() + (x.mean() - y.mean()).square()
-    return 2 * (dx * dy).mean() / (bottom + epsilon)
+    def _of_attribute(self, x: Tensor, y: Tensor) -> Tensor:
+        dx, dy = x - x.mean(), y - y.mean()
+        variances = dx.square().mean() + dy.square().mean()
+        return ccc((dx * dy).mean(), variances, x.mean() - y.mean(), epsilon=self.epsilon)
 
 
 @dataclass(frozen=True)
 class SummedLoss:
     """L = sum over targets of weight * loss (multi-task pretraining; one target in fine-tuning).
 
-    A data set that does not carry a target (a held-out one that watches the main task alone) adds nothing for it.
+    A data set without a target (a held-out one that measures the main task alone) adds nothing for it.
     """
 
     parts: Mapping[str, Loss]
     weights: Mapping[str, float]
 
     def __call__(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        """Turn outputs and labels per target into a scalar."""
+        """Compute it of outputs and labels per target."""
         parts = {name: part for name, part in self.parts.items() if name in targets}
         terms = [self.weights[name] * part(logits[name], targets[name]) for name, part in parts.items()]
         return torch.stack(terms).sum()
@@ -129,31 +128,30 @@ class TrackLoss:
     """Loss of a frame head: per track over the frames that have a target, then the mean over tracks.
 
     ``kind``: ``smooth_l1`` or ``mse`` in the targets' standard deviations, or ``ccc``: 1 - CCC over the frames of the
-    batch (CCC = 2 cov / (var x + var y + (mean x - mean y)^2); Lin 1989), which does not reward following the mean.
+    batch, which does not reward a prediction of the mean.
     """
 
     kind: str = "smooth_l1"
 
-    def __call__(self, guess: Tensor, target: Tensor) -> Tensor:
-        """(B, nC, L, K) each, NaN in either where nothing is asked, to a scalar; 0 without gradients if nothing is."""
-        asked = torch.isfinite(target) & torch.isfinite(guess.detach())
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Compute it of (B, nC, L, K) each, NaN in either where there is no target; 0 if there is none at all."""
+        has = torch.isfinite(target) & torch.isfinite(predicted.detach())
         # where() on both sides: a NaN that is multiplied by 0 would still reach the gradients
-        x, y = torch.where(asked, guess, 0.0).flatten(0, -2), torch.where(asked, target, 0.0).flatten(0, -2)
-        use = asked.flatten(0, -2).to(x.dtype)
+        x, y = torch.where(has, predicted, 0.0).flatten(0, -2), torch.where(has, target, 0.0).flatten(0, -2)
+        use = has.flatten(0, -2).to(x.dtype)
         count = use.sum(dim=0)
-        some = count > 1
-        if not bool(some.any()):
+        measured, n = count > 1, count.clamp(min=1)
+        if not bool(measured.any()):
             return x.sum() * 0.0
         if self.kind in ("smooth_l1", "mse"):
-            apart = functional.smooth_l1_loss if self.kind == "smooth_l1" else functional.mse_loss
-            per_track = apart(x, y, reduction="none").sum(dim=0) / count.clamp(min=1)
+            distance = functional.smooth_l1_loss if self.kind == "smooth_l1" else functional.mse_loss
+            per_track = distance(x, y, reduction="none").sum(dim=0) / n
         else:
-            mean_x, mean_y = x.sum(dim=0) / count.clamp(min=1), y.sum(dim=0) / count.clamp(min=1)
+            mean_x, mean_y = x.sum(dim=0) / n, y.sum(dim=0) / n
             dx, dy = (x - mean_x) * use, (y - mean_y) * use
-            n = count.clamp(min=1)
-            bottom = (dx.square() + dy.square()).sum(dim=0) / n + (mean_x - mean_y).square()
-            per_track = 1 - 2 * (dx * dy).sum(dim=0) / n / (bottom + 1e-6)
-        return per_track[some].mean()
+            variances = (dx.square() + dy.square()).sum(dim=0) / n
+            per_track = 1 - ccc((dx * dy).sum(dim=0) / n, variances, mean_x - mean_y, epsilon=1e-6)
+        return per_track[measured].mean()
 
 
 def variance_loss(z: Tensor) -> Tensor:
@@ -163,18 +161,18 @@ def variance_loss(z: Tensor) -> Tensor:
     centred = z - z.mean(dim=0)
     deviation = (centred.square().sum(dim=0) / (len(z) - 1) + 1e-4).sqrt()
     covariance = centred.T @ centred / (len(z) - 1)
-    apart = (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
-    return functional.relu(1 - deviation).mean() + 0.04 * apart
+    between = (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
+    return functional.relu(1 - deviation).mean() + 0.04 * between
 
 
 @dataclass(frozen=True)
 class GuardedLoss:
     """Another loss plus ``variance`` times `variance_loss` of the utterance vectors."""
 
-    base: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
+    base: TotalLoss
     variance: float
 
     def __call__(self, scores: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        """Scores and targets by name to a scalar."""
+        """Compute it of outputs and targets by name."""
         value = self.base(scores, targets)
         return value + self.variance * variance_loss(scores[VECTORS]) if self.variance else value

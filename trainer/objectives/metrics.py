@@ -7,16 +7,18 @@ adds up the sums of other rows, and no measure is written twice. All functions t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
+from torch import Tensor
 
 from trainer.data.arrays import IntArray
 
 Array = npt.NDArray[np.floating[Any]]
 Measures = dict[str, Array]
+A = TypeVar("A", Array, Tensor)
 
 MEASURES = ("macro_precision", "uar", "macro_f1", "accuracy")
 CALIBRATION_BINS = 10  # equally wide, of the confidence; ten as in Guo et al. (2017), who also use 15
@@ -43,14 +45,14 @@ def confusion(truth: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
     return counts
 
 
-def class_measures(hits: Array, n_true: Array, n_told: Array) -> Measures:
-    """Precision, recall and F1 of each class out of hits, truths and answers, and ``n``, how often it is the truth.
+def class_measures(hits: Array, n_true: Array, n_predicted: Array) -> Measures:
+    """Precision, recall and F1 of each class from its counts, and ``n``, how often it is the truth.
 
-    0 where a class is never told (precision) or never the truth (recall).
+    0 where a class is never predicted (precision) or never the truth (recall).
     """
-    both = n_true + n_told
+    both = n_true + n_predicted
     return {
-        "precision": np.nan_to_num(_ratio(hits, n_told)),
+        "precision": np.nan_to_num(_ratio(hits, n_predicted)),
         "recall": np.nan_to_num(_ratio(hits, n_true)),
         "f1": np.nan_to_num(_ratio(2 * hits, both)),
         "n": n_true,
@@ -85,14 +87,22 @@ def from_confusion(counts: npt.ArrayLike) -> Measures:
     }
 
 
-def from_hits(hits: npt.ArrayLike, n_true: npt.ArrayLike, n_told: npt.ArrayLike, n: npt.ArrayLike) -> Measures:
-    """Macro measures where an utterance may have several classes: (..., K) counts and (...) utterances.
+def from_hits(hits: npt.ArrayLike, n_true: npt.ArrayLike, n_predicted: npt.ArrayLike, n: npt.ArrayLike) -> Measures:
+    """Macro measures where an utterance may have several classes.
 
-    ``hits``: class true and told. Macro means run over the classes that occur in the truth. ``chance`` is the macro F1
-    of an answer that names every class always: mean of 2 s / (1 + s), s the share of utterances that have the class.
+    Args:
+        hits: (..., K) utterances for which a class is true and predicted.
+        n_true: (..., K) for which it is true.
+        n_predicted: (..., K) for which it is predicted.
+        n: (...) utterances.
+
+    Returns:
+        (...) each. Macro means run over the classes that occur in the truth. ``chance`` is the macro F1 of predicting
+        every class always: mean of 2 s / (1 + s), s the share of utterances that have the class.
+
     """
     n_true = np.asarray(n_true, dtype=float)
-    each = class_measures(np.asarray(hits, dtype=float), n_true, np.asarray(n_told, dtype=float))
+    each = class_measures(np.asarray(hits, dtype=float), n_true, np.asarray(n_predicted, dtype=float))
     there = n_true > 0
     share = _ratio(n_true, np.asarray(n, dtype=float)[..., None])
     return {
@@ -103,18 +113,31 @@ def from_hits(hits: npt.ArrayLike, n_true: npt.ArrayLike, n_told: npt.ArrayLike,
     }
 
 
+def ccc(covariance: A, variances: A, distance: A, *, epsilon: float = 0.0) -> A:
+    """Concordance correlation coefficient, 2 cov(x, y) / (var x + var y + (mean x - mean y)^2) (Lin 1989).
+
+    Args:
+        covariance: as all moments, divided by n; arrays or tensors of one shape.
+        variances: var x + var y.
+        distance: mean x - mean y.
+        epsilon: added to the denominator, which is 0 where both sides are constant and equal.
+
+    """
+    return 2 * covariance / (variances + distance**2 + epsilon)
+
+
 def concordance(moments: npt.ArrayLike) -> Array:
     """CCC from sums (..., 6) of 1, x, y, x^2, y^2, x y to (...).
 
-    CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)^2), every moment divided by n. 0 where the denominator is 0
-    (both constant and equal); NaN where there is no value.
+    0 where the denominator is 0 (both constant and equal); NaN where there is no value.
     """
     n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, dtype=float), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_x, mean_y = x / n, y / n
-        top = 2 * (xy / n - mean_x * mean_y)
-        bottom = xx / n - mean_x**2 + yy / n - mean_y**2 + (mean_x - mean_y) ** 2
-        out: Array = np.where(bottom > _TINY, top / np.maximum(bottom, _TINY), np.where(n > 0, 0.0, np.nan))
+        variances = xx / n - mean_x**2 + yy / n - mean_y**2
+        value = ccc(xy / n - mean_x * mean_y, variances, mean_x - mean_y)
+        varies = variances + (mean_x - mean_y) ** 2 > _TINY
+    out: Array = np.where(varies, value, np.where(n > 0, 0.0, np.nan))
     return out
 
 

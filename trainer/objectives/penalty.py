@@ -1,7 +1,7 @@
 """Penalisation by co-occurring emotions (Chou, Lee & Busso, Interspeech 2022).
 
-Raters who hear anger often hear disgust too, and hardly ever happiness. The matrix of such co-occurrences, from the
-votes of TRAINING utterances alone, weighs a loss that is added to the objective's own:
+Anger and disgust are often chosen for the same utterance, anger and happiness hardly ever. The matrix of such
+co-occurrences, from the votes of TRAINING utterances alone, weighs a loss that is added to the objective's own:
 
     C[j, z] = utterances for which raters chose both j and z,  W[j, z] = C[j, z] / C[z, z],  P = 1 - W      [paper]
     L_P = sum over i, j, z of P[j, z] l(Y_ij, Y'_ij),   total = beta L + alpha L_P                          [paper]
@@ -31,6 +31,8 @@ from trainer.objectives.losses import Loss
 from trainer.params import PenaltyParams
 
 Matrix = npt.NDArray[np.float64]
+# outputs and targets of a batch to loss l, truth Y and probability Y' of each of K classes, (rows with a label, K) each
+Elements = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 _SMALLEST = 1e-6  # 1 - probability below which the pairwise form is not followed: -log stays finite
 
 
@@ -85,26 +87,25 @@ class PenalisedLoss:
     """beta * L + alpha * L_P, mean over the rows that have a label."""
 
     base: Loss
-    elements: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]  # outputs, targets of a kind: see ELEMENTS
+    elements: Elements
     matrix: Tensor  # P, (K, K)
     pairwise: bool
     alpha: float
     beta: float
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """(B, K) outputs and targets of the objective to a scalar; 0 with zero gradients if no row has a label."""
-        each, truth, told = self.elements(outputs, target)
+        """Compute it of (B, K) outputs and targets of the objective; 0 with zero gradients if no row has a label."""
+        each, truth, predicted = self.elements(outputs, target)
         matrix = self.matrix.to(outputs.device)
         if self.pairwise:
-            away = -torch.log1p(-told.clamp(max=1.0 - _SMALLEST))
-            penalty = ((truth @ matrix) * away).sum()
+            penalty = ((truth @ matrix) * -torch.log1p(-predicted.clamp(max=1.0 - _SMALLEST))).sum()
         else:
             penalty = (each * matrix.sum(dim=1)).sum()
         penalty = penalty / max(len(each), 1)
         return self.beta * self.base(outputs, target) + self.alpha * penalty if self.beta else self.alpha * penalty
 
 
-def _hard(smoothing: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+def _hard(smoothing: float) -> Elements:
     def elements(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         has = target != MISSING
         size = outputs.shape[1]

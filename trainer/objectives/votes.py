@@ -17,7 +17,7 @@ from torch import Tensor
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import MISSING, Target
 from trainer.errors import InputError
-from trainer.objectives.base import Objective, class_answers, confusion_rows
+from trainer.objectives.base import Objective, class_table, columns, confusion_rows
 from trainer.objectives.losses import DistributionLoss, Loss, MultiLabelLoss
 from trainer.objectives.metrics import (
     CALIBRATION_BINS,
@@ -34,7 +34,7 @@ from trainer.params import FinetuneParams
 
 _VOTES = "votes_"
 _NO_CLASS = "votes_other"  # counts in the total and is no class
-_SMALLEST = 1e-7  # a probability of 0 would make the divergence infinite; float32 resolves no less beside 1
+_SMALLEST = 1e-7  # a probability of 0 would make the divergence infinite; float32 resolves no less below 1
 
 
 class _Votes(Objective):
@@ -80,14 +80,14 @@ class Soft(_Votes):
 
     def sums(self, truth: Target, predicted: Array) -> Array:
         size = len(self.names)
-        top, sure = self._top(truth)
-        told = predicted.argmax(axis=1)
-        matrix = confusion_rows(top, told, size) * sure[:, None]
+        top, alone = self._top(truth)
+        answer = predicted.argmax(axis=1)
+        matrix = confusion_rows(top, answer, size) * alone[:, None]
         divergence = rel_entr(truth, np.clip(predicted, _SMALLEST, 1.0)).sum(axis=1)
         confidence = predicted.max(axis=1)
         bins = np.eye(CALIBRATION_BINS)[np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)]
-        bins = bins * sure[:, None]
-        calibration = [bins, bins * confidence[:, None], bins * (top == told)[:, None]]
+        bins = bins * alone[:, None]
+        calibration = [bins, bins * confidence[:, None], bins * (top == answer)[:, None]]
         level = 1 / size + _SMALLEST  # one vote of K is not above, whatever the rounding
         present = _hit_rows(truth > level, predicted > level)
         return np.column_stack([matrix, np.ones(len(truth)), divergence, *calibration, present])
@@ -113,10 +113,9 @@ class Soft(_Votes):
         return "vote shares"
 
     def table(self, truth: Target, predicted: Array) -> pd.DataFrame:
-        top, sure = self._top(truth)
-        answer = class_answers(self.names, np.where(sure, top, MISSING), predicted)
-        meant = pd.DataFrame(truth, columns=[f"t_{name}" for name in self.names])
-        return pd.concat([answer, meant], axis=1)
+        top, alone = self._top(truth)
+        answer = class_table(self.names, np.where(alone, top, MISSING), predicted)
+        return pd.concat([answer, columns("t", self.names, truth)], axis=1)
 
     @staticmethod
     def _top(truth: Target) -> tuple[IntArray, BoolArray]:
@@ -129,7 +128,7 @@ class Soft(_Votes):
 class MultiLabel(_Votes):
     """Every class whose share of all votes is above ``threshold`` (None: 1/K); binary cross-entropy.
 
-    ``votes_other`` counts in the total, and an utterance may have no class at all. A class is told where its
+    ``votes_other`` counts in the total, and an utterance may have no class at all. A class is predicted where its
     probability is above .5 [paper: Chou, Lee & Busso 2022].
     """
 
@@ -168,8 +167,8 @@ class MultiLabel(_Votes):
         return _from_hit_sums(sums, len(self.names))
 
     def per_class(self, sums: Array) -> Measures:
-        hits, n_true, n_told, _ = np.split(sums, np.arange(1, 4) * len(self.names), axis=-1)
-        return class_measures(hits, n_true, n_told)
+        hits, n_true, n_predicted, _ = np.split(sums, np.arange(1, 4) * len(self.names), axis=-1)
+        return class_measures(hits, n_true, n_predicted)
 
     def rule(self, stated: str) -> str:
         return f"vote share > {self._share:.3g}"
@@ -191,11 +190,11 @@ def _vote_columns(rows: pd.DataFrame, *, all_of_them: bool = False) -> list[str]
     return names if all_of_them else [name for name in names if name != _NO_CLASS]
 
 
-def _hit_rows(truth: BoolArray, told: BoolArray) -> Array:
-    """Hits, truths and answers of each class, and 1: (N, 3 K + 1)."""
-    return np.column_stack([truth & told, truth, told, np.ones(len(truth))]).astype(float)
+def _hit_rows(truth: BoolArray, predicted: BoolArray) -> Array:
+    """Hits, truths and predictions of each class, and 1: (N, 3 K + 1)."""
+    return np.column_stack([truth & predicted, truth, predicted, np.ones(len(truth))]).astype(float)
 
 
 def _from_hit_sums(sums: Array, size: int) -> Measures:
-    hits, n_true, n_told, n = np.split(sums, [size, 2 * size, 3 * size], axis=-1)
-    return from_hits(hits, n_true, n_told, n[..., 0])
+    hits, n_true, n_predicted, n = np.split(sums, [size, 2 * size, 3 * size], axis=-1)
+    return from_hits(hits, n_true, n_predicted, n[..., 0])

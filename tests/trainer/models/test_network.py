@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from trainer.data.dataset import Batch
-from trainer.errors import InputError
+from trainer.data.tracks import VECTORS
 from trainer.models.aggregators import AGGREGATORS
 from trainer.models.encoders import CHUNK_ENCODERS, MaskedBatchNorm
 from trainer.models.network import Network
@@ -57,7 +59,7 @@ def test_more_padded_chunks_change_nothing(aggregator: str) -> None:
         torch.cat([batch.chunk_mask, torch.zeros_like(batch.chunk_mask)], dim=1),
         {},
     )
-    torch.testing.assert_close(network.encode(batch), network.encode(more))
+    torch.testing.assert_close(network(batch)[VECTORS], network(more)[VECTORS])
 
 
 @pytest.mark.parametrize("aggregator", ["mean", "gated", "self_attention"])  # an RNN hears the order
@@ -120,7 +122,7 @@ def test_a_single_real_chunk_can_be_trained_on() -> None:
 
 
 def test_encoder_output_is_not_rectified() -> None:
-    z = _network("cnn", "mean").eval().encode(_batch(n=40))
+    z = _network("cnn", "mean").eval()(_batch(n=40))[VECTORS]
     assert (z < 0).any()
     assert dead_units(z) == 0
 
@@ -133,6 +135,8 @@ def test_effective_rank_sees_a_collapse() -> None:
     assert effective_rank(collapsed) == pytest.approx(1, abs=1e-3)
 
 
-def test_unknown_names_are_refused_by_name() -> None:
-    with pytest.raises(InputError, match="unknown aggregator 'median'; known: gated, mean"):
-        Network(3, EncoderParams(aggregator="median"), outputs={"one": 2}, head_hidden=0)
+@pytest.mark.parametrize(("field", "known"), [("chunk_encoder", CHUNK_ENCODERS), ("aggregator", AGGREGATORS)])
+def test_unknown_names_are_refused_by_name(field: str, known: dict[str, object]) -> None:
+    assert get_args(EncoderParams.model_fields[field].annotation) == tuple(known)
+    with pytest.raises(ValidationError, match=f"{field}\n.*'{next(iter(known))}'.*input_value='median'"):
+        EncoderParams.model_validate({field: "median"})

@@ -18,7 +18,7 @@ from torchmetrics.functional import concordance_corrcoef
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from trainer.errors import InputError
-from trainer.objectives import OBJECTIVES, Attribute, Hard, MultiLabel, Objective, Soft
+from trainer.objectives import OBJECTIVES, Attribute, Hard, MultiLabel, Soft, restore_objective
 from trainer.objectives.metrics import CALIBRATION_BINS
 from trainer.params import FinetuneParams
 
@@ -85,7 +85,7 @@ def test_config_and_prediction_table_give_everything_back(kind: str) -> None:
     extra: dict[str, Any] = {"multilabel": {"threshold": 0.3}, "attribute": {"mean": (1.0, 2.0), "std": (1.0, 0.5)}}
     objective = OBJECTIVES[kind](("a", "b"), **extra.get(kind, {}))
     raw = json.loads(json.dumps(objective.to_json()))
-    assert Objective.from_json(["a", "b"], raw) == objective
+    assert restore_objective(["a", "b"], raw) == objective
     truth = np.array([0, 1, 1]) if kind == "hard" else np.array([[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]])
     told = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
     table = objective.table(truth, told).assign(p_c=np.nan)  # another corpus has a class c
@@ -95,7 +95,7 @@ def test_config_and_prediction_table_give_everything_back(kind: str) -> None:
 
 
 def test_a_folder_of_before_is_one_class() -> None:
-    assert Objective.from_json(["x", "y"], {"kind": "hard"}) == Hard(("x", "y"))
+    assert restore_objective(["x", "y"], {"kind": "hard"}) == Hard(("x", "y"))
 
 
 LABELS = st.integers(2, 5).flatmap(
