@@ -28,7 +28,6 @@ from trainer.console import (
     counted,
     named_errors,
     narrow,
-    progress_bar,
     training_workers,
 )
 from trainer.params import (
@@ -45,10 +44,6 @@ from trainer.params import (
 app = typer.Typer()
 
 
-def _file(recipe: str) -> Path:
-    return Path("recipes") / recipe / "params.yaml"
-
-
 @app.command()
 @named_errors
 def cluster(
@@ -57,7 +52,7 @@ def cluster(
     out: ModelsOption = Path("models/cluster"),
     reports: ReportsOption = Path("reports/cluster"),
     params: ParamsOption = PARAMS,
-    recipe: RecipeOption = _file("cluster"),
+    recipe: RecipeOption = Path("recipes/cluster/params.yaml"),
     cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
 ) -> None:
@@ -81,7 +76,7 @@ def clusters(
     tsne: Annotated[bool, typer.Option("--tsne", help="t-SNE instead of principal components.")] = False,
     unheard: Annotated[bool, typer.Option("--unheard", help="Only speakers that were not in the training.")] = False,
     params: ParamsOption = PARAMS,
-    recipe: RecipeOption = _file("cluster"),
+    recipe: RecipeOption = Path("recipes/cluster/params.yaml"),
     cache: CacheOption = CACHE,
 ) -> None:
     """Show a model's latent clusters: which emotions they are made of, and a picture."""
@@ -119,7 +114,7 @@ def sequence(
     out: ModelsOption = Path("models/sequence"),
     reports: ReportsOption = REPORTS,
     params: ParamsOption = PARAMS,
-    recipe: RecipeOption = _file("sequence"),
+    recipe: RecipeOption = Path("recipes/sequence/params.yaml"),
     cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
 ) -> None:
@@ -136,7 +131,7 @@ def penalisation(
     out: ModelsOption = Path("models/penalisation"),
     reports: ReportsOption = REPORTS,
     params: ParamsOption = PARAMS,
-    recipe: RecipeOption = _file("penalisation"),
+    recipe: RecipeOption = Path("recipes/penalisation/params.yaml"),
     cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
 ) -> None:
@@ -168,7 +163,7 @@ def orofacial(
     out: ModelsOption = Path("models/orofacial"),
     reports: ReportsOption = REPORTS,
     params: ParamsOption = PARAMS,
-    recipe: RecipeOption = _file("orofacial"),
+    recipe: RecipeOption = Path("recipes/orofacial/params.yaml"),
     cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
 ) -> None:
@@ -202,7 +197,7 @@ def ablation(
     unlabelled: UnlabelledOption = UNLABELLED,
     reports: ReportsOption = REPORTS,
     params: ParamsOption = PARAMS,
-    recipe: RecipeOption = _file("ablation"),
+    recipe: RecipeOption = Path("recipes/ablation/params.yaml"),
     cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
     count: Annotated[bool, typer.Option("--count", help="Only say how many trainings there are and are done.")] = False,

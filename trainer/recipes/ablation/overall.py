@@ -17,7 +17,7 @@ PAIR = ["fold", "seed"]
 
 
 def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd.DataFrame:
-    """One row per corpus, variant, task set, mode and amount of speech that was tried with several shares of the labels.
+    """Compare corpora, variants, task sets, modes and amounts of speech that have several shares of the labels.
 
     A pair is a fold and a seed; its difference to scratch is averaged over the shares before anything is tested, since
     the runs of one seed and fold share test speakers and training labels. ``p_holm`` corrects over the rows of a part.
@@ -25,9 +25,10 @@ def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd
     Args:
         runs: every training, as in ablation_runs.
         table: the ablation's, which names the measure of each corpus.
+        params: level of the tests and confidence of the intervals.
 
     Returns:
-        The table, empty where no cell has two shares.
+        A row each, empty where no cell has two shares.
     """
     measures = dict(table.groupby("corpus")["measure"].first())
     rows: list[dict[str, Any]] = []

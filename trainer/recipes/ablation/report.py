@@ -99,7 +99,7 @@ def _served(cells: list[CellRuns]) -> dict[tuple[str, str], str]:
 
 
 def _cell_rows(cell: CellRuns, params: ReportParams, measure: str, *, scratch_of: str) -> list[dict[str, Any]]:
-    """Rows of one cell, one a corpus; with those of its scratch runs if ``scratch_of`` names who is compared with them."""
+    """Rows of one cell, one a corpus; also those of its scratch runs, if ``scratch_of`` names their variants."""
     runs = pd.concat([cell.scratch_runs, cell.runs], ignore_index=True)
     predictions = pd.concat([cell.scratch_predictions, cell.predictions], ignore_index=True)
     pooled = pool(runs, predictions, params=params)
@@ -168,8 +168,8 @@ def markdown(table: pd.DataFrame, overall: pd.DataFrame, params: ReportParams, *
         f"{100 * params.confidence:g} % interval of Student's t over the pairs. Speakers: the same interval for "
         "the pooled difference, over resampled speakers. Relative: per cent of scratch. p: paired t-test, two-sided; "
         f"Holm: corrected over all comparisons of the same heading ({table['p'].notna().sum()} in the table). Over all "
-        "shares: the difference of a fold and seed is averaged over the shares first, and corrected over its own table. Mean ± "
-        "standard deviation over folds x seeds.",
+        "shares: the difference of a fold and seed is averaged over the shares first, and corrected over its own table. "
+        "Mean ± standard deviation over folds x seeds.",
         "",
         PAIR_NOTE,
         "",

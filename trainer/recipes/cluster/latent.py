@@ -84,7 +84,8 @@ def latent_clusters(
     rows = np.flatnonzero(chosen)
     if not len(rows):
         raise InputError(
-            f"{shards.folder}: no row with a label in column {column!r}" + (" by a speaker outside the training" if unheard else "")
+            f"{shards.folder}: no row with a label in column {column!r}"
+            + (" by a speaker outside the training" if unheard else "")
         )
     head = loaded.spec.heads.get(CLUSTER)
     k = k or (len(head.names) if head is not None else recipe.k)
