@@ -144,8 +144,9 @@ def comparison_columns(test: Mapping[str, Any] | None, *, confidence: float) -> 
         confidence: of Student's interval over the pairs, ``pairs_low`` and ``pairs_high``.
     """
     columns = {name: (test or {}).get(key) for name, key in _COMPARISON.items() if test is None or key in test}
-    pairs = (columns["difference"], columns["difference_std"], columns["pairs"])
-    bounds = None if test is None else mean_interval(*pairs, confidence=confidence)
+    bounds = None
+    if test is not None:
+        bounds = mean_interval(test["mean_difference"], test["std_difference"], test["n"], confidence=confidence)
     return columns | dict(zip(("pairs_low", "pairs_high"), bounds or (None, None), strict=True))
 
 

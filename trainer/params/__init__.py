@@ -65,10 +65,8 @@ PIPELINE_SECTIONS = frozenset(
     {"sets", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels", "shards"}
 )
 # Former sections of params.yaml and where their keys are now.
-MOVED = {
-    **{name: f"recipes/{name}/params.yaml" for name in ("ablation", "cluster", "orofacial", "penalisation", "sequence")},
-    "recipes": "section variants",
-}
+_RECIPES = ("ablation", "cluster", "orofacial", "penalisation", "sequence")
+MOVED = {**{name: f"recipes/{name}/params.yaml" for name in _RECIPES}, "recipes": "section variants"}
 
 Model = TypeVar("Model", bound=BaseModel)
 

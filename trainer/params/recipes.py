@@ -1,4 +1,4 @@
-"""Parameters of the recipes, each read from ``recipes/<name>/params.yaml``; a test holds the defaults equal to the files.
+"""Parameters of the recipes, each read from ``recipes/<name>/params.yaml``; the defaults equal the files (tested).
 
 Sources: [paper] and [code] as named per class; [ours] where they are silent.
 """

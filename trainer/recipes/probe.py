@@ -124,7 +124,7 @@ def describe(network: Network, shards: Shards, rows: IntArray, normalisation: No
     network.eval()
     encoder = network.encoder.chunk_encoder
     with torch.no_grad():
-        parts = [encoder.describe(*_padded(shards, batch, normalisation)) for batch in _batches(rows)]  # type: ignore[operator]
+        parts = [encoder.describe(*_padded(shards, batch, normalisation)) for batch in _batches(rows)]
     return torch.cat(parts).numpy()
 
 
@@ -136,7 +136,7 @@ def settle(network: Network, shards: Shards, rows: IntArray, normalisation: Norm
         for number, batch in enumerate(_batches(rows), start=1):
             for norm in norms:
                 norm.momentum = 1 / number  # the running average becomes the plain one
-            network.encoder.chunk_encoder.describe(*_padded(shards, batch, normalisation))  # type: ignore[operator]
+            network.encoder.chunk_encoder.describe(*_padded(shards, batch, normalisation))
     network.eval()
 
 

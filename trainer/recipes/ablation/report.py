@@ -168,8 +168,8 @@ def markdown(table: pd.DataFrame, overall: pd.DataFrame, params: ReportParams, *
         f"{100 * params.confidence:g} % interval of Student's t over the pairs. Speakers: the same interval for "
         "the pooled difference, over resampled speakers. Relative: per cent of scratch. p: paired t-test, two-sided; "
         f"Holm: corrected over all comparisons of the same heading ({table['p'].notna().sum()} in the table). Over all "
-        "shares: the difference of a fold and seed is averaged over the shares first, and corrected over its own table. "
-        "Mean ± standard deviation over folds x seeds.",
+        "shares: the difference of a fold and seed is averaged over the shares first, and corrected over its own "
+        "table. Mean ± standard deviation over folds x seeds.",
         "",
         PAIR_NOTE,
         "",

@@ -74,8 +74,8 @@ class Study:
         cls, labelled: str | Path, unlabelled: str | Path, params: Params, recipe: AblationParams, *, cache: str | Path
     ) -> Study:
         """Open the shards and lay out the grid; raises InputError before anything is trained."""
-        opened = (open_shards(folder, cache=cache) for folder in (labelled, unlabelled))
-        study = cls(*opened, params, recipe, Path(cache), grid(params, recipe))
+        one, two = (open_shards(folder, cache=cache) for folder in (labelled, unlabelled))
+        study = cls(one, two, params, recipe, Path(cache), grid(params, recipe))
         for cell in study.cells:
             for _, seed in cell.legs:
                 pretraining = study.pretraining(cell, seed)

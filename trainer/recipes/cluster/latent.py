@@ -83,10 +83,8 @@ def latent_clusters(
         chosen &= ~np.isin(speakers.astype(str), loaded.config.get("speakers", []))
     rows = np.flatnonzero(chosen)
     if not len(rows):
-        raise InputError(
-            f"{shards.folder}: no row with a label in column {column!r}"
-            + (" by a speaker outside the training" if unheard else "")
-        )
+        outside = " by a speaker outside the training" if unheard else ""
+        raise InputError(f"{shards.folder}: no row with a label in column {column!r}{outside}")
     head = loaded.spec.heads.get(CLUSTER)
     k = k or (len(head.names) if head is not None else recipe.k)
     network = loaded.network.to(runtime.device)

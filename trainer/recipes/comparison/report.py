@@ -143,8 +143,8 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ComparisonParams
     )
     if isinstance(recipe, SequenceParams):
         note += (
-            f" Columns in per cent: the same networks on the {recipe.cut} of every test utterance. ms: from the features "
-            "of one utterance to its answer, median, CPU, one thread."
+            f" Columns in per cent: the same networks on the {recipe.cut} of every test utterance. ms: from the "
+            "features of one utterance to its answer, median, CPU, one thread."
         )
     return [*lines, note, "", PAIR_NOTE, ""]
 

@@ -27,7 +27,7 @@ class ShapedShards(Shards):
     shapes: npt.NDArray[np.int8] = field(repr=False, kw_only=True)  # (total frames, 1)
 
     @property
-    def viseme(self) -> npt.NDArray[np.int8]:  # type: ignore[override]
+    def viseme(self) -> npt.NDArray[np.int8]:
         """Cluster of all frames."""
         return self.shapes
 
@@ -55,9 +55,7 @@ def with_mouth_shapes(shards: Shards, train: IntArray, scale: TrackScale, *, cou
     has_face = np.isfinite(coordinates).all(axis=1)
     fitted = has_face & np.isin(rows, train)
     if fitted.sum() < count:
-        raise InputError(
-            f"{fitted.sum()} frames with a face cannot make shapes = {count} of the recipe orofacial: lower it"
-        )
+        raise InputError(f"orofacial: {fitted.sum()} frames with a face cannot make shapes = {count}: lower it")
     shapes = np.full((len(rows), 1), MISSING, np.int8)
     clusters = fit_kmeans(coordinates[fitted], k=count, seed=seed)
     with threadpool_limits(limits=1):

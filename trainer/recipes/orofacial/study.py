@@ -47,7 +47,7 @@ def parts(shards: Shards, options: OrofacialParams, *, seed: int) -> Parts:
     )
     unknown = set(options.corpora) - set(shards.corpora)
     if unknown:
-        raise InputError(f"corpora of the recipe orofacial: {', '.join(sorted(unknown))} not in {shards.folder}")
+        raise InputError(f"orofacial: corpora: {', '.join(sorted(unknown))} not in {shards.folder}")
     wanted = np.flatnonzero(has_face & (np.isin(shards.corpora, options.corpora) if options.corpora else True))
     keys, clips = shards.speakers[wanted], shards.clips[wanted]
     count = pd.DataFrame({"key": keys, "clip": clips}).groupby("key")["clip"].nunique()
@@ -59,7 +59,7 @@ def parts(shards: Shards, options: OrofacialParams, *, seed: int) -> Parts:
     n_test, n_dev = (max(1, round(share * len(pool))) for share in (options.test_share, options.dev_share))
     if len(pool) < n_test + n_dev + 2:
         raise InputError(
-            f"{shards.folder}: {len(pool)} clips of speakers to train on; lower min_clips of the recipe orofacial or add films"
+            f"{shards.folder}: {len(pool)} clips of speakers to train on; lower the recipe's min_clips or add films"
         )
     order = np.random.default_rng(seed).permutation(pool)
     sides = np.split(order, [n_test, n_test + n_dev])
