@@ -15,7 +15,7 @@ from trainer.params import AugmentParams
 
 @dataclass(frozen=True)
 class Mix:
-    """What else a mixed batch consists of."""
+    """The other utterances of a mixed batch."""
 
     share: float  # of the utterances themselves, .5 to 1
     targets: Mapping[str, Tensor]  # of those mixed in

@@ -1,4 +1,4 @@
-"""What says how a network learns: correlations of tracks, rank of its outputs, dead units."""
+"""How a network learns: correlations of tracks, rank of its outputs, dead units."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from torch import Tensor
 from trainer.data.tracks import DENSE, RECONSTRUCTION
 
 
-def correlations(guess: Tensor, target: Tensor) -> list[float | None]:
-    """Pearson r per track over all frames that have a target; None where there are none or nothing varies."""
-    x, y = guess.flatten(0, -2).double().numpy(), target.flatten(0, -2).double().numpy()
-    out: list[float | None] = []
-    for track in range(x.shape[1]):
-        asked = np.isfinite(x[:, track]) & np.isfinite(y[:, track])
-        a, b = x[asked, track], y[asked, track]
-        varies = len(a) > 2 and a.std() > 1e-9 and b.std() > 1e-9
-        out.append(float(np.corrcoef(a, b)[0, 1]) if varies else None)
-    return out
+def correlations(predicted: Tensor, target: Tensor) -> list[float | None]:
+    """Pearson r per track of (..., K) over all frames that have a target; None if there are none or nothing varies."""
+    found: list[float | None] = []
+    for pair in zip(*(values.flatten(0, -2).double().numpy().T for values in (predicted, target)), strict=True):
+        x, y = np.stack(pair)[:, np.isfinite(pair).all(axis=0)]
+        varies = len(x) > 2 and x.std() > 1e-9 and y.std() > 1e-9
+        found.append(float(np.corrcoef(x, y)[0, 1]) if varies else None)
+    return found
 
 
 def mean_correlation(scores: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> float | None:
-    """Mean r over the dense tracks (else over the hidden features) that can be measured; None without any.
+    """Mean r over the dense tracks (else over the hidden features); None without any.
 
-    A track that is followed by a constant counts 0: the head has learnt nothing of it.
+    A track whose prediction is constant counts 0: the head has learnt nothing of it.
     """
     for name in (DENSE, RECONSTRUCTION):
         if name in scores and name in targets:

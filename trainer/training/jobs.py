@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -14,6 +14,39 @@ from trainer.errors import InputError
 
 Shared = TypeVar("Shared")
 Job = TypeVar("Job")
+
+
+def train_missing(
+    jobs: Mapping[str, Job],
+    is_done: Callable[[str], bool],
+    work: Callable[[Shared, Job], None],
+    shared: Shared,
+    *,
+    workers: int,
+    on_start: Callable[[int, int], None] | None = None,
+    on_done: Callable[[Job], None] | None = None,
+) -> None:
+    """Do the jobs that are not done yet; see `in_processes`.
+
+    Args:
+        jobs: by key of their content, so that two that are the same are done once.
+        is_done: whether the job of a key is done.
+        work: called with ``shared`` and a job.
+        shared: what all jobs share.
+        workers: processes; changes no number.
+        on_start: called with the number of jobs and of those already done.
+        on_done: called with every job that has just been done.
+
+    Raises:
+        InputError: a worker died.
+
+    """
+    missing = [job for key, job in jobs.items() if not is_done(key)]
+    if on_start is not None:
+        on_start(len(jobs), len(jobs) - len(missing))
+    for job in in_processes(work, shared, missing, workers=workers):
+        if on_done is not None:
+            on_done(job)
 
 
 def in_processes(
@@ -63,7 +96,7 @@ def _join_pool(work: Callable[[Any, Any], None], shared: Any) -> None:
     _joined = (work, shared)
     parent = multiprocessing.parent_process()
 
-    def leave_with_parent() -> None:  # a killed run must not leave workers behind
+    def leave_with_parent() -> None:  # a killed command must not leave workers behind
         if parent is not None:
             parent.join()
             os._exit(1)

@@ -1,0 +1,75 @@
+"""What an epoch trains on, and the steps of the optimiser in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from trainer.data.arrays import IntArray
+from trainer.data.dataset import ChunkDataset
+from trainer.objectives.losses import TotalLoss
+from trainer.params import AugmentParams, ScheduleParams
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Rows that an epoch goes through, and the loss on them."""
+
+    data: ChunkDataset
+    loss: TotalLoss
+    order: IntArray | None = None  # positions in ``data``, some perhaps repeated or left out; None: all, shuffled
+    augment: AugmentParams | None = None  # None: the schedule's
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What one epoch trains on: passes in order."""
+
+    passes: Sequence[Pass]
+    renewed: Sequence[nn.Module] = ()  # modules whose weights were just drawn anew: the optimiser forgets them
+    record: Mapping[str, float] = field(default_factory=dict)  # further columns of this epoch in the history
+
+
+class Optimiser:
+    """AdamW on all that is not frozen, with clipped gradients and the schedule's learning rate."""
+
+    def __init__(self, network: nn.Module, schedule: ScheduleParams, freeze: Sequence[nn.Module]) -> None:
+        self.network, self.schedule, self.freeze = network, schedule, freeze
+        network.requires_grad_(True)
+        for module in freeze:
+            module.requires_grad_(False)
+        self.learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.adamw = torch.optim.AdamW(self.learning, lr=schedule.lr, weight_decay=schedule.weight_decay)
+        self.rate: OneCycleLR | None = None
+
+    def begin(self, plan: EpochPlan) -> None:
+        """Prepare an epoch; the first one decides how many steps a cycle has."""
+        for module in plan.renewed:
+            for parameter in module.parameters():
+                self.adamw.state.pop(parameter, None)
+        if self.schedule.lr_schedule == "one_cycle" and self.rate is None:
+            self.rate = _one_cycle(self.adamw, self.schedule, plan)
+        self.network.train()
+        for module in self.freeze:
+            module.eval()
+
+    def step(self, loss: Tensor) -> None:
+        """Follow the gradient of one batch."""
+        self.adamw.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.learning, self.schedule.gradient_clip)
+        self.adamw.step()
+        if self.rate is not None and self.rate.last_epoch + 1 < self.rate.total_steps:
+            self.rate.step()
+
+
+def _one_cycle(optimizer: torch.optim.Optimizer, schedule: ScheduleParams, plan: EpochPlan) -> OneCycleLR:
+    """Change the learning rate after each step, for epochs as long as the first one is planned."""
+    rows = [len(part.data if part.order is None else part.order) for part in plan.passes]
+    steps = sum(math.ceil(count / schedule.batch_size) for count in rows)
+    return OneCycleLR(optimizer, max_lr=schedule.lr, total_steps=steps * schedule.epochs)
