@@ -206,8 +206,8 @@ def ablation(
     """Compare variants, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
     options, grid = load_params(params), load_recipe(recipe, AblationParams)
     from trainer.recipes.ablation.report import brief, read_ablation
+    from trainer.recipes.ablation.run import ablation as run
     from trainer.recipes.ablation.study import Counts, Study
-    from trainer.recipes.ablation.study import ablation as run
     from trainer.report.formatting import records
 
     if count:

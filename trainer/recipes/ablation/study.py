@@ -8,28 +8,20 @@ what is new, and changed data, parameters or code never meet an old result.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from trainer.data.rows import speaker_keys, text
+from trainer.data.rows import text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary
-from trainer.finetuning.collect import gather
-from trainer.finetuning.finetune import Context, train_job, unfinished
+from trainer.finetuning.finetune import Context
 from trainer.finetuning.plan import Run, check_parent, plan
 from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.params import AblationParams, Params
-from trainer.pretraining.pretrain import pretrain
 from trainer.recipes.ablation.grid import Cell, grid, task_names
-from trainer.recipes.ablation.report import CellRuns, write_ablation
 from trainer.store import code_fingerprint, content_key, is_done, package_versions
-from trainer.training.jobs import in_processes
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Study:
     recipe: AblationParams
     cache: Path
     cells: list[Cell]
-    pretrainings: dict[Path, Pretraining] = field(default_factory=dict)
+    pretrainings: dict[str, Pretraining] = field(default_factory=dict)
     _plans: dict[Any, list[Run]] = field(default_factory=dict)
     _loaded: dict[Path, Checkpoint] = field(default_factory=dict)
 
@@ -79,7 +71,7 @@ class Study:
         for cell in study.cells:
             for _, seed in cell.legs:
                 pretraining = study.pretraining(cell, seed)
-                study.pretrainings[pretraining.folder] = pretraining
+                study.pretrainings[pretraining.folder.name] = pretraining
         study.check_pairs()
         return study
 
@@ -142,8 +134,7 @@ class Study:
     @property
     def _pretraining_speakers(self) -> set[str]:
         """Speakers that pretraining may use: all but those of a given test split."""
-        rows = self.unlabelled.rows[text(self.unlabelled.rows, "split") != "test"]
-        return set(speaker_keys(rows, unknown_is_own=True))
+        return set(self.unlabelled.speakers[text(self.unlabelled.rows, "split") != "test"])
 
     def check_pairs(self) -> None:
         """Refuse a verdict of too few pairs."""
@@ -195,98 +186,4 @@ class Counts:
         return (
             f"{self.cells} comparisons with scratch: {self.pretrainings} pretrainings ({self.pretrained} done), "
             f"{self.runs} fine-tunings ({self.finetuned} done); {self.total - self.done} trainings to do"
-        )
-
-
-def ablation(
-    labelled: str | Path,
-    unlabelled: str | Path,
-    reports: str | Path,
-    params: Params,
-    recipe: AblationParams,
-    *,
-    cache: str | Path = ".cache/trainer",
-    workers: int = 1,
-    on_start: Callable[[Counts], None] | None = None,
-    on_run: Callable[[str], None] | None = None,
-) -> pd.DataFrame:
-    """Run every missing training of the grid, then write and return the table.
-
-    Writes ablation.parquet, .csv, .md and .png and ablation_runs.parquet (a row a training) under ``reports``; see
-    `trainer.recipes.ablation.report`.
-
-    Args:
-        labelled: shard folder.
-        unlabelled: shard folder of the pretraining.
-        reports: folder of the tables.
-        params: what every training has in common.
-        recipe: what is varied.
-        cache: folder of memory maps and finished trainings.
-        workers: processes; they change no number.
-        on_start: called before anything is trained.
-        on_run: called with the name of each training that has ended.
-
-    Raises:
-        InputError: a wrong variant, a verdict of too few pairs, and everything that `pretrain` and `finetune` refuse.
-    """
-    study = Study.of(labelled, unlabelled, params, recipe, cache=cache)
-    counts = study.counts()
-    if on_start is not None:
-        on_start(counts)
-    report_run = on_run or (lambda name: None)
-    missing = [pretraining for pretraining in study.pretrainings.values() if not pretraining.done]
-    shared = (Path(unlabelled), Path(cache))
-    for pretraining in in_processes(_pretrain_one, shared, missing, workers=workers):
-        report_run(pretraining.name)
-    legs = study.everything()
-    contexts = [study.context(leg) for leg in legs]
-    jobs = unfinished(contexts, [leg.runs for leg in legs])
-    for number, run in in_processes(train_job, contexts, jobs, workers=workers):
-        fraction = legs[number].params.finetune.label_fraction
-        report_run(f"{run.corpus} {run.mode} {run.fold} seed {run.seed}, {100 * fraction:g} % of the labels")
-    return write_ablation(_cell_runs(study), Path(reports), params.report, recipe)
-
-
-def _pretrain_one(shared: tuple[Path, Path], job: Pretraining) -> None:
-    shards, cache = shared
-    try:
-        pretrain(shards, job.folder, job.params, cache=cache)
-    except InputError as error:
-        raise InputError(f"{job.name}: {error}") from None
-
-
-def _cell_runs(study: Study) -> Iterator[CellRuns]:
-    """Gather the finished runs of every cell, with the scratch runs on the same folds, seeds and labels."""
-    finished = study.cache / "units"
-    scratch: dict[tuple[str, ...], tuple[pd.DataFrame, pd.DataFrame]] = {}
-    for cell in study.cells:
-        base = study.scratch(cell)
-        identity = tuple(run.key for run in base.runs)
-        if identity not in scratch:
-            scratch[identity] = gather(base.runs, finished, study.labelled, base.params.finetune, None)[:2]
-        runs, predictions, hours = [], [], []
-        corpora: set[str] = set()
-        for leg in study.legs(cell):
-            assert leg.parent is not None
-            parent = study.loaded(leg.parent)
-            of_leg = gather(leg.runs, finished, study.labelled, leg.params.finetune, parent)
-            runs.append(of_leg[0].assign(pretrain_seed=leg.parent.params.pretrain.seed))
-            predictions.append(of_leg[1])
-            metrics = json.loads((leg.parent.folder / "metrics.json").read_text(encoding="utf-8"))
-            hours.append(metrics["train"]["hours"])
-            corpora |= set(parent.config["corpora"])
-        yield CellRuns(
-            part=cell.part,
-            variant=cell.variant,
-            tasks=str(runs[0]["pretrain_tasks"].iloc[0] or "-"),
-            mode=cell.mode,
-            label_fraction=cell.params.finetune.label_fraction,
-            unlabelled_fraction=cell.params.pretrain.unlabelled_fraction,
-            unlabelled_hours=sum(hours) / len(hours),
-            pretrain_corpora=tuple(sorted(corpora)),
-            runs=pd.concat(runs, ignore_index=True),
-            predictions=pd.concat(predictions, ignore_index=True),
-            scratch_runs=scratch[identity][0],
-            scratch_predictions=scratch[identity][1],
-            scratch_identity="".join(identity),
         )

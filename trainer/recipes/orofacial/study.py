@@ -26,7 +26,7 @@ from trainer.recipes.orofacial.mouth_shapes import shape_names
 from trainer.recipes.orofacial.report import write_report
 from trainer.recipes.orofacial.run import FaceRun, FaceTraining, Parts
 from trainer.store import code_fingerprint, content_key, is_done, package_versions, replace_folder
-from trainer.training.jobs import in_processes
+from trainer.training.jobs import train_missing
 
 MIN_CLASS = 10  # training segments that an emotion needs: of fewer nothing is learnt but their weight [ours]
 
@@ -103,12 +103,15 @@ def orofacial(
     shards = open_shards(shards_folder, cache=cache)
     context = FaceContext(shards, params.trainer, recipe, Path(cache) / "units")
     runs, left_out = plan_faces(shards, params.trainer, recipe)
-    missing = [run for run in runs if not is_done(context.finished, run.key)]
-    if on_start is not None:
-        on_start(len(runs), len(runs) - len(missing))
-    for run in in_processes(_train_one, context, missing, workers=workers):
-        if on_run is not None:
-            on_run(f"{run.name}, seed {run.seed}")
+    train_missing(
+        {run.key: run for run in runs},
+        partial(is_done, context.finished),
+        _train_one,
+        context,
+        workers=workers,
+        on_start=on_start,
+        on_done=on_run and (lambda run: on_run(f"{run.name}, seed {run.seed}")),
+    )
     metrics = [(context.finished / run.key / "metrics.json").read_text(encoding="utf-8") for run in runs]
     table = pd.DataFrame([json.loads(content)["row"] for content in metrics])
     names = pd.Series([run.name for run in runs])
