@@ -1,4 +1,4 @@
-"""Prediction: a shard folder and a model folder to one row a segment."""
+"""Prediction: a shard folder and a checkpoint to one row a segment."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from trainer.data.rows import text
-from trainer.data.shards import open_shards
+from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.models.checkpoint import load_model, model_kind
 from trainer.params import RuntimeParams
 from trainer.recipes.orofacial.network import FaceSpec, load_face
-from trainer.store import replace_file
+from trainer.store import write_table
 from trainer.training.loop import make_deterministic, run_network
 
 
@@ -26,11 +26,22 @@ def predict(
     runtime: RuntimeParams | None = None,
     cache: str | Path = ".cache/trainer",
 ) -> pd.DataFrame:
-    """Predict every row of a shard folder; write ``out`` (.parquet or .csv) if given.
+    """Predict every row of a shard folder.
 
-    Columns: segment_id, corpus, speaker, and for every target of the model: one class and its confidence (0..1) where
-    there is one, and one probability per class (``<target>_p_<class>``), or one value per attribute. A model of the
-    recipe orofacial gives `movements`. Raises InputError if features or frame period are not those of training.
+    Args:
+        shards_folder: rows with the features and frame period of training.
+        model: checkpoint; one of the recipe orofacial gives `movements`.
+        out: gets the table, .parquet or .csv.
+        runtime: device and threads.
+        cache: folder of the memory map.
+
+    Returns:
+        Columns segment_id, corpus, speaker, and for every target of the model: one class and its confidence (0..1)
+        where there is one, and one probability per class (``<target>_p_<class>``), or one value per attribute.
+
+    Raises:
+        InputError: features or frame period are not those of training.
+
     """
     runtime = runtime or RuntimeParams()
     make_deterministic(runtime, seed=0)
@@ -40,24 +51,15 @@ def predict(
     shards = open_shards(shards_folder, cache=cache)
     data = loaded.spec.dataset(shards, np.arange(len(shards.rows)))
     outputs = run_network(loaded.network.to(runtime.device), data, batch_size=64, device=runtime.device)
-    columns: dict[str, object] = {name: text(shards.rows, name) for name in ("segment_id", "corpus", "speaker")}
+    columns = _identity(shards)
     for target, objective in loaded.spec.heads.items():
-        told = objective.predict(outputs.logits[target])
-        names = objective.names
-        if not objective.is_classes:
-            columns |= {name: told[:, index] for index, name in enumerate(names)}
-            continue
+        predicted, names = objective.predict(outputs.logits[target]), objective.names
         if objective.one_class:
-            columns[target] = [names[index] for index in told.argmax(axis=1)]
-            columns[f"{target}_confidence"] = told.max(axis=1)
-        columns |= {f"{target}_p_{name}": told[:, index] for index, name in enumerate(names)}
-    table = pd.DataFrame(columns)
-    if out is not None:
-        is_csv = Path(out).suffix == ".csv"
-        replace_file(
-            out, lambda path: table.to_csv(path, index=False) if is_csv else table.to_parquet(path, index=False)
-        )
-    return table
+            columns[target] = [names[index] for index in predicted.argmax(axis=1)]
+            columns[f"{target}_confidence"] = predicted.max(axis=1)
+        prefix = f"{target}_p_" if objective.is_classes else ""
+        columns |= {f"{prefix}{name}": predicted[:, index] for index, name in enumerate(names)}
+    return _written(pd.DataFrame(columns), out)
 
 
 def movements(
@@ -67,11 +69,15 @@ def movements(
     *,
     cache: str | Path = ".cache/trainer",
 ) -> pd.DataFrame:
-    """Let a model of the recipe orofacial move a face for every row of a shard folder; write ``out`` if given.
+    """Predict the mouth movement of every row of a shard folder with a model of the recipe orofacial.
 
-    Columns: segment_id, corpus, speaker, n_frames, and ``mouth``, flat, n_frames x coordinates in the order of the
-    model's ``config.json`` (frame_targets.tracks.names), inter-ocular distances. Raises InputError for another kind of
-    file than .parquet, which a list a row needs.
+    Returns:
+        Columns segment_id, corpus, speaker, n_frames, and ``mouth``: flat, n_frames x coordinates in the order of the
+        model's ``config.json`` (frame_targets.tracks.names), inter-ocular distances.
+
+    Raises:
+        InputError: ``out`` is no .parquet, which a list a row needs, or the features are not those of training.
+
     """
     if out is not None and Path(out).suffix != ".parquet":
         raise InputError(f"{out}: movement is a list a segment, which only .parquet holds")
@@ -79,8 +85,14 @@ def movements(
     loaded.spec.check(shards)
     frames = (np.array(shards.features[a:b]) for a, b in pairwise(shards.offsets))
     moved = [loaded.spec.move(loaded.network, values).ravel() for values in frames]
-    columns: dict[str, object] = {name: text(shards.rows, name) for name in ("segment_id", "corpus", "speaker")}
-    table = pd.DataFrame({**columns, "n_frames": shards.lengths, "mouth": moved})
+    return _written(pd.DataFrame({**_identity(shards), "n_frames": shards.lengths, "mouth": moved}), out)
+
+
+def _identity(shards: Shards) -> dict[str, object]:
+    return {name: text(shards.rows, name) for name in ("segment_id", "corpus", "speaker")}
+
+
+def _written(table: pd.DataFrame, out: str | Path | None) -> pd.DataFrame:
     if out is not None:
-        replace_file(out, lambda path: table.to_parquet(path, index=False))
+        write_table(out, table)
     return table

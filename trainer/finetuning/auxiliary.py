@@ -1,4 +1,4 @@
-"""The face goes on teaching: the tasks of pretraining beside the target, in fine-tuning too [ours].
+"""The tasks of pretraining as side tasks of fine-tuning [ours].
 
 Every epoch goes through a draw of the rows that the parent was pretrained on, with the parent's own targets, loss,
 normalisation and chunks, and then through the labelled rows. The heads of the tasks start as the parent left them.
@@ -7,7 +7,7 @@ normalisation and chunks, and then through the labelled rows. The heads of the t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,9 +25,23 @@ from trainer.models.checkpoint import Checkpoint, ModelSpec
 from trainer.models.network import Network
 from trainer.objectives import Objective
 from trainer.objectives.losses import SummedLoss
-from trainer.params import AuxiliaryParams, Params
+from trainer.params import AuxiliaryParams, FinetuneParams, Params
 from trainer.pretraining.pretext import Pretext
-from trainer.training.loop import EpochPlan, Pass
+from trainer.training.optimiser import EpochPlan, Pass
+
+
+def side_tasks(options: FinetuneParams, unlabelled: Shards | None) -> dict[str, SideTask]:
+    """Return what each of ``finetune.modes`` trains beside the target.
+
+    Raises InputError if a mode goes on with the tasks of pretraining and ``unlabelled`` shards are not given.
+    """
+    if any(map(options.goes_on, options.modes)) and unlabelled is None:
+        raise InputError("finetune.auxiliary needs the unlabelled shards that the parent was pretrained on")
+    return {
+        mode: Auxiliary(options.auxiliary, unlabelled)
+        for mode in options.modes
+        if unlabelled is not None and options.goes_on(mode)
+    }
 
 
 def check_auxiliary(parent: Checkpoint, unlabelled: Shards, target: str) -> None:
@@ -57,11 +71,26 @@ def draw(count: int, *, size: int, rng: np.random.Generator) -> IntArray:
 
 @dataclass(frozen=True)
 class Auxiliary(SideTask):
-    """The parent's tasks on the parent's films."""
+    """The parent's tasks on the shards it was pretrained on; every run starts it with its parent."""
 
     params: AuxiliaryParams
-    parent: Checkpoint
     unlabelled: Shards
+    started: Checkpoint | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Name the setting; the parent, whose fingerprint is in every key, says on which shards."""
+        return {"auxiliary": self.params.model_dump(mode="json")}
+
+    def start(self, parent: Checkpoint | None) -> Auxiliary:
+        """Go on from ``parent``."""
+        return replace(self, started=parent)
+
+    @property
+    def parent(self) -> Checkpoint:
+        """The pretrained model; raises ValueError before the start."""
+        if self.started is None:
+            raise ValueError("the tasks of pretraining go on from a pretrained parent")
+        return self.started
 
     @cached_property
     def pretext(self) -> Pretext:
@@ -81,39 +110,37 @@ class Auxiliary(SideTask):
 
     def carry_over(self, network: Network) -> None:
         """Start from the parent's heads."""
-        for own, theirs in (
-            (network.heads, self.parent.network.heads),
-            (network.frame_heads, self.parent.network.frame_heads),
-        ):
-            for name, head in theirs.items():
-                own[name].load_state_dict(head.state_dict())
+        parent = self.parent.network
+        for heads, trained in ((network.heads, parent.heads), (network.frame_heads, parent.frame_heads)):
+            for name, head in trained.items():
+                heads[name].load_state_dict(head.state_dict())
 
     def each_epoch(
         self, train: ChunkDataset, spec: ModelSpec, loss: SummedLoss, *, seed: int, device: str
     ) -> Callable[[nn.Module], EpochPlan]:
-        """Plan a draw of the films, then the labelled rows."""
+        """Plan a draw of the unlabelled rows, then the labelled ones."""
         rng = np.random.default_rng([seed, 2])
-        films = self.pretext.dataset(self.parent.spec, self.pretext.train)
+        unlabelled = self.pretext.dataset(self.parent.spec, self.pretext.train)
         size = max(1, round(self.params.share * len(train)))
         pretext_loss, weight = self.pretext.loss(), self.params.weight
         augment = self.pretext.options.augment
 
         def plan(network: nn.Module) -> EpochPlan:
-            order = draw(len(films), size=size, rng=rng)
-            side = Pass(films, lambda scores, truth: weight * pretext_loss(scores, truth), order, augment)
-            return EpochPlan([side, Pass(train, loss)])
+            order = draw(len(unlabelled), size=size, rng=rng)
+            first = Pass(unlabelled, lambda scores, truth: weight * pretext_loss(scores, truth), order, augment)
+            return EpochPlan([first, Pass(train, loss)])
 
         return plan
 
     @property
     def speakers(self) -> set[str]:
-        """Keys of the speakers of the films."""
-        return set(self.pretext.speakers[self.pretext.train])
+        """Keys of the unlabelled speakers."""
+        return set(self.unlabelled.speakers[self.pretext.train])
 
     def about(self, history: pd.DataFrame, *, tested: set[str]) -> dict[str, Any]:
-        """Name the setting and the number of films' rows."""
+        """Name the setting and the number of unlabelled rows."""
         return {"auxiliary": str(self.params), "n_unlabelled": len(self.pretext.train)}
 
     def provenance(self) -> dict[str, Any]:
-        """Name the setting and the films."""
+        """Name the setting and the unlabelled shards."""
         return {"auxiliary": {**self.params.model_dump(mode="json"), "unlabelled_shards": self.unlabelled.fingerprint}}

@@ -3,50 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from trainer.data.chunking import chunking_for
-from trainer.data.normalisation import Normalisation
-from trainer.data.rows import speaker_keys
+from trainer.data.normalisation import Normalisation, Scope
+from trainer.data.rows import Target
 from trainer.data.shards import Shards, open_shards
-from trainer.errors import InputError
-from trainer.finetuning.auxiliary import Auxiliary, check_auxiliary
+from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.collect import collect
-from trainer.finetuning.plan import Run, check_parent, plan
+from trainer.finetuning.plan import PLAIN, Run, Sides, check_parent, plan
 from trainer.finetuning.side_task import SideTask
 from trainer.models.checkpoint import Checkpoint, ModelSpec, load_model, save_model
+from trainer.objectives import Objective
+from trainer.objectives.losses import Loss
 from trainer.objectives.penalty import penalise
 from trainer.params import Params
-from trainer.recipes.cluster.clustering import BOTH, CLUSTERED, ClusterRecipe, Unlabelled
 from trainer.store import is_done
-from trainer.training.jobs import in_processes
+from trainer.training.jobs import train_missing
 from trainer.training.loop import fit, make_deterministic, measure, run_network
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all units of a run share; small enough to send to worker processes."""
+    """What all runs share; small enough to send to worker processes."""
 
     shards: Shards
     params: Params
     parent: Path | None
-    units: Path  # folder of finished units
-    unlabelled: Shards | None = None  # for mode clustered_both and finetune.auxiliary
+    finished: Path  # folder of finished runs
+    side: Sides = field(default_factory=dict)
 
-    def side_task(self, mode: str, parent: Checkpoint | None) -> SideTask:
-        """Return what a mode trains beside the target."""
-        others = self.unlabelled
-        if mode in (CLUSTERED, BOTH):
-            return ClusterRecipe(self.params.cluster, Unlabelled(others) if others and mode == BOTH else None)
-        if self.params.finetune.goes_on(mode):
-            assert parent is not None  # never plain training under the key of the other
-            assert others is not None
-            return Auxiliary(self.params.finetune.auxiliary, parent, others)
-        return SideTask()
+    def side_task(self, run: Run) -> SideTask:
+        """Return what a run trains beside the target; raises ValueError unless its key names the same."""
+        task = self.side.get(run.mode, PLAIN)
+        if task.identity() != run.side:
+            raise ValueError(f"mode {run.mode} was planned with another side task: {run.side}, not {task.identity()}")
+        return task
 
 
 def finetune(
@@ -62,32 +60,44 @@ def finetune(
     on_start: Callable[[int, int], None] | None = None,
     on_run: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Run every missing unit, then write models and tables; return the rows of ``finetune_runs``.
+    """Train every missing run, then write checkpoints and tables.
 
-    Every unit trains on its own seed and is stored under a key of its content: a killed run resumes, a repeated run
-    costs nothing, and the number of ``workers`` (processes) changes no number.
+    Every run trains on its own seed and is stored under a key of its content: a killed command resumes, and a repeated
+    one costs nothing.
 
-    ``parent``: the pretrained model folder (not needed for mode scratch alone). ``unlabelled``: the shards it was
-    pretrained on, opened only for ``finetune.auxiliary``. Writes ``reports``/finetune_runs
-    (.parquet, .csv), predictions.parquet, finetune_history.csv and the kept model folders with an index.json under
-    ``out``. ``on_start(units, already done)`` and ``on_run(name)`` report progress. Raises InputError for leaking
-    splits, pretraining speakers in a test fold, and a parent that does not fit.
+    Args:
+        shards_folder: labelled shards.
+        parent: checkpoint of pretraining (not needed for mode scratch alone).
+        out: gets the kept checkpoints with an index.json.
+        reports: gets finetune_runs (.parquet, .csv), predictions.parquet and finetune_history.csv.
+        params: sections trainer, encoder and finetune count.
+        unlabelled: the shards of pretraining, opened only for ``finetune.auxiliary``.
+        cache: folder of finished runs and memory maps.
+        workers: processes; changes no number.
+        on_start: called with the number of runs and of those already done.
+        on_run: called with the name of every finished run.
+
+    Returns:
+        The rows of ``finetune_runs``.
+
+    Raises:
+        InputError: a split leaks, a pretraining speaker is in a test fold, or the parent does not fit.
+
     """
+    options = params.finetune
     shards = open_shards(shards_folder, cache=cache)
-    needs_parent = set(params.finetune.modes) != {"scratch"}
-    loaded = load_model(parent) if needs_parent else None
-    if loaded is not None:
-        check_parent(loaded, shards, params, Path(parent))
-    others = None
-    if loaded is not None and any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
-        if unlabelled is None:
-            raise InputError("finetune.auxiliary needs the unlabelled shards that the parent was pretrained on")
-        others = open_shards(unlabelled, cache=cache)
-        check_auxiliary(loaded, others, params.finetune.target)
-    context = Context(shards, params, Path(parent) if needs_parent else None, Path(cache) / "units", others)
+    folder = Path(parent) if set(options.modes) != {"scratch"} else None
+    loaded = load_model(folder) if folder is not None else None
+    if loaded is not None and folder is not None:
+        check_parent(loaded, shards, params, folder)
+    goes_on = any(map(options.goes_on, options.modes))
+    others = open_shards(unlabelled, cache=cache) if goes_on and unlabelled is not None else None
+    side = side_tasks(options, others)
+    if loaded is not None and others is not None:
+        check_auxiliary(loaded, others, options.target)
     return train_runs(
-        context,
-        plan(shards, params, loaded),
+        Context(shards, params, folder, Path(cache) / "units", side),
+        plan(shards, params, loaded, side=side),
         loaded,
         out=Path(out),
         reports=Path(reports),
@@ -99,7 +109,7 @@ def finetune(
 
 def train_runs(
     context: Context,
-    units: list[Run],
+    runs: list[Run],
     parent: Checkpoint | None,
     *,
     out: Path,
@@ -108,123 +118,138 @@ def train_runs(
     on_start: Callable[[int, int], None] | None,
     on_run: Callable[[str], None] | None,
 ) -> pd.DataFrame:
-    """Train those of ``units`` that are not finished, then write models and tables of all; see `finetune`."""
-    missing = [unit for unit in units if not is_done(context.units, unit.key)]
-    if on_start is not None:
-        on_start(len(units), len(units) - len(missing))
-    for unit in in_processes(train_run, context, missing, workers=workers):
-        if on_run is not None:
-            on_run(f"{unit.corpus} {unit.mode} {unit.fold} seed {unit.seed}")
-    return collect(units, context.units, context.shards, context.params.finetune, parent, out=out, reports=reports)
+    """Train those of ``runs`` that are not finished, then write checkpoints and tables of all; see `finetune`."""
+    progress = None if on_run is None else lambda job: on_run(str(job[1]))
+    train_all([context], [runs], workers=workers, on_start=on_start, on_done=progress)
+    return collect(runs, context.finished, context.shards, context.params.finetune, parent, out=out, reports=reports)
 
 
-def unfinished(contexts: Sequence[Context], units: Sequence[Sequence[Run]]) -> list[tuple[int, Run]]:
-    """Jobs for `train_job`: of the units of each context those that are not finished, once a key."""
+def train_all(
+    contexts: Sequence[Context],
+    runs: Sequence[Sequence[Run]],
+    *,
+    workers: int,
+    on_start: Callable[[int, int], None] | None = None,
+    on_done: Callable[[tuple[int, Run]], None] | None = None,
+) -> None:
+    """Train the unfinished runs of each context, which share one folder; one that several contexts share only once.
+
+    ``on_done`` is called with the number of the context and the run.
+    """
     jobs: dict[str, tuple[int, Run]] = {}
-    for number, (context, some) in enumerate(zip(contexts, units, strict=True)):
-        for unit in some:
-            if unit.key not in jobs and not is_done(context.units, unit.key):
-                jobs[unit.key] = (number, unit)
-    return list(jobs.values())
+    for number, own in enumerate(runs):
+        for run in own:
+            jobs.setdefault(run.key, (number, run))
+    done = partial(is_done, contexts[0].finished)
+    train_missing(jobs, done, _train_job, contexts, workers=workers, on_start=on_start, on_done=on_done)
 
 
-def train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:
-    """Train a unit in the context of its number."""
-    number, unit = job
-    train_run(contexts[number], unit)
+def _train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:
+    number, run = job
+    train_run(contexts[number], run)
 
 
-def train_run(context: Context, unit: Run) -> None:
-    """Train and test one unit; its folder under ``context.units`` appears only when it is complete."""
+def train_run(context: Context, run: Run) -> None:
+    """Train and test one run; its folder under ``context.finished`` appears only when it is complete."""
     shards, params = context.shards, context.params
-    options, runtime = params.finetune, params.trainer
-    parent = load_model(context.parent) if unit.mode != "scratch" and context.parent is not None else None
-    target = options.target
-    labels = unit.objective.encode(shards.rows, target)
-    objective = unit.objective.fitted(labels[unit.train])
-    side = context.side_task(unit.mode, parent)
-    heads = {target: objective, **side.heads}
-    spec = ModelSpec(
-        kind="finetune",
-        encoder=params.encoder,
-        head_hidden=options.head_hidden,
-        heads=heads,
-        feature_names=shards.feature_names,
-        frame_period=shards.frame_period,
-        chunking=chunking_for(shards, unit.train, params.encoder),
-        normalisation=parent.spec.normalisation
-        if parent is not None and options.normalisation == "parent"
-        else Normalisation.fit(
-            shards,
-            unit.train,
-            clip=params.encoder.clip,
-            scope="speaker" if options.normalisation == "speaker" else "train",
-        ),
-        frames=side.frames,
-    )
+    options, device = params.finetune, params.trainer.device
+    parent = load_model(context.parent) if run.mode != "scratch" and context.parent is not None else None
+    side = context.side_task(run).start(parent)
+    labels = run.objective.encode(shards.rows, options.target)
+    objective = run.objective.fitted(labels[run.train])
+    spec = _spec(context, run, parent, {options.target: objective, **side.heads}, side)
     train, dev, test = (
-        spec.dataset(shards, rows, {target: labels[rows], **side.targets(len(rows))})
-        for rows in (unit.train, unit.dev, unit.test)
+        spec.dataset(shards, rows, {options.target: labels[rows], **side.targets(len(rows))})
+        for rows in (run.train, run.dev, run.test)
     )
-    make_deterministic(runtime, seed=unit.seed)
+    make_deterministic(params.trainer, seed=run.seed)
     network = spec.build()
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
     side.carry_over(network)
-    own_loss = penalise(
-        objective.loss(labels[unit.train], label_smoothing=options.label_smoothing),
-        objective,
-        shards.rows.iloc[unit.train],
-        options.penalty,
-        label_smoothing=options.label_smoothing,
-    )
-    loss = side.loss(target, own_loss)
+    loss = side.loss(options.target, _own_loss(context, run, objective, labels[run.train]))
     fitted = fit(
         network,
         train,
         dev if len(dev) else None,
-        heads=heads,
+        heads=spec.heads,
         loss=loss,
         schedule=options,
-        seed=unit.seed,
-        device=runtime.device,
-        freeze=network.encoder.carried(options.transfer) if unit.mode == "frozen" else (),
-        each_epoch=side.each_epoch(train, spec, loss, seed=unit.seed, device=runtime.device),
+        seed=run.seed,
+        device=device,
+        freeze=network.encoder.carried(options.transfer) if run.mode == "frozen" else (),
+        each_epoch=side.each_epoch(train, spec, loss, seed=run.seed, device=device),
     )
-    outputs = run_network(network, test, batch_size=256, device=runtime.device)
-    speakers = speaker_keys(shards.rows, unknown_is_own=True)
+    outputs = run_network(network, test, batch_size=256, device=device)
     metrics = {
-        **{name: getattr(unit, name) for name in ("corpus", "mode", "fold", "seed")},
+        **run.identity,
         "classes": list(objective.names),
         "n_train": len(train),
         "n_dev": len(dev),
         "n_test": len(test),
-        **measure(outputs, test, heads)[target],
+        **measure(outputs, test, spec.heads)[options.target],
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **side.about(fitted.history, tested=set(speakers[unit.test])),
+        **side.about(fitted.history, tested=set(shards.speakers[run.test])),
     }
-    provenance = {
-        "corpus": unit.corpus,
-        "mode": unit.mode,
-        "fold": unit.fold,
-        "seed": unit.seed,
-        "data": {"shards": shards.fingerprint},
-        "speakers": sorted({*speakers[np.concatenate([unit.train, unit.dev])], *side.speakers}),
-        "params": params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
-        **side.provenance(),
-        "parent": None
-        if parent is None
-        else {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]},
-    }
-    told = objective.predict(outputs.logits[target])
+    predicted = objective.predict(outputs.logits[options.target])
     save_model(
-        context.units / unit.key,
+        context.finished / run.key,
         network,
         spec=spec,
-        provenance=provenance,
+        provenance=_provenance(context, run, parent, side),
         metrics=metrics,
         history=fitted.history,
-        extra=lambda folder: np.save(folder / "predictions.npy", told),
+        extra=lambda folder: np.save(folder / "predictions.npy", predicted),
     )
+
+
+def _spec(
+    context: Context, run: Run, parent: Checkpoint | None, heads: dict[str, Objective], side: SideTask
+) -> ModelSpec:
+    shards, encoder, options = context.shards, context.params.encoder, context.params.finetune
+    if parent is not None and options.normalisation == "parent":
+        normalisation = parent.spec.normalisation
+    else:
+        scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
+        normalisation = Normalisation.fit(shards, run.train, clip=encoder.clip, scope=scope)
+    return ModelSpec(
+        kind="finetune",
+        encoder=encoder,
+        head_hidden=options.head_hidden,
+        heads=heads,
+        feature_names=shards.feature_names,
+        frame_period=shards.frame_period,
+        chunking=chunking_for(shards, run.train, encoder),
+        normalisation=normalisation,
+        frames=side.frames,
+    )
+
+
+def _own_loss(context: Context, run: Run, objective: Objective, labels: Target) -> Loss:
+    """Loss of the objective on the training labels, with the penalty if there is one."""
+    options = context.params.finetune
+    return penalise(
+        objective.loss(labels, label_smoothing=options.label_smoothing),
+        objective,
+        context.shards.rows.iloc[run.train],
+        options.penalty,
+        label_smoothing=options.label_smoothing,
+    )
+
+
+def _provenance(context: Context, run: Run, parent: Checkpoint | None, side: SideTask) -> dict[str, Any]:
+    """Entries of ``config.json`` about data, settings and parent."""
+    shards = context.shards
+    inherited = None
+    if parent is not None:
+        inherited = {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]}
+    return {
+        **run.identity,
+        "data": {"shards": shards.fingerprint},
+        "speakers": sorted({*shards.speakers[np.concatenate([run.train, run.dev])], *side.speakers}),
+        "params": context.params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
+        **side.provenance(),
+        "parent": inherited,
+    }

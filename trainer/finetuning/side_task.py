@@ -1,6 +1,6 @@
 """What a mode of fine-tuning trains beside its target; plain training: nothing.
 
-``trainer.recipes.cluster.clustering`` and ``trainer.finetuning.auxiliary`` fill it in. One place, so that there is one fine-tuning.
+``trainer.finetuning.auxiliary`` and recipes fill it in. One place, so that there is one fine-tuning.
 """
 
 from __future__ import annotations
@@ -14,15 +14,23 @@ from torch import nn
 from trainer.data.dataset import ChunkDataset
 from trainer.data.rows import Target
 from trainer.data.tracks import FrameTargets
-from trainer.models.checkpoint import ModelSpec
+from trainer.models.checkpoint import Checkpoint, ModelSpec
 from trainer.models.network import Network
 from trainer.objectives import Objective
 from trainer.objectives.losses import Loss, SummedLoss
-from trainer.training.loop import EpochPlan
+from trainer.training.optimiser import EpochPlan
 
 
 class SideTask:
     """Plain training of one target."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a result depends on besides fine-tuning's own settings and the parent; part of a run's key."""
+        return {}
+
+    def start(self, parent: Checkpoint | None) -> SideTask:
+        """Return the task with what it takes from the pretrained ``parent``; called once in the process that trains."""
+        return self
 
     @property
     def heads(self) -> dict[str, Objective]:
@@ -31,7 +39,7 @@ class SideTask:
 
     @property
     def frames(self) -> FrameTargets | None:
-        """What further frame heads of the network follow."""
+        """Targets of further frame heads of the network."""
         return None
 
     def targets(self, n_rows: int) -> dict[str, Target]:
@@ -53,13 +61,13 @@ class SideTask:
 
     @property
     def speakers(self) -> set[str]:
-        """Keys of further speakers who are heard."""
+        """Keys of further training speakers."""
         return set()
 
     def about(self, history: pd.DataFrame, *, tested: set[str]) -> dict[str, Any]:
-        """Return what a row of results says of it; ``tested``: keys of the test speakers."""
+        """Return further columns of a row of results; ``tested``: keys of the test speakers."""
         return {}
 
     def provenance(self) -> dict[str, Any]:
-        """Return what ``config.json`` says of it."""
+        """Return further entries of ``config.json``."""
         return {}

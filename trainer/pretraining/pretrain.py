@@ -1,7 +1,7 @@
-"""Pretraining: an encoder learns from unlabelled talking-face video what the face says about the voice.
+"""Pretraining: an encoder learns from unlabelled talking-face video (Goncalves & Busso, Interspeech 2022).
 
-Goncalves & Busso, Interspeech 2022: speech in, what the face says out (``trainer.pretraining.pretext``). The head of a task is a
-small projection that fine-tuning throws away [ours].
+Speech in, pseudo-labels of face and voice out (``trainer.pretraining.pretext``). The head of a task is a small
+projection that fine-tuning throws away [ours].
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch import Tensor
 from trainer.data.chunking import chunking_for
 from trainer.data.dataset import ChunkDataset
 from trainer.data.normalisation import Normalisation
-from trainer.data.rows import text
 from trainer.data.shards import open_shards
 from trainer.data.tracks import DENSE, RECONSTRUCTION
 from trainer.models.checkpoint import ModelSpec, save_model
@@ -36,16 +35,26 @@ def pretrain(
     cache: str | Path = ".cache/trainer",
     on_epoch: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Pretrain on a shard folder, write the model folder ``out``, return its metrics.
+    """Pretrain on a shard folder and write a checkpoint.
 
-    The metrics hold, per task, measures on held-out speakers beside chance and the label counts; and the encoder's
-    effective rank and share of dead units, before and after. Raises InputError for a task without two classes and for
-    speakers on two sides of a given split.
+    Args:
+        shards_folder: unlabelled shards.
+        out: folder of the checkpoint.
+        params: sections trainer, encoder and pretrain count.
+        cache: folder of the memory map.
+        on_epoch: called with the number of every finished epoch.
+
+    Returns:
+        The metrics: per task measures on held-out speakers, with chance and label counts; and the encoder's effective
+        rank and share of dead units, before and after.
+
+    Raises:
+        InputError: a task has less than two classes, or speakers are on two sides of a given split.
+
     """
-    options = params.pretrain
+    options, device = params.pretrain, params.trainer.device
     shards = open_shards(shards_folder, cache=cache)
     pretext = Pretext.of(shards, options, params.encoder)
-    train, dev, held_out, speakers = pretext.train, pretext.dev, pretext.held_out, pretext.speakers
     spec = ModelSpec(
         kind="pretrain",
         encoder=params.encoder,
@@ -53,63 +62,38 @@ def pretrain(
         heads={**pretext.heads},
         feature_names=shards.feature_names,
         frame_period=shards.frame_period,
-        chunking=chunking_for(shards, train, params.encoder),
-        normalisation=Normalisation.fit(shards, train, clip=params.encoder.clip),
+        chunking=chunking_for(shards, pretext.train, params.encoder),
+        normalisation=Normalisation.fit(shards, pretext.train, clip=params.encoder.clip),
         frames=pretext.frames,
     )
     make_deterministic(params.trainer, seed=options.seed)
-    network = spec.build().to(params.trainer.device)
-    test_data = pretext.dataset(spec, held_out)
-    before = run_network(network, test_data, batch_size=256, device=params.trainer.device)
-    frames_before = _frame_vectors(network, test_data, params.trainer.device)
+    network = spec.build().to(device)
+    held_out = pretext.dataset(spec, pretext.held_out)
+    before = _evaluate(network, held_out, device)
     fitted = fit(
         network,
-        pretext.dataset(spec, train),
-        pretext.dataset(spec, dev),
+        pretext.dataset(spec, pretext.train),
+        pretext.dataset(spec, pretext.dev),
         heads=spec.heads,
         loss=pretext.loss(),
         schedule=options,
         seed=options.seed,
-        device=params.trainer.device,
+        device=device,
         on_epoch=on_epoch,
     )
-    after = run_network(network, test_data, batch_size=256, device=params.trainer.device)
-    frames_after = _frame_vectors(network, test_data, params.trainer.device)
-    measures = measure(after, test_data, spec.heads)
+    after = _evaluate(network, held_out, device)
     metrics = {
-        "tasks": {
-            name: {
-                **measures.get(name, {}),
-                "train_labels": pretext.counts(name, train),
-                "held_out_labels": pretext.counts(name, held_out),
-            }
-            for name in pretext.targets
-        },
-        **_frame_metrics(spec, after, test_data),
-        "held_out": {"part": pretext.side, "rows": len(held_out), "speakers": len(set(speakers[held_out]))},
-        "train": {
-            "rows": len(train),
-            "speakers": len(set(speakers[train])),
-            "hours": float(shards.lengths[train].sum()) * shards.frame_period / 3600,
-        },
+        **_metrics(pretext, spec, after[0], held_out),
         "best_epoch": fitted.best_epoch,
-        "encoder": {
-            "effective_rank_before": effective_rank(before.vectors),
-            "effective_rank": effective_rank(after.vectors),
-            "dead_units": dead_units(after.vectors),
-            "frame_effective_rank_before": effective_rank(frames_before),
-            "frame_effective_rank": effective_rank(frames_after),
-            "frame_dead_units": dead_units(frames_after),
-            "units": params.encoder.hidden,
-        },
+        "encoder": {**_encoder_metrics(before, after), "units": params.encoder.hidden},
     }
     provenance = {
         "tasks": list(options.tasks),
         "dense": list(options.dense),
-        "corpora": sorted(set(text(shards.rows, "corpus"))),
-        "speakers": sorted(set(speakers[np.concatenate([train, dev])])),
+        "corpora": sorted(set(shards.corpora)),
+        "speakers": sorted(set(shards.speakers[np.concatenate([pretext.train, pretext.dev])])),
         "data": {"shards": shards.fingerprint},
-        # what the pipeline says about its labels (thresholds, settings) travels with the model
+        # what the pipeline states about its labels (thresholds, settings) travels with the model
         "shards_metadata": {key: value for key, value in shards.metadata.items() if key != "feature_names"},
         "params": params.model_dump(mode="json", include={"trainer", "encoder", "pretrain"}),
         "parent": None,
@@ -118,18 +102,55 @@ def pretrain(
     return metrics
 
 
-def _frame_vectors(network: Network, data: ChunkDataset, device: str) -> Tensor:
-    """Frame vectors of up to 100 utterances, real chunks only, (frames, C): what ``transfer: conv`` hands on."""
-    network.eval()
+def _evaluate(network: Network, data: ChunkDataset, device: str) -> tuple[Outputs, Tensor]:
+    """All outputs, and frame vectors of up to 100 utterances, real chunks only, (frames, C)."""
+    outputs = run_network(network, data, batch_size=256, device=device)
     with torch.no_grad():
-        batch = data.__getitems__(list(range(min(len(data), 100)))).to(device)
+        batch = data.__getitems__(range(min(len(data), 100))).to(device)
         _, frames = network.encoder(batch.x, batch.frame_mask, batch.chunk_mask)
-    return frames[batch.chunk_mask].flatten(0, 1).cpu()
+    return outputs, frames[batch.chunk_mask].flatten(0, 1).cpu()
 
 
-def _frame_metrics(spec: ModelSpec, outputs: Outputs, data: ChunkDataset) -> dict[str, Any]:
+def _encoder_metrics(before: tuple[Outputs, Tensor], after: tuple[Outputs, Tensor]) -> dict[str, float]:
+    """Rank and dead units of utterance vectors and of frame vectors (which ``transfer: conv`` hands on)."""
+    found: dict[str, float] = {}
+    pairs = {"": (before[0].vectors, after[0].vectors), "frame_": (before[1], after[1])}
+    for prefix, (untrained, trained) in pairs.items():
+        found[f"{prefix}effective_rank_before"] = effective_rank(untrained)
+        found[f"{prefix}effective_rank"] = effective_rank(trained)
+        found[f"{prefix}dead_units"] = dead_units(trained)
+    return found
+
+
+def _metrics(pretext: Pretext, spec: ModelSpec, outputs: Outputs, held_out: ChunkDataset) -> dict[str, Any]:
+    """Measures on held-out rows, and how many rows there are."""
+    measures = measure(outputs, held_out, spec.heads)
+    speakers, lengths = pretext.shards.speakers, pretext.shards.lengths
+    return {
+        "tasks": {
+            name: {
+                **measures.get(name, {}),
+                "train_labels": pretext.counts(name, pretext.train),
+                "held_out_labels": pretext.counts(name, pretext.held_out),
+            }
+            for name in pretext.targets
+        },
+        **_frame_metrics(spec, outputs, held_out.truth()),
+        "held_out": {
+            "part": pretext.side,
+            "rows": len(pretext.held_out),
+            "speakers": len(set(speakers[pretext.held_out])),
+        },
+        "train": {
+            "rows": len(pretext.train),
+            "speakers": len(set(speakers[pretext.train])),
+            "hours": float(lengths[pretext.train].sum()) * spec.frame_period / 3600,
+        },
+    }
+
+
+def _frame_metrics(spec: ModelSpec, outputs: Outputs, truth: dict[str, Tensor]) -> dict[str, Any]:
     """Held-out correlation of every dense track, and of the hidden features on average."""
-    truth = data.truth()
     result: dict[str, Any] = {}
     if DENSE in truth and spec.frames is not None and spec.frames.scale is not None:
         found = correlations(outputs.logits[DENSE], truth[DENSE])

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from trainer.errors import InputError
 from trainer.finetuning.collect import gather
-from trainer.finetuning.finetune import train_job
+from trainer.finetuning.finetune import train_all
 from trainer.finetuning.plan import Run
 from trainer.params import AblationParams, Params
 from trainer.pretraining.pretrain import pretrain
 from trainer.recipes.ablation.report import CellRuns, write_ablation
 from trainer.recipes.ablation.study import Counts, Pretraining, Study
-from trainer.store import is_done
 from trainer.training.jobs import train_missing
 
 
@@ -67,19 +65,12 @@ def ablation(
     )
     legs = study.everything()
 
-    def describe(job: tuple[int, Run]) -> str:
+    def report_tuned(job: tuple[int, Run]) -> None:
         number, run = job
-        fraction = legs[number].params.finetune.label_fraction
-        return f"{run.corpus} {run.mode} {run.fold} seed {run.seed}, {100 * fraction:g} % of the labels"
+        report_run(f"{run}, {100 * legs[number].params.finetune.label_fraction:g} % of the labels")
 
-    train_missing(
-        {run.key: (number, run) for number, leg in enumerate(legs) for run in leg.runs},
-        partial(is_done, study.cache / "units"),
-        train_job,
-        [study.context(leg) for leg in legs],
-        workers=workers,
-        on_done=lambda job: report_run(describe(job)),
-    )
+    contexts = [study.context(leg) for leg in legs]
+    train_all(contexts, [leg.runs for leg in legs], workers=workers, on_done=report_tuned)
     return write_ablation(_cell_runs(study), Path(reports), params.report, recipe)
 
 
@@ -93,7 +84,7 @@ def _pretrain_one(shared: tuple[Path, Path], job: Pretraining) -> None:
 
 def _cell_runs(study: Study) -> Iterator[CellRuns]:
     """Gather the finished runs of every cell, with the scratch runs on the same folds, seeds and labels."""
-    finished = study.cache / "units"
+    finished = study.finished
     scratch: dict[tuple[str, ...], tuple[pd.DataFrame, pd.DataFrame]] = {}
     for cell in study.cells:
         base = study.scratch(cell)

@@ -15,7 +15,7 @@ from typing import Any
 from trainer.data.rows import text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
-from trainer.finetuning.auxiliary import check_auxiliary
+from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.finetune import Context
 from trainer.finetuning.plan import Run, check_parent, plan
 from trainer.models.checkpoint import Checkpoint, load_model
@@ -75,6 +75,11 @@ class Study:
         study.check_pairs()
         return study
 
+    @property
+    def finished(self) -> Path:
+        """Folder of finished fine-tuning runs."""
+        return self.cache / "units"
+
     def pretraining(self, cell: Cell, seed: int) -> Pretraining:
         """Return the pretraining of a cell with one seed."""
         changed = cell.params.pretrain.model_copy(update={"seed": seed})
@@ -115,7 +120,9 @@ class Study:
     def context(self, leg: Leg) -> Context:
         """Return what the leg's runs are trained with."""
         folder = leg.parent.folder if leg.parent is not None else None
-        return Context(self.labelled, leg.params, folder, self.cache / "units", self.unlabelled)
+        return Context(
+            self.labelled, leg.params, folder, self.finished, side_tasks(leg.params.finetune, self.unlabelled)
+        )
 
     def _plan(self, params: Params, parent: Pretraining | None) -> list[Run]:
         there = parent is not None and parent.done
@@ -128,7 +135,8 @@ class Study:
                 if any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
                     check_auxiliary(loaded, self.unlabelled, params.finetune.target)
             expected = self._pretraining_speakers if parent is not None else set()
-            self._plans[key] = plan(self.labelled, params, loaded, expected_speakers=expected)
+            side = side_tasks(params.finetune, self.unlabelled)
+            self._plans[key] = plan(self.labelled, params, loaded, side=side, expected_speakers=expected)
         return self._plans[key]
 
     @property
@@ -158,7 +166,7 @@ class Study:
             waits = leg.parent is not None and not leg.parent.done
             for run in leg.runs:
                 place = leg.parent.folder if leg.parent is not None and waits else None
-                runs[(place, run.key)] = not waits and is_done(self.cache / "units", run.key)
+                runs[(place, run.key)] = not waits and is_done(self.finished, run.key)
         return Counts(len(pretrained), sum(pretrained), len(runs), sum(runs.values()), len(self.cells))
 
 

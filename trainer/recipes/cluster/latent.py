@@ -14,7 +14,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from trainer.data.arrays import FloatArray
-from trainer.data.rows import speaker_keys, text
+from trainer.data.rows import text
 from trainer.data.shards import open_shards
 from trainer.errors import InputError
 from trainer.models.checkpoint import load_model
@@ -77,7 +77,7 @@ def latent_clusters(
     make_deterministic(runtime, seed=seed)
     loaded = load_model(model)
     shards = open_shards(shards_folder, cache=cache)
-    labels, speakers = text(shards.rows, column), speaker_keys(shards.rows, unknown_is_own=True)
+    labels, speakers = text(shards.rows, column), shards.speakers
     chosen = labels != ""
     if unheard:
         chosen &= ~np.isin(speakers.astype(str), loaded.config.get("speakers", []))

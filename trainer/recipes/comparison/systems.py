@@ -11,7 +11,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,13 @@ from trainer.data.dataset import Cut
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.collect import gather, keep_models
-from trainer.finetuning.finetune import Context, train_job
+from trainer.finetuning.finetune import Context, train_all
 from trainer.finetuning.plan import Run, plan
 from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.params import ComparisonParams, Params, SequenceParams
 from trainer.params.changes import changes, with_changes
 from trainer.recipes.comparison.report import write_comparison
-from trainer.store import is_done, replace_folder
-from trainer.training.jobs import train_missing
+from trainer.store import replace_folder
 from trainer.training.loop import make_deterministic, measure, run_network
 
 
@@ -50,7 +48,7 @@ class System:
 
     def load(self, run: Run) -> Checkpoint:
         """Read the finished model of a run back."""
-        return load_model(self.context.units / run.key)
+        return load_model(self.context.finished / run.key)
 
 
 def compare(
@@ -81,22 +79,14 @@ def compare(
     shards = open_shards(shards_folder, cache=cache)
     finished = Path(cache) / "units"
     systems = [System.of(name, shards, params, recipe, finished=finished) for name in recipe.systems]
-    contexts = [system.context for system in systems]
 
-    def describe(job: tuple[int, Run]) -> str:
+    def report_run(job: tuple[int, Run]) -> None:
         number, run = job
-        return f"{systems[number].name} {run.corpus} {run.fold} seed {run.seed}"
+        if on_run is not None:
+            on_run(f"{systems[number].name} {run.corpus} {run.fold} seed {run.seed}")
 
-    train_missing(
-        # by key: two systems may ask for the same network
-        {run.key: (number, run) for number, system in enumerate(systems) for run in system.runs},
-        partial(is_done, finished),
-        train_job,
-        contexts,
-        workers=workers,
-        on_start=on_start,
-        on_done=on_run and (lambda job: on_run(describe(job))),
-    )
+    contexts = [system.context for system in systems]
+    train_all(contexts, [system.runs for system in systems], workers=workers, on_start=on_start, on_done=report_run)
     make_deterministic(params.trainer, seed=0)
     runs, predictions = [], []
     for system in systems:

@@ -110,7 +110,7 @@ def orofacial(
         context,
         workers=workers,
         on_start=on_start,
-        on_done=on_run and (lambda run: on_run(f"{run.name}, seed {run.seed}")),
+        on_done=None if on_run is None else lambda run: on_run(f"{run.name}, seed {run.seed}"),
     )
     metrics = [(context.finished / run.key / "metrics.json").read_text(encoding="utf-8") for run in runs]
     table = pd.DataFrame([json.loads(content)["row"] for content in metrics])
