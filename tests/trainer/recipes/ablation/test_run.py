@@ -90,6 +90,18 @@ def test_a_pretraining_that_fails_is_named(study: Callable[..., Any], make_shard
         small.run(study.settings())
 
 
+def test_a_variant_can_go_on_with_the_tasks_of_pretraining(study: Callable[..., Any]) -> None:
+    joint = {"joint": {"finetune.auxiliary.weight": 1.0}}
+    settings = study.settings(variants=joint, finetune={"seeds": [0, 1]}, unlabelled_fractions=[0.5])
+    counts: list[Counts] = []
+    table = study().run(settings, on_start=counts.append)
+    assert counts[0].pretrainings == 1  # both start from the same parent
+    assert counts[0].runs == 3 * 4  # and are compared with the same scratch
+    by_variant = table[table["mode"] == "pretrained"].set_index("variant")
+    assert by_variant.loc["joint", "auxiliary"] == "weight 1, share 1"
+    assert by_variant.loc["joint", "macro_f1_mean"] != by_variant.loc["paper", "macro_f1_mean"]
+
+
 def test_the_command_counts_runs_and_shows(study: Callable[..., Any], tmp_path: Path) -> None:
     small = study()
     for name, settings in zip(("params", "recipe"), study.settings(), strict=True):
