@@ -107,53 +107,39 @@ def clusters(
     console.print(f"tables and picture: {out}")
 
 
-@app.command()
-@named_errors
-def sequence(
-    shards: LabelledOption = LABELLED,
-    out: ModelsOption = Path("models/sequence"),
-    reports: ReportsOption = REPORTS,
-    params: ParamsOption = PARAMS,
-    recipe: RecipeOption = Path("recipes/sequence/params.yaml"),
-    cache: CacheOption = CACHE,
-    workers: WorkersOption = 0,
-) -> None:
-    """Compare ways from speech of any length to one answer; baselines among the reports join the table."""
-    systems = load_recipe(recipe, SequenceParams)
-    _compare(systems, shards, out, reports, params, cache=cache, workers=workers)
-    console.print(f"table: {reports / 'sequence.md'}, picture: {reports / 'sequence.png'}, models: {out}")
+def _comparison(kind: type[ComparisonParams], summary: str) -> None:
+    """Add the command that compares the systems of a recipe."""
+
+    @app.command(kind.name, help=summary)
+    @named_errors
+    def command(
+        shards: LabelledOption = LABELLED,
+        out: ModelsOption = Path("models", kind.name),
+        reports: ReportsOption = REPORTS,
+        params: ParamsOption = PARAMS,
+        recipe: RecipeOption = Path("recipes", kind.name, "params.yaml"),
+        cache: CacheOption = CACHE,
+        workers: WorkersOption = 0,
+    ) -> None:
+        options, systems = load_params(params), load_recipe(recipe, kind)
+        from trainer.recipes.comparison.report import brief
+        from trainer.recipes.comparison.systems import compare
+        from trainer.report.formatting import records
+
+        with counted(kind.name, cache=cache, workers=training_workers(workers, options)) as shown:
+            compared = compare(shards, out, reports, options, systems, **shown)
+        for corpus, group in compared.groupby("corpus", sort=True):
+            console.print(f"\n[bold]{escape(str(corpus))}[/]")
+            console.print(narrow(brief(records(group))))
+        picture = reports / f"{kind.name}.png"
+        drawn = f", picture: {picture}" if kind is SequenceParams else ""
+        console.print(f"table: {reports / kind.name}.md{drawn}, models: {out}")
 
 
-@app.command()
-@named_errors
-def penalisation(
-    shards: LabelledOption = LABELLED,
-    out: ModelsOption = Path("models/penalisation"),
-    reports: ReportsOption = REPORTS,
-    params: ParamsOption = PARAMS,
-    recipe: RecipeOption = Path("recipes/penalisation/params.yaml"),
-    cache: CacheOption = CACHE,
-    workers: WorkersOption = 0,
-) -> None:
-    """Compare losses that use co-occurring emotions in raters' votes; baselines among the reports join the table."""
-    systems = load_recipe(recipe, PenalisationParams)
-    _compare(systems, shards, out, reports, params, cache=cache, workers=workers)
-    console.print(f"table: {reports / 'penalisation.md'}, models: {out}")
-
-
-def _compare(
-    recipe: ComparisonParams, shards: Path, out: Path, reports: Path, params: Path, *, cache: Path, workers: int
-) -> None:
-    options = load_params(params)
-    from trainer.recipes.comparison.report import brief
-    from trainer.recipes.comparison.systems import compare
-    from trainer.report.formatting import records
-
-    with counted(recipe.name, cache=cache, workers=training_workers(workers, options)) as shown:
-        compared = compare(shards, out, reports, options, recipe, **shown)
-    for corpus, group in compared.groupby("corpus", sort=True):
-        console.print(f"\n[bold]{escape(str(corpus))}[/]")
-        console.print(narrow(brief(records(group))))
+_comparison(
+    SequenceParams, "Compare ways from speech of any length to one answer; baselines among the reports join in."
+)
+_comparison(PenalisationParams, "Compare losses that use raters' votes; baselines among the reports join in.")
 
 
 @app.command()

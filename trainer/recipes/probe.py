@@ -52,16 +52,8 @@ def probe(
     """Probe ``parents`` and ``randoms`` fresh networks of the first one's shape; write and return one row a test.
 
     Folds, target, share of the labels and normalisation are those of section ``finetune`` (no early stopping, hence no
-    dev speakers; a random network has no parent's statistics and gets the training rows').
-
-    Args:
-        shards_folder: labelled shards.
-        parents: pretrained model folders.
-        out: .csv or .parquet.
-        params: of fine-tuning.
-        draws: label draws a fold, where the share of the labels is below 1.
-        randoms: fresh networks.
-        cache: folder of memory maps.
+    dev speakers; a random network has no parent's statistics and gets the training rows'); ``draws`` label draws where
+    the share is below 1. ``out``: .csv or .parquet.
 
     Raises:
         InputError: another objective than ``hard``, or a parent that does not fit the shards or was pretrained on a

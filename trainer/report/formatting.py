@@ -48,7 +48,9 @@ def readable(table: pd.DataFrame, *, measure: str) -> list[dict[str, str]]:
             "pretraining": "none" if pd.isna(row["pretrain_tasks"]) else pretraining(row),
         }
         cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in measures_of(row)}
-        cells[f"pooled {title(own)} [interval]"] = f"{row[f'pooled_{own}']:.3f}{_interval(row, f'pooled_{own}')}"
+        cells[f"pooled {title(own)} [interval]"] = (
+            f"{row[f'pooled_{own}']:.3f}{interval(row, f'pooled_{own}', sign='')}"
+        )
         cells["chance"] = f"{row['chance']:.3f}"
         if row["allow_pretrain_speakers"]:
             cells["mode"] += f" ({_allowed(row)})"
@@ -147,7 +149,7 @@ def paired_rows(paired: pd.DataFrame) -> list[dict[str, str]]:
             "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
             "t-test": p_value(row["p_t_test"]),
             "Wilcoxon": p_value(row["p_wilcoxon"]),
-            "pooled difference, interval over speakers": _interval(row, "difference").strip(),
+            "pooled difference, interval over speakers": interval(row, "difference", sign="").strip(),
             "random subsets, two-sided": p_value(row["p_subsets"]),
             "one-sided": p_value(row["p_subsets_one_sided"]),
             "verdict": row["verdict"],
@@ -160,13 +162,8 @@ def _allowed(row: Row) -> str:
     return f"pretraining speakers allowed in test folds; {row['pretrain_speakers_in_test']} there"
 
 
-def _interval(row: Row, name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if pd.isna(low) else f" [{low:.3f}, {high:.3f}]"
-
-
 def _signed(value: float | None, form: str) -> str:
-    return "" if value is None or pd.isna(value) else form.format(value)
+    return "" if pd.isna(value) else form.format(value)
 
 
 def _short(value: float) -> str:
@@ -180,7 +177,7 @@ def p_value(value: float | None) -> str:
     >>> p_value(0.0312), p_value(1e-5), p_value(None)
     ('p = 0.031', 'p < .001', 'p undefined')
     """
-    if value is None or pd.isna(value):
+    if pd.isna(value):
         return "p undefined"
     return "p < .001" if value < 0.001 else f"p = {value:.3f}"
 
@@ -195,10 +192,10 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def interval(row: Row, name: str) -> str:
+def interval(row: Row, name: str, *, sign: str = "+") -> str:
     """Format ``<name>_low`` and ``<name>_high`` with a space before; nothing where there is no interval."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if low is None or pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+    return "" if pd.isna(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def brief_comparison(row: Row, *, reference: str) -> dict[str, str]:
@@ -216,8 +213,8 @@ def brief_comparison(row: Row, *, reference: str) -> dict[str, str]:
 def paired_cells(row: Row) -> dict[str, str]:
     """Format what the paired tests say of a row of the ablation's tables: cells by heading."""
     return {
-        "relative": "" if pd.isna(row["relative_gain"]) else f"{row['relative_gain']:+.1f} %",
-        "d_z": "" if pd.isna(row["cohens_dz"]) else f"{row['cohens_dz']:+.2f}",
+        "relative": _signed(row["relative_gain"], "{:+.1f} %"),
+        "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
         "pairs": str(int(row["pairs"])),
         "p": bare_p(row["p"]),
         "Holm": bare_p(row["p_holm"]),

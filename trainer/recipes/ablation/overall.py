@@ -39,7 +39,7 @@ def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd
         cell = dict(zip(CELL, identity, strict=True))
         measure = measures[cell["corpus"]]
         scratch = runs[(runs["tasks"] == "none") & (runs["part"] == cell["part"])]
-        scratch = scratch[[cell["variant"] in served.split(", ") for served in scratch["variant"]]]
+        scratch = scratch[[cell["variant"] in names.split(", ") for names in scratch["variant"]]]
         scratch = scratch[(scratch["corpus"] == cell["corpus"]) & scratch["label_fraction"].isin(shares)]
         # a pair counts where every share of it is there
         means = [

@@ -79,10 +79,10 @@ def ablation_table(cells: list[CellRuns], params: ReportParams, *, measure: str)
     and ``conclusion`` follows from that.
     """
     rows: list[dict[str, Any]] = []
-    served = _served(cells)
+    compared = _compared(cells)
     for cell in cells:
         # scratch runs have one row, next to the first cell that is compared with them
-        scratch_of = served.pop((cell.part, cell.scratch_identity), "")
+        scratch_of = compared.pop((cell.part, cell.scratch_identity), "")
         rows += _cell_rows(cell, params, measure, scratch_of=scratch_of)
     table = with_conclusions(pd.DataFrame(rows), alpha=params.alpha, within="part")
     table["_scratch"] = table["mode"] != SCRATCH  # scratch first, else as they come
@@ -90,7 +90,7 @@ def ablation_table(cells: list[CellRuns], params: ReportParams, *, measure: str)
     return table.sort_values(order, kind="stable", ignore_index=True).drop(columns="_scratch")
 
 
-def _served(cells: list[CellRuns]) -> dict[tuple[str, str], str]:
+def _compared(cells: list[CellRuns]) -> dict[tuple[str, str], str]:
     """Name the variants that are compared with each set of scratch runs."""
     names: dict[tuple[str, str], dict[str, None]] = {}
     for cell in cells:
@@ -135,11 +135,11 @@ def _cell_rows(cell: CellRuns, params: ReportParams, measure: str, *, scratch_of
 
 def ablation_runs(cells: list[CellRuns]) -> pd.DataFrame:
     """Every training behind the table, scratch runs once a part: rows of ``finetune_runs`` with the cell's columns."""
-    parts, served = [], _served(cells)
+    parts, compared = [], _compared(cells)
     for cell in cells:
         own = {"part": cell.part, "variant": cell.variant, "tasks": cell.tasks}
         parts.append(cell.runs.assign(**own, unlabelled_fraction=cell.unlabelled_fraction))
-        variants = served.pop((cell.part, cell.scratch_identity), "")
+        variants = compared.pop((cell.part, cell.scratch_identity), "")
         if variants:
             own = {"part": cell.part, "variant": variants, "tasks": "none"}
             parts.append(cell.scratch_runs.assign(**own, unlabelled_fraction=0.0))

@@ -36,16 +36,8 @@ def ablation(
     Writes ablation.parquet, .csv, .md and .png and ablation_runs.parquet (a row a training) under ``reports``; see
     `trainer.recipes.ablation.report`.
 
-    Args:
-        labelled: shard folder.
-        unlabelled: shard folder of the pretraining.
-        reports: folder of the tables.
-        params: what every training has in common.
-        recipe: what is varied.
-        cache: folder of memory maps and finished trainings.
-        workers: processes; they change no number.
-        on_start: called before anything is trained.
-        on_run: called with the name of each training that has ended.
+    ``workers`` (processes) change no number. ``on_start(counts)`` is called before anything is trained, and
+    ``on_run(name)`` after each training.
 
     Raises:
         InputError: a wrong variant, a verdict of too few pairs, and everything that `pretrain` and `finetune` refuse.

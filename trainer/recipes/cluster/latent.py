@@ -55,20 +55,9 @@ def latent_clusters(
 ) -> Latent:
     """Cluster the vectors of all rows with a label in ``column``, as training does; write what they hold to ``out``.
 
-    Writes makeup.csv, points.csv, summary.json and clusters.png.
-
-    Args:
-        shards_folder: labelled shards.
-        model: any model folder.
-        out: folder of the tables and the picture.
-        recipe: iterations of K-means, and ``k`` of a model without a cluster head.
-        k: number of clusters, instead of that of the model's cluster head.
-        column: of the labels.
-        view: of the picture.
-        unheard: only speakers that are not in the model's training.
-        seed: of K-means and the picture.
-        runtime: threads and device.
-        cache: folder of memory maps.
+    Writes makeup.csv, points.csv, summary.json and clusters.png. ``k``: instead of the number of the model's cluster
+    head, or of ``recipe`` for a model without one; any model folder will do. ``unheard``: only speakers that are not in
+    the model's training.
 
     Raises:
         InputError: no row is left, there are fewer rows than clusters, or the model does not know the features.

@@ -48,14 +48,8 @@ def write_comparison(
 ) -> pd.DataFrame:
     """Write <name>.parquet, .csv, .md, <name>_runs, and with lengths <name>.png and <name>_lengths; return the table.
 
-    Args:
-        reports: folder of the tables; baselines there join them.
-        params: of intervals and tests.
-        recipe: what is compared.
-        runs: in the form of fine-tuning's, with systems as modes.
-        predictions: likewise.
-        lengths: a row a training and share of the length; may be empty.
-        costs: a row a corpus and system; may be empty.
+    ``runs`` and ``predictions`` have the form of fine-tuning's, with systems as modes; ``lengths`` a row a training and
+    share, ``costs`` a row a corpus and system, both empty but for ``sequence``. Baselines in ``reports`` join in.
 
     Raises:
         InputError: the baselines are of other folds or utterances.
@@ -102,8 +96,8 @@ def comparison_table(
         own = chosen_measure(result, recipe.measure)
         row: dict[str, Any] = {**result, "measure": own}
         if not lengths.empty:
-            mine = (lengths["corpus"] == row["corpus"]) & (lengths["mode"] == row["mode"])
-            for share, group in lengths[mine].groupby("share"):
+            of_row = (lengths["corpus"] == row["corpus"]) & (lengths["mode"] == row["mode"])
+            for share, group in lengths[of_row].groupby("share"):
                 row |= {at(share): group[own].mean(), f"{at(share)}_std": group[own].std(ddof=1)}
         tests = paired[(paired["corpus"] == row["corpus"]) & (paired["mode"] == row["mode"])]
         chosen = [test for test in records(tests) if test["measure"] == own]

@@ -57,12 +57,12 @@ def _paired(runs: pd.DataFrame, side: str) -> list[str]:
         return []
     rows = []
     for structure in runs["structure"].unique():
-        mine = runs[runs["structure"] == structure].set_index(["tasks", "seed"])
+        own = runs[runs["structure"] == structure].set_index(["tasks", "seed"])
         for tasks in multitask:
             differences = {
-                name: _plain(mine.loc[tasks][f"{side}_{key}"] - mine.loc[SINGLE][f"{side}_{key}"], sign="+")
+                name: _plain(own.loc[tasks][f"{side}_{key}"] - own.loc[SINGLE][f"{side}_{key}"], sign="+")
                 for key, name in MEASURES.items()
-                if f"{side}_{key}" in mine
+                if f"{side}_{key}" in own
             }
             rows.append({"structure": structure, "learnt": tasks, **differences})
     return ["", "Minus movement alone, same seeds:", "", *markdown_table(rows)]
