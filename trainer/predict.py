@@ -26,22 +26,14 @@ def predict(
     runtime: RuntimeParams | None = None,
     cache: str | Path = ".cache/trainer",
 ) -> pd.DataFrame:
-    """Predict every row of a shard folder.
+    """Predict every row of a shard folder; write ``out`` (.parquet or .csv) if given.
 
-    Args:
-        shards_folder: rows with the features and frame period of training.
-        model: checkpoint; one of the recipe orofacial gives `movements`.
-        out: gets the table, .parquet or .csv.
-        runtime: device and threads.
-        cache: folder of the memory map.
+    A checkpoint of the recipe orofacial gives `movements`. Raises InputError if features or frame period are not those
+    of training.
 
     Returns:
         Columns segment_id, corpus, speaker, and for every target of the model: one class and its confidence (0..1)
         where there is one, and one probability per class (``<target>_p_<class>``), or one value per attribute.
-
-    Raises:
-        InputError: features or frame period are not those of training.
-
     """
     runtime = runtime or RuntimeParams()
     make_deterministic(runtime, seed=0)
@@ -69,15 +61,13 @@ def movements(
     *,
     cache: str | Path = ".cache/trainer",
 ) -> pd.DataFrame:
-    """Predict the mouth movement of every row of a shard folder with a model of the recipe orofacial.
+    """Predict the mouth movement of every row with a model of the recipe orofacial; write ``out`` if given.
+
+    Raises InputError for another kind of file than .parquet, which a list a row needs.
 
     Returns:
         Columns segment_id, corpus, speaker, n_frames, and ``mouth``: flat, n_frames x coordinates in the order of the
         model's ``config.json`` (frame_targets.tracks.names), inter-ocular distances.
-
-    Raises:
-        InputError: ``out`` is no .parquet, which a list a row needs, or the features are not those of training.
-
     """
     if out is not None and Path(out).suffix != ".parquet":
         raise InputError(f"{out}: movement is a list a segment, which only .parquet holds")

@@ -109,7 +109,6 @@ def code_fingerprint(*more: str) -> str:
 
     Returns:
         64 hexadecimal digits.
-
     """
     root = Path(__file__).parent
     code = hashlib.sha256()

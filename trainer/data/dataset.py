@@ -79,7 +79,6 @@ class ChunkDataset(Dataset[Batch]):
 
     Raises:
         ValueError: a target has not one label a row.
-
     """
 
     def __init__(

@@ -49,7 +49,6 @@ def open_functionals(folder: str | Path, segment_ids: pd.Series, sets: tuple[str
     Raises:
         InputError: the folder or a set is missing, vectors do not have the length of their names or are no numbers, or
             no segment is one of the shards; names file and remedy.
-
     """
     folder = Path(folder)
     parts = sorted(folder.glob("part-*.parquet"))

@@ -38,19 +38,11 @@ def open_map(place: Path, column: str, n_frames: int, names: Names) -> npt.NDArr
 def build(
     parts: list[Path], place: Path, *, n_rows: int, feature_names: Names, frame_names: Mapping[str, Names]
 ) -> None:
-    """Stream features and frame targets of ``parts`` into the folder ``place``.
+    """Stream features and frame targets of ``parts``, together N rows, into the folder ``place``: <set>-<version>.
 
-    It is written next to its place and renamed, so that a killed run leaves nothing half. Older versions of the same
-    set, which are as large as the set itself, are removed.
-
-    Args:
-        parts: Parquet files of one shard folder, together ``n_rows`` rows.
-        place: ``<set>-<version>``; gets a flat file a column, offsets.npy, and mean.npy and m2.npy (N, F): mean and sum
-            of squared deviations of every row's features.
-        n_rows: N.
-        feature_names: F of them.
-        frame_names: column of `FRAME_COLUMNS` to the names of its tracks or classes.
-
+    It gets a flat file a column, offsets.npy, and mean.npy and m2.npy (N, F): mean and sum of squared deviations of
+    every row's features. It is written next to its place and renamed, so that a killed run leaves nothing half. Older
+    versions of the same set, which are as large as the set itself, are removed.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     widths = {"features": len(feature_names)} | {name: _width(name, names) for name, names in frame_names.items()}

@@ -18,14 +18,7 @@ CONTRACT = 1  # data contract that this trainer reads
 def read_part(part: Path, *, metadata: Sequence[str], columns: Sequence[str] = ()) -> tuple[pa.Schema, dict[str, Any]]:
     """Read schema and metadata of one part.
 
-    Args:
-        part: a Parquet file.
-        metadata: further keys that the metadata must have.
-        columns: names that the schema must have.
-
-    Raises:
-        InputError: the part is unreadable, lacks a column or key, or follows another contract.
-
+    Raises InputError if it is unreadable, lacks one of ``columns`` or ``metadata`` keys, or follows another contract.
     """
     try:
         schema = pq.read_schema(part)

@@ -33,13 +33,7 @@ def clip_ids(rows: pd.DataFrame) -> Texts:
 def speaker_keys(rows: pd.DataFrame, *, unknown_is_own: bool = False) -> Texts:
     """Return ``corpus/speaker`` of every row, (N,), so that equal names in two corpora stay two people.
 
-    Args:
-        rows: scalar columns of N shard rows.
-        unknown_is_own: let a clip without a speaker count as a speaker of its own.
-
-    Raises:
-        InputError: a row has no speaker, without ``unknown_is_own``.
-
+    A clip without a speaker raises InputError, or counts as a speaker of its own if ``unknown_is_own``.
     """
     speakers = text(rows, "speaker")
     unknown = speakers == ""

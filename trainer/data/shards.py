@@ -102,7 +102,6 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     Raises:
         InputError: the folder or a column is missing, parts disagree, or values are not finite or do not match
             ``n_frames``; names part and remedy.
-
     """
     folder = Path(folder)
     parts = sorted(folder.glob("part-*.parquet"))

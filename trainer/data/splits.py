@@ -54,7 +54,6 @@ def folds(rows: pd.DataFrame, *, how: int | str, dev: str = "speakers") -> list[
 
     Raises:
         InputError: a speaker is on two sides, a column is filled in part, or there are too few speakers or folds.
-
     """
     keys = speaker_keys(rows)
     given, split = text(rows, "fold"), text(rows, "split")
@@ -135,19 +134,10 @@ def hold_out_speakers(
     """Take whole speakers out of training rows for early stopping, about ``share`` of the rows of every corpus.
 
     Speakers are drawn at random and taken while they fit; if none fits (few large speakers), the smallest is taken.
-
-    Args:
-        corpora: (N,) corpus of every row.
-        keys: (N,) speaker key of every row.
-        share: of the rows, 0 to 1.
-        rng: draws the speakers.
+    ``corpora`` and speaker ``keys``: (N,) of every row. Raises InputError if there is only one speaker.
 
     Returns:
         Positions of the rows that train, and of those that stop early.
-
-    Raises:
-        InputError: there is only one speaker.
-
     """
     counts = pd.Series(keys).value_counts()
     groups: dict[str, list[str]] = {}

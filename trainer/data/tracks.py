@@ -53,19 +53,11 @@ class TrackScale:
         speakers: Texts,
         source: str = DENSE,
     ) -> TrackScale:
-        """Statistics over the frames of training rows that have a target, and over no others.
+        """Statistics over the frames of ``rows`` (indices of TRAINING rows) that have a target, and over no others.
 
-        Args:
-            shards: of N rows.
-            rows: indices of TRAINING rows.
-            names: of K tracks.
-            centre: ``speaker`` subtracts the mean of the speaker's segments (a face's resting level and a microphone's
-                gain cannot be known from a voice; speakers with few segments: of the segment), ``segment`` that of the
-                segment, ``none`` nothing.
-            clip: standard deviations.
-            speakers: (N,) key of every shard row.
-            source: column of the shards.
-
+        ``centre``: ``speaker`` subtracts the mean of the speaker's segments (a face's resting level and a microphone's
+        gain cannot be known from a voice; speakers with few segments: of the segment), ``segment`` that of the
+        segment, ``none`` nothing. ``speakers``: (N,) key of every shard row.
         """
         rows = np.asarray(rows, dtype=np.int64)
         columns = np.array([shards.frame_names[source].index(name) for name in names], dtype=np.int64)
@@ -88,8 +80,7 @@ class TrackScale:
         """Scale (B, ..., all tracks) of the shard rows ``rows`` (B,) to (B, ..., K)."""
         chosen = tracks[..., self.columns]
         centres = self.centres[rows].reshape(len(rows), *[1] * (chosen.ndim - 2), -1)
-        scaled: FloatArray = np.clip((chosen - centres - self.mean) / self.std, -self.clip, self.clip)
-        return scaled
+        return np.clip((chosen - centres - self.mean) / self.std, -self.clip, self.clip)
 
 
 def _row_sums(shards: Shards, columns: IntArray, source: str) -> tuple[npt.NDArray[np.float64], ...]:
@@ -128,13 +119,8 @@ class FrameTargets:
     ) -> dict[str, npt.NDArray[Any]]:
         """Return the targets of B utterances: `DENSE` and `RECONSTRUCTION` (B, nC, L, K), `VISEME` (B, nC, m).
 
-        Args:
-            shards: where the tracks are.
-            rows: (B,) rows of the shards.
-            frames: (B, nC, m) frames of the shards.
-            x: (B, nC, m, F) normalised features.
-            mask: (B, nC, m) real frames.
-
+        ``rows`` (B,) and ``frames`` (B, nC, m) of the shards, normalised features ``x`` (B, nC, m, F), and which frames
+        are real, ``mask`` (B, nC, m).
         """
         found: dict[str, npt.NDArray[Any]] = {}
         if self.scale is not None:

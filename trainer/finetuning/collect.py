@@ -49,7 +49,6 @@ def gather(
 
     Returns:
         Results, a row a run; predictions, a row per test utterance and run; history, a row per epoch and run.
-
     """
     results, predictions, histories = [], [], []
     for run in runs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,14 @@ import pandas as pd
 
 from trainer.data.chunking import chunking_for
 from trainer.data.normalisation import Normalisation, Scope
-from trainer.data.rows import Target
 from trainer.data.shards import Shards, open_shards
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.collect import collect
 from trainer.finetuning.plan import PLAIN, Run, Sides, check_parent, plan
 from trainer.finetuning.side_task import SideTask
 from trainer.models.checkpoint import Checkpoint, ModelSpec, load_model, save_model
-from trainer.objectives import Objective
-from trainer.objectives.losses import Loss
 from trainer.objectives.penalty import penalise
 from trainer.params import Params
-from trainer.store import is_done
 from trainer.training.jobs import train_missing
 from trainer.training.loop import fit, make_deterministic, measure, run_network
 
@@ -62,8 +57,8 @@ def finetune(
 ) -> pd.DataFrame:
     """Train every missing run, then write checkpoints and tables.
 
-    Every run trains on its own seed and is stored under a key of its content: a killed command resumes, and a repeated
-    one costs nothing.
+    Every run trains on its own seed and is stored under a key of its content: a killed command resumes, a repeated one
+    costs nothing, and the number of ``workers`` (processes) changes no number.
 
     Args:
         shards_folder: labelled shards.
@@ -73,7 +68,7 @@ def finetune(
         params: sections trainer, encoder and finetune count.
         unlabelled: the shards of pretraining, opened only for ``finetune.auxiliary``.
         cache: folder of finished runs and memory maps.
-        workers: processes; changes no number.
+        workers: processes.
         on_start: called with the number of runs and of those already done.
         on_run: called with the name of every finished run.
 
@@ -82,7 +77,6 @@ def finetune(
 
     Raises:
         InputError: a split leaks, a pretraining speaker is in a test fold, or the parent does not fit.
-
     """
     options = params.finetune
     shards = open_shards(shards_folder, cache=cache)
@@ -140,8 +134,8 @@ def train_all(
     for number, own in enumerate(runs):
         for run in own:
             jobs.setdefault(run.key, (number, run))
-    done = partial(is_done, contexts[0].finished)
-    train_missing(jobs, done, _train_job, contexts, workers=workers, on_start=on_start, on_done=on_done)
+    finished = contexts[0].finished
+    train_missing(jobs, finished, _train_job, contexts, workers=workers, on_start=on_start, on_done=on_done)
 
 
 def _train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:
@@ -157,7 +151,17 @@ def train_run(context: Context, run: Run) -> None:
     side = context.side_task(run).start(parent)
     labels = run.objective.encode(shards.rows, options.target)
     objective = run.objective.fitted(labels[run.train])
-    spec = _spec(context, run, parent, {options.target: objective, **side.heads}, side)
+    spec = ModelSpec(
+        kind="finetune",
+        encoder=params.encoder,
+        head_hidden=options.head_hidden,
+        heads={options.target: objective, **side.heads},
+        feature_names=shards.feature_names,
+        frame_period=shards.frame_period,
+        chunking=chunking_for(shards, run.train, params.encoder),
+        normalisation=_normalisation(context, run, parent),
+        frames=side.frames,
+    )
     train, dev, test = (
         spec.dataset(shards, rows, {options.target: labels[rows], **side.targets(len(rows))})
         for rows in (run.train, run.dev, run.test)
@@ -167,7 +171,10 @@ def train_run(context: Context, run: Run) -> None:
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
     side.carry_over(network)
-    loss = side.loss(options.target, _own_loss(context, run, objective, labels[run.train]))
+    smoothing, rows = options.label_smoothing, shards.rows.iloc[run.train]
+    own_loss = objective.loss(labels[run.train], label_smoothing=smoothing)
+    own_loss = penalise(own_loss, objective, rows, options.penalty, label_smoothing=smoothing)
+    loss = side.loss(options.target, own_loss)
     fitted = fit(
         network,
         train,
@@ -205,38 +212,12 @@ def train_run(context: Context, run: Run) -> None:
     )
 
 
-def _spec(
-    context: Context, run: Run, parent: Checkpoint | None, heads: dict[str, Objective], side: SideTask
-) -> ModelSpec:
-    shards, encoder, options = context.shards, context.params.encoder, context.params.finetune
-    if parent is not None and options.normalisation == "parent":
-        normalisation = parent.spec.normalisation
-    else:
-        scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
-        normalisation = Normalisation.fit(shards, run.train, clip=encoder.clip, scope=scope)
-    return ModelSpec(
-        kind="finetune",
-        encoder=encoder,
-        head_hidden=options.head_hidden,
-        heads=heads,
-        feature_names=shards.feature_names,
-        frame_period=shards.frame_period,
-        chunking=chunking_for(shards, run.train, encoder),
-        normalisation=normalisation,
-        frames=side.frames,
-    )
-
-
-def _own_loss(context: Context, run: Run, objective: Objective, labels: Target) -> Loss:
-    """Loss of the objective on the training labels, with the penalty if there is one."""
+def _normalisation(context: Context, run: Run, parent: Checkpoint | None) -> Normalisation:
     options = context.params.finetune
-    return penalise(
-        objective.loss(labels, label_smoothing=options.label_smoothing),
-        objective,
-        context.shards.rows.iloc[run.train],
-        options.penalty,
-        label_smoothing=options.label_smoothing,
-    )
+    if parent is not None and options.normalisation == "parent":
+        return parent.spec.normalisation
+    scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
+    return Normalisation.fit(context.shards, run.train, clip=context.params.encoder.clip, scope=scope)
 
 
 def _provenance(context: Context, run: Run, parent: Checkpoint | None, side: SideTask) -> dict[str, Any]:

@@ -87,17 +87,10 @@ def plan(
 ) -> list[Run]:
     """Lay out all runs of all corpora, with every protocol check done before anything is trained.
 
-    Args:
-        shards: labelled shards.
-        params: sections trainer, encoder and finetune count.
-        parent: the pretrained model; without it the keys of the modes that need one are those of no stored run.
-        modes: instead of those of section finetune.
-        side: the side tasks that the runs will be trained with.
-        expected_speakers: pretraining speakers of a parent that is still to be trained.
-
-    Raises:
-        InputError: a split leaks, a test speaker is a pretraining speaker, or labels do not fit the objective.
-
+    ``modes``: instead of those of section finetune. ``side``: the side tasks that the runs will be trained with.
+    Without ``parent`` the keys of the modes that need one are those of no stored run; ``expected_speakers`` are then
+    the pretraining speakers of the parent that is still to be trained. Raises InputError if a split leaks, a test
+    speaker is a pretraining speaker, or labels do not fit the objective.
     """
     options = params.finetune
     pretrain_speakers = set(expected_speakers) if parent is None else set(parent.config["speakers"])

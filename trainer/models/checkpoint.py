@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
+import numpy.typing as npt
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trainer.data.chunking import LENGTHS, Chunking
-from trainer.data.dataset import KEEP_BYTES, WHOLE, ChunkDataset, Cut
+from trainer.data.dataset import ChunkDataset
 from trainer.data.normalisation import Normalisation
+from trainer.data.rows import Target
 from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
@@ -81,25 +83,17 @@ class ModelSpec:
     def dataset(
         self,
         shards: Shards,
-        rows: Any,
-        targets: Any = None,
-        *,
-        frames: FrameTargets | None = None,
-        cut: Cut = WHOLE,
-        keep_bytes: int = KEEP_BYTES,
+        rows: npt.ArrayLike,
+        targets: Mapping[str, Target] | None = None,
+        **options: Any,
     ) -> ChunkDataset:
-        """Rows of ``shards`` as this network's input; raises InputError if the features are not the ones it knows."""
+        """Rows of ``shards`` as this network's input, with further ``options`` of `ChunkDataset`.
+
+        Raises InputError if the features are not the ones that the network knows.
+        """
         self.check(shards)
-        return ChunkDataset(
-            shards,
-            rows,
-            chunking=self.chunking,
-            normalisation=self.normalisation,
-            targets=targets,
-            frames=frames,
-            cut=cut,
-            keep_bytes=keep_bytes,
-        )
+        chunking, normalisation = self.chunking, self.normalisation
+        return ChunkDataset(shards, rows, chunking=chunking, normalisation=normalisation, targets=targets, **options)
 
     def check(self, shards: Shards) -> None:
         """Raise InputError unless the shards hold the features and the frame period of training."""
@@ -172,15 +166,8 @@ def save_model(
 ) -> None:
     """Write a checkpoint as a whole: a killed run leaves the old folder or the new one, never a mixture.
 
-    Args:
-        folder: of the checkpoint.
-        network: its weights are written.
-        spec: what builds the network again.
-        provenance: parent model, data fingerprints, parameters and so on, added to ``config.json``.
-        metrics: written to ``metrics.json``.
-        history: a row an epoch.
-        extra: may write further files into the folder before it appears.
-
+    ``provenance`` (parent, data fingerprints, parameters) is added to ``config.json``; ``extra`` may write further
+    files into the folder before it appears.
     """
 
     def fill(work: Path) -> None:
@@ -202,14 +189,9 @@ def load_model(folder: str | Path) -> Checkpoint:
 
 
 def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[str, Any], str]:
-    """Read a checkpoint of one kind back.
+    """Read a checkpoint of one kind back: its spec, the network, the whole ``config.json``, the fingerprint.
 
-    Returns:
-        Its spec, the network, the whole ``config.json``, the fingerprint.
-
-    Raises:
-        InputError: the folder is missing, damaged or of another kind, or its weights do not fit its architecture.
-
+    Raises InputError if the folder is missing, damaged or of another kind, or its weights do not fit its architecture.
     """
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]

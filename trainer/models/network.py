@@ -108,7 +108,6 @@ class Network(nn.Module):
         Returns:
             Logits (B, outputs) of every target, `VECTORS` (B, H) that they come from, and of the frame heads `DENSE`
             (B, nC, L, K) and `RECONSTRUCTION` (B, nC, L, F), NaN where nothing was hidden.
-
         """
         x, hidden = batch.x, None
         if RECONSTRUCTION in self.frame_heads:
@@ -129,16 +128,10 @@ class Network(nn.Module):
 
 
 def hidden_positions(frame_mask: Tensor, *, drawn: bool) -> Tensor:
-    """Choose real frames to hide: spans of `SPAN`, about `HIDDEN` of the frames.
+    """Which real frames to hide, (B, nC, m) bool: spans of `SPAN`, about `HIDDEN` of the frames.
 
-    Args:
-        frame_mask: (B, nC, m) real frames.
-        drawn: at random places (torch's global generator); else every so many frames, the same in every call, so that
-            held-out losses of two epochs can be compared.
-
-    Returns:
-        (B, nC, m) bool.
-
+    ``drawn``: at random places (torch's global generator); else every so many frames, the same in every call, so that
+    held-out losses of two epochs can be compared.
     """
     m = frame_mask.shape[-1]
     span = min(SPAN, max(1, m // 4))

@@ -22,4 +22,4 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 def restore_objective(names: list[str], raw: dict[str, Any]) -> Objective:
     """Return the objective that wrote ``raw`` (`Objective.to_json`) and whose outputs have these names."""
-    return OBJECTIVES[raw["kind"]].from_json(tuple(names), raw)
+    return OBJECTIVES[raw["kind"]].from_json(names, raw)

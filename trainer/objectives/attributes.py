@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -61,12 +61,10 @@ class Attribute(Objective):
         return ConcordanceLoss(torch.tensor(self.mean), torch.tensor(self.std))
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        values: npt.NDArray[np.float32] = (outputs * torch.tensor(self.std) + torch.tensor(self.mean)).numpy()
-        return values
+        return (outputs * torch.tensor(self.std) + torch.tensor(self.mean)).numpy()
 
     def labelled(self, truth: Target) -> BoolArray:
-        has: BoolArray = ~np.isnan(truth).all(axis=1)
-        return has
+        return ~np.isnan(truth).all(axis=1)
 
     def strata(self, truth: Target) -> IntArray:
         return np.zeros(len(truth), dtype=np.int64)
@@ -92,10 +90,3 @@ class Attribute(Objective):
     def source(self, stated: str) -> str:
         # every corpus reader's intensity is the one the actor was asked for, also where emotions were voted on
         return "acted" if self.names == ("intensity",) else stated
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
-        return cls(names, tuple(raw["mean"]), tuple(raw["std"]))

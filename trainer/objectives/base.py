@@ -7,12 +7,14 @@ the type of ``finetune.objective`` (trainer/params/training.py).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor
 
 from trainer.data.arrays import BoolArray, IntArray
@@ -78,9 +80,9 @@ class Objective(ABC):
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         """Return the loss; ``truth`` are the training rows' labels (class weights)."""
 
-    @abstractmethod
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
         """Network outputs (N, outputs) to probabilities, or to attributes in the corpus's scale."""
+        return torch.softmax(outputs, dim=1).numpy()
 
     def labelled(self, truth: Target) -> BoolArray:
         """Which rows have a label, (N,)."""
@@ -134,12 +136,14 @@ class Objective(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """As written to ``config.json``, without the names."""
-        return {"kind": self.kind}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {"kind": self.kind} | {name: value for name, value in values.items() if name != "names"}
 
     @classmethod
-    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
+    def from_json(cls, names: Sequence[str], raw: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        return cls(names)
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+        return cls(tuple(names), **{name: value for name, value in values.items() if name != "kind"})
 
 
 def class_table(names: tuple[str, ...], truth: IntArray, predicted: Array) -> pd.DataFrame:
@@ -156,5 +160,4 @@ def columns(prefix: str, names: tuple[str, ...], values: Array) -> pd.DataFrame:
 
 def confusion_rows(truth: IntArray, predicted: IntArray, size: int) -> Array:
     """One confusion matrix a row, flat: (N, K * K)."""
-    rows: Array = np.eye(size * size)[truth * size + predicted]
-    return rows
+    return np.eye(size * size)[truth * size + predicted]

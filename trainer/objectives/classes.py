@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import torch
-from torch import Tensor
 
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import MISSING, Target, class_indices, label_names
@@ -30,10 +27,7 @@ class Hard(Objective):
     score = "uar"
     one_class = True
     of_emotion = True
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return MEASURES
+    shown = MEASURES
 
     @classmethod
     def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
@@ -48,13 +42,8 @@ class Hard(Objective):
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         return CrossEntropy(balanced_weights(truth, len(self.names)), label_smoothing)
 
-    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        probabilities: npt.NDArray[np.float32] = torch.softmax(outputs, dim=1).numpy()
-        return probabilities
-
     def labelled(self, truth: Target) -> BoolArray:
-        has: BoolArray = truth != MISSING
-        return has
+        return truth != MISSING
 
     def strata(self, truth: Target) -> IntArray:
         return truth

@@ -41,8 +41,7 @@ def classification(truth: IntArray, predicted: IntArray) -> dict[str, float]:
 
 def confusion(truth: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
     """Count, rows = truth, columns = prediction, (K, K)."""
-    counts: IntArray = confusion_matrix(truth, predicted, labels=np.arange(n_classes))
-    return counts
+    return confusion_matrix(truth, predicted, labels=np.arange(n_classes))
 
 
 def class_measures(hits: Array, n_true: Array, n_predicted: Array) -> Measures:
@@ -88,18 +87,10 @@ def from_confusion(counts: npt.ArrayLike) -> Measures:
 
 
 def from_hits(hits: npt.ArrayLike, n_true: npt.ArrayLike, n_predicted: npt.ArrayLike, n: npt.ArrayLike) -> Measures:
-    """Macro measures where an utterance may have several classes.
+    """Macro measures where an utterance may have several classes: (..., K) counts and (...) utterances to (...).
 
-    Args:
-        hits: (..., K) utterances for which a class is true and predicted.
-        n_true: (..., K) for which it is true.
-        n_predicted: (..., K) for which it is predicted.
-        n: (...) utterances.
-
-    Returns:
-        (...) each. Macro means run over the classes that occur in the truth. ``chance`` is the macro F1 of predicting
-        every class always: mean of 2 s / (1 + s), s the share of utterances that have the class.
-
+    ``hits``: class true and predicted. Macro means run over the classes that occur in the truth. ``chance`` is the
+    macro F1 of predicting every class always: mean of 2 s / (1 + s), s the share of utterances that have the class.
     """
     n_true = np.asarray(n_true, dtype=float)
     each = class_measures(np.asarray(hits, dtype=float), n_true, np.asarray(n_predicted, dtype=float))
@@ -116,12 +107,8 @@ def from_hits(hits: npt.ArrayLike, n_true: npt.ArrayLike, n_predicted: npt.Array
 def ccc(covariance: A, variances: A, distance: A, *, epsilon: float = 0.0) -> A:
     """Concordance correlation coefficient, 2 cov(x, y) / (var x + var y + (mean x - mean y)^2) (Lin 1989).
 
-    Args:
-        covariance: as all moments, divided by n; arrays or tensors of one shape.
-        variances: var x + var y.
-        distance: mean x - mean y.
-        epsilon: added to the denominator, which is 0 where both sides are constant and equal.
-
+    All moments are divided by n; ``variances``: var x + var y; ``distance``: mean x - mean y; ``epsilon`` is added to
+    the denominator, which is 0 where both sides are constant and equal.
     """
     return 2 * covariance / (variances + distance**2 + epsilon)
 
@@ -137,8 +124,7 @@ def concordance(moments: npt.ArrayLike) -> Array:
         variances = xx / n - mean_x**2 + yy / n - mean_y**2
         value = ccc(xy / n - mean_x * mean_y, variances, mean_x - mean_y)
         varies = variances + (mean_x - mean_y) ** 2 > _TINY
-    out: Array = np.where(varies, value, np.where(n > 0, 0.0, np.nan))
-    return out
+    return np.where(varies, value, np.where(n > 0, 0.0, np.nan))
 
 
 def calibration_error(count: npt.ArrayLike, confidence: npt.ArrayLike, right: npt.ArrayLike) -> Array:

@@ -44,11 +44,9 @@ def co_occurrence(votes: npt.NDArray[np.floating]) -> Matrix:
 
     >>> co_occurrence(np.array([[2, 1], [0, 3], [1, 0]])).astype(int).tolist()
     [[2, 1], [1, 2]]
-
     """
     chosen = (np.nan_to_num(votes) > 0).astype(np.float64)
-    counts: Matrix = chosen.T @ chosen
-    return counts
+    return chosen.T @ chosen
 
 
 def penalisation_matrix(counts: Matrix) -> Matrix:
@@ -142,7 +140,6 @@ def penalise(
 
     Raises:
         InputError: the objective has no classes, or the rows lack votes.
-
     """
     if options.form == "none":
         return base

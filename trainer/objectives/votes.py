@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -60,10 +60,7 @@ class Soft(_Votes):
     kind = "soft"
     score = "uar"
     one_class = True
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return (*MEASURES, "kl", "ece", "f1_over_chance")
+    shown = (*MEASURES, "kl", "ece", "f1_over_chance")
 
     def encode(self, rows: pd.DataFrame, target: str) -> Target:
         votes = rows[[f"{_VOTES}{name}" for name in self.names]].to_numpy(dtype=float)
@@ -73,10 +70,6 @@ class Soft(_Votes):
 
     def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
         return DistributionLoss()
-
-    def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        probabilities: npt.NDArray[np.float32] = torch.softmax(outputs, dim=1).numpy()
-        return probabilities
 
     def sums(self, truth: Target, predicted: Array) -> Array:
         size = len(self.names)
@@ -136,10 +129,7 @@ class MultiLabel(_Votes):
 
     kind = "multilabel"
     score = "macro_f1"
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        return ("macro_precision", "macro_recall", "macro_f1")
+    shown = ("macro_precision", "macro_recall", "macro_f1")
 
     @classmethod
     def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
@@ -157,8 +147,7 @@ class MultiLabel(_Votes):
         return MultiLabelLoss()
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
-        probabilities: npt.NDArray[np.float32] = torch.sigmoid(outputs).numpy()
-        return probabilities
+        return torch.sigmoid(outputs).numpy()
 
     def sums(self, truth: Target, predicted: Array) -> Array:
         return _hit_rows(truth > 0.5, predicted > 0.5)
@@ -172,13 +161,6 @@ class MultiLabel(_Votes):
 
     def rule(self, stated: str) -> str:
         return f"vote share > {self._share:.3g}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "threshold": self.threshold}
-
-    @classmethod
-    def from_json(cls, names: tuple[str, ...], raw: dict[str, Any]) -> Self:
-        return cls(names, raw["threshold"])
 
     @property
     def _share(self) -> float:

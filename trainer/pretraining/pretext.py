@@ -52,7 +52,6 @@ class Pretext:
 
         Raises:
             InputError: a task has less than two classes, a given split leaks, or dense targets are missing.
-
         """
         heads = {TASKS[number][0]: Hard(_classes(shards, number)) for number in options.tasks}
         targets = {

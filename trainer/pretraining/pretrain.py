@@ -35,14 +35,7 @@ def pretrain(
     cache: str | Path = ".cache/trainer",
     on_epoch: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Pretrain on a shard folder and write a checkpoint.
-
-    Args:
-        shards_folder: unlabelled shards.
-        out: folder of the checkpoint.
-        params: sections trainer, encoder and pretrain count.
-        cache: folder of the memory map.
-        on_epoch: called with the number of every finished epoch.
+    """Pretrain on a shard folder and write the checkpoint ``out``; ``on_epoch`` gets the number of finished epochs.
 
     Returns:
         The metrics: per task measures on held-out speakers, with chance and label counts; and the encoder's effective
@@ -50,7 +43,6 @@ def pretrain(
 
     Raises:
         InputError: a task has less than two classes, or speakers are on two sides of a given split.
-
     """
     options, device = params.pretrain, params.trainer.device
     shards = open_shards(shards_folder, cache=cache)

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, TypeVar
 
 from trainer.errors import InputError
+from trainer.store import is_done
 
 Shared = TypeVar("Shared")
 Job = TypeVar("Job")
@@ -18,7 +20,7 @@ Job = TypeVar("Job")
 
 def train_missing(
     jobs: Mapping[str, Job],
-    is_done: Callable[[str], bool],
+    finished: Path,
     work: Callable[[Shared, Job], None],
     shared: Shared,
     *,
@@ -26,22 +28,11 @@ def train_missing(
     on_start: Callable[[int, int], None] | None = None,
     on_done: Callable[[Job], None] | None = None,
 ) -> None:
-    """Do the jobs that are not done yet; see `in_processes`.
+    """Do the ``jobs`` (by key of their content) that have no folder among the ``finished`` ones; see `in_processes`.
 
-    Args:
-        jobs: by key of their content, so that two that are the same are done once.
-        is_done: whether the job of a key is done.
-        work: called with ``shared`` and a job.
-        shared: what all jobs share.
-        workers: processes; changes no number.
-        on_start: called with the number of jobs and of those already done.
-        on_done: called with every job that has just been done.
-
-    Raises:
-        InputError: a worker died.
-
+    ``on_start(jobs, already done)`` and ``on_done(job)`` report progress; ``workers`` (processes) change no number.
     """
-    missing = [job for key, job in jobs.items() if not is_done(key)]
+    missing = [job for key, job in jobs.items() if not is_done(finished, key)]
     if on_start is not None:
         on_start(len(jobs), len(jobs) - len(missing))
     for job in in_processes(work, shared, missing, workers=workers):

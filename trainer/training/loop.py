@@ -113,7 +113,6 @@ def fit(
         each_epoch: asked before every epoch what to train on instead of ``train`` once with ``loss``; it may look at
             the network, give rows new targets or an order of their own, and draw modules anew. ``loss`` and measures on
             ``dev`` choose the epoch all the same.
-
     """
     if dev is None and schedule.monitor != "last":
         raise ValueError("without held-out speakers there is only the last epoch to keep: monitor must be last")

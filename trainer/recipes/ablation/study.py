@@ -35,7 +35,7 @@ class Pretraining:
     @property
     def done(self) -> bool:
         """Folders appear as a whole."""
-        return (self.folder / "model.safetensors").is_file()
+        return is_done(self.folder.parent, self.folder.name)
 
 
 @dataclass(frozen=True)
