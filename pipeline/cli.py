@@ -157,7 +157,7 @@ def use(
     params: Annotated[Path, typer.Option(help="parameter file whose section sets is rewritten")] = Path("params.yaml"),
 ) -> None:
     """Name a folder's two manifests in params.yaml."""
-    from pipeline.sets import use_manifests
+    from pipeline.params import use_manifests
 
     for name, chosen in use_manifests(folder, params=params).items():
         print(f"{params}: {name}: manifest {chosen.manifest}, root {chosen.root}")

@@ -1,4 +1,4 @@
-"""``params.yaml``, read and checked: every section is the config of the stage it is named after."""
+"""``params.yaml``, read, checked and edited: every section is the config of the stage it is named after."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
 
 from pipeline.acoustics import AcousticsConfig
 from pipeline.audio import AudioConfig
 from pipeline.config import Config
 from pipeline.engine.compute import RunConfig
+from pipeline.engine.files import replace_file
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
 from pipeline.functionals import FunctionalsConfig
@@ -98,3 +100,58 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         raise InputError(f"{path}:\n" + "\n".join(lines)) from error
+
+
+def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[str, SetConfig]:
+    """Write ``folder``'s labelled.csv and unlabelled.csv into the section ``sets`` of ``params``.
+
+    Without unlabelled.csv the films stay those that ``params`` names. Paths in a manifest start from ``folder``, or
+    from what ``folder``/roots.yaml says of its set (``labelled: /data/ravdess``; relative ones start from ``folder``).
+    All other values and comments of ``params`` stay.
+
+    Args:
+        folder: Folder of the manifests.
+        params: Parameter file to edit.
+
+    Returns:
+        Set name to the manifest and root that ``params`` now names.
+
+    Raises:
+        InputError: labelled.csv or a root is missing, roots.yaml names something else, or there is no section ``sets``.
+
+    """
+    roots = _roots(folder / "roots.yaml")
+    before = load_params(params).sets
+    chosen: dict[str, SetConfig] = {}
+    for name in Sets.model_fields:
+        manifest, root = folder / f"{name}.csv", folder / roots.get(name, "")
+        if name == "unlabelled" and not manifest.is_file() and name not in roots:
+            chosen[name] = before.unlabelled
+            continue
+        if not manifest.is_file():
+            raise InputError(
+                f"{manifest} is missing: a folder of manifests holds labelled.csv (utterances with labels) and "
+                "unlabelled.csv (films whose faces teach); `python -m pipeline manifest` writes them"
+            )
+        if not root.is_dir():
+            raise InputError(f"{root}, the root of {manifest}, is no folder: name it in {folder / 'roots.yaml'}")
+        chosen[name] = SetConfig(manifest=manifest, root=root)
+    editor = YAML()  # keeps comments and order
+    editor.width = 10**6
+    editor.preserve_quotes = True
+    editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    content = editor.load(params.read_text(encoding="utf-8"))
+    for name, one in chosen.items():
+        content["sets"][name].update(one.model_dump(mode="json"))
+    replace_file(params, lambda temporary: editor.dump(content, temporary))
+    return chosen
+
+
+def _roots(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    fine = isinstance(raw, dict) and set(raw) <= set(Sets.model_fields)
+    if not fine or not all(isinstance(root, str) for root in raw.values()):
+        raise InputError(f"{path} must give a folder to unlabelled, labelled or both, and name nothing else")
+    return dict(raw)

@@ -199,10 +199,10 @@ def test_a_new_clip_costs_one_clip(finished, tmp_path):
     shutil.copy(finished / "data/synthetic/labelled.csv", folder)
     manifest = pd.read_csv(finished / "data/synthetic/unlabelled.csv")
     manifest.iloc[:-1].to_csv(folder / "more.csv", index=False)
-    dvc(folder, "repro", "shards@unlabelled")
+    dvc(folder, "repro", "shards_unlabelled")
     cached = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.arrow")}
     manifest.to_csv(folder / "more.csv", index=False)
-    dvc(folder, "repro", "shards@unlabelled")
+    dvc(folder, "repro", "shards_unlabelled")
     now = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.arrow")}
     assert {path: now[path] for path in cached} == cached  # nothing was computed again
     assert len(now) - len(cached) == 4  # segments, audio, acoustics, faces of the one clip

@@ -1,115 +1,243 @@
-"""The two halves share the Parquet contract and nothing else; and the pipeline's parts load lazily."""
+"""One folder is a wall, a part of a cache key and a DVC dependency: all three are computed from the imports.
+
+Nothing here lists modules by hand but the order of the floors: a file imports from its own floor or from a lower one.
+"""
 
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from tests import ROOT
-from trainer.params import Params
 
-MEDIA_PACKAGES = {
-    "av",
-    "cv2",
-    "dask",
-    "distributed",
-    "feat",
-    "ffmpeg",
-    "imageio_ffmpeg",
-    "librosa",
-    "mediapipe",
-    "opensmile",
-    "espeakng_loader",
+FLOORS = {
+    "trainer": ["errors", "store", "params", "console", "data", "objectives", "models", "training", "pretraining",
+                "finetuning", "evaluation", "report", "baselines", "recipes", "predict", "cli", "__main__"],
+    "pipeline": ["errors", "config", "contracts", "engine", "media", "manifest", "corpora", "segments", "audio",
+                 "acoustics", "functionals", "faces", "labels", "orofacial", "synthetic", "params", "stages", "checks",
+                 "cli", "__main__"],
+}  # fmt: skip
+# Floors that read parameters (whose values DVC and the keys know), report, and carry rows, but make no number.
+GROUND = {
+    "trainer": {"errors", "store", "params", "console"},
+    "pipeline": {"errors", "config", "contracts", "engine", "params"},
 }
-
-
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
-    return names
-
-
+MEDIA_PACKAGES = {"av", "cv2", "dask", "distributed", "espeakng_loader", "feat", "ffmpeg", "imageio_ffmpeg", "librosa",
+                  "mediapipe", "opensmile"}  # fmt: skip
 # A tool, no part of training or evaluation: a raw sound must become features exactly as the pipeline makes them.
-TOOLS = {"animate.py"}
+TOOL = ROOT / "trainer" / "recipes" / "orofacial" / "animate.py"
+FILES = {half: sorted((ROOT / half).rglob("*.py")) for half in FLOORS}
+
+
+def module_file(name: str) -> Path | None:
+    """Return the file of a module of this project, by its dotted name."""
+    path = ROOT / name.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that code imports anywhere, but for type checking alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if module_file(deeper) else node.module
+        yield from imports(node)
+
+
+def imported_files(path: Path) -> set[Path]:
+    """Return the files of this project that a file imports."""
+    found = (module_file(name) for name in imports(ast.parse(path.read_text())))
+    return {file for file in found if file is not None}
+
+
+def floor(path: Path) -> str:
+    """Return the floor a file lies on: its top folder or file inside its half."""
+    return path.relative_to(ROOT).parts[1].removesuffix(".py")
+
+
+def test_each_file_lies_on_a_floor():
+    for half, files in FILES.items():
+        assert {floor(path) for path in files} - {"__init__"} == set(FLOORS[half])
+
+
+@pytest.mark.parametrize("half", list(FLOORS))
+def test_every_floor_stands_on_lower_ones(half):
+    order = FLOORS[half]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other.relative_to(ROOT)}"
+        for path in FILES[half]
+        if floor(path) != "__init__"
+        for other in imported_files(path)
+        if other.relative_to(ROOT).parts[0] == half and floor(other) != "__init__"
+        if order.index(floor(other)) > order.index(floor(path))
+    ]
+    assert not wrong
+
+
+def test_what_makes_numbers_imports_nothing_else():
+    from trainer.store import NUMBERS
+
+    allowed = {*NUMBERS, "params", "errors", "store"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other.relative_to(ROOT)}"
+        for path in FILES["trainer"]
+        if floor(path) in NUMBERS
+        for other in imported_files(path)
+        if floor(other) not in allowed
+    ]
+    assert not wrong
+
+
+def test_a_recipe_imports_no_other_recipe():
+    folder = ROOT / "trainer" / "recipes"
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other.relative_to(ROOT)}"
+        for path in folder.glob("*/*.py")
+        for other in imported_files(path)
+        if other.is_relative_to(folder) and other.parent != path.parent and other.parent != folder
+    ]
+    assert not wrong
 
 
 @pytest.mark.parametrize(
     ("package", "foreign"), [("trainer", {"pipeline", *MEDIA_PACKAGES}), ("pipeline", {"trainer"})]
 )
-def test_no_file_reaches_into_the_other_half(package, foreign):
-    files = sorted(path for path in (ROOT / package).rglob("*.py") if path.name not in TOOLS)
-    assert len(files) > 5
-    offenders = {str(path.relative_to(ROOT)): sorted(imported(path) & foreign) for path in files}
-    assert not {path: names for path, names in offenders.items() if names}
+def test_trainer_and_pipeline_do_not_import_each_other(package, foreign):
+    offenders = {
+        str(path.relative_to(ROOT)): names
+        for path in FILES[package]
+        if path != TOOL
+        if (names := {name.split(".")[0] for name in imports(ast.parse(path.read_text()))} & foreign)
+    }
+    assert not offenders
 
 
-@pytest.mark.parametrize("name", sorted(TOOLS))
-def test_a_tool_calls_the_pipeline_when_it_runs_and_nothing_else_needs_it(name):
-    path = ROOT / "trainer" / name
-    assert not imported(path) & MEDIA_PACKAGES
-    at_import = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+def test_the_tool_calls_the_pipeline_when_it_runs_and_nothing_else_needs_it():
+    tree = ast.parse(TOOL.read_text())
+    assert not {name.split(".")[0] for name in imports(tree)} & MEDIA_PACKAGES
+    at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not any("pipeline" in ast.unparse(node) for node in at_import)
-    users = [file.name for file in (ROOT / "trainer").rglob("*.py") if f"trainer.{path.stem}" in file.read_text()]
-    assert users == ["cli_sisters.py"]
+    users = [path for path in FILES["trainer"] if TOOL in imported_files(path)]
+    assert users == [ROOT / "trainer" / "recipes" / "cli.py"]
 
 
-def reached(path: Path, package: str, *, but: set[str]) -> set[Path]:
-    """Return the files of a package that a file imports, itself included, however indirectly, past none of ``but``."""
+def reached(path: Path) -> set[Path]:
+    """Return the files of its half that a file imports, itself included, however indirectly, but for the ground."""
+    half = path.relative_to(ROOT).parts[0]
     seen: set[Path] = set()
     todo = [path]
     while todo:
         file = todo.pop()
-        if file in seen or file.name in but:
+        if file not in seen and file.relative_to(ROOT).parts[0] == half and floor(file) not in GROUND[half]:
+            seen.add(file)
+            todo += imported_files(file)
+    return {file for file in seen if file.read_text().strip()}
+
+
+def commands(half: str) -> dict[str, set[Path]]:
+    """Return the commands of a half, each with the files that its function imports, or a function it calls there."""
+    found: dict[str, set[Path]] = {}
+    for path in FILES[half]:
+        if path.name != "cli.py":
             continue
-        seen.add(file)
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                files = [ROOT / f"{name.replace('.', '/')}.py" for name in names]
-                todo += [file for file in files if file.is_file()]
-    return seen
+        functions = {node.name: node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+        for function in functions.values():
+            for decorator in function.decorator_list:
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith(".command"):
+                    given = [*decorator.args, *(word.value for word in decorator.keywords if word.arg == "name")]
+                    name = ast.literal_eval(given[0]) if given else function.name.replace("_", "-")
+                    called = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} & set(functions)
+                    bodies = [function, *(functions[other] for other in called)]
+                    files = (module_file(module) for body in bodies for module in imports(body))
+                    found[name] = {file for file in files if file is not None}
+    return found
 
 
-# Code that reads parameters, reports mistakes or gathers finished runs changes no number of a training.
-NO_NUMBERS = {
-    "params.py",
-    "study_params.py",
-    "training_params.py",
-    "errors.py",
-    "registry.py",
-    "collect.py",
-    "results.py",
-    "processes.py",
-}
+def stages() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every stage of every flow, by file and name."""
+    for path in [ROOT / "dvc.yaml", *sorted(ROOT.glob("recipes/*/dvc.yaml"))]:
+        for name, stage in yaml.safe_load(path.read_text())["stages"].items():
+            yield f"{path.relative_to(ROOT)}:{name}", stage.get("do", stage)
 
 
-FLOWS = {"pretrain": "dvc.yaml", "finetune": "dvc.yaml", "orofacial": "recipes/orofacial/dvc.yaml"}
+STAGES = dict(stages())
 
 
-@pytest.mark.parametrize("stage", list(FLOWS))
-def test_a_training_stage_depends_on_all_the_code_that_makes_its_numbers(stage):
-    # Regression: an edited loss or aggregator left the old model in place, since the stage did not list it.
-    stages = yaml.safe_load((ROOT / FLOWS[stage]).read_text())["stages"]
-    needed = {path.name for path in reached(ROOT / "trainer" / f"{stage}.py", "trainer", but=NO_NUMBERS)}
-    assert len(needed) > 8
-    assert needed <= {Path(dep).name for dep in stages[stage]["deps"]}
+@pytest.mark.parametrize("name", list(STAGES))
+def test_a_stage_lists_the_folders_it_reaches_and_no_others(name):
+    # Regressions: an edited loss left the old model in place; no stage depended on the code that splits the speakers.
+    stage = STAGES[name]
+    python, flag, half, command = stage["cmd"].split()[:4]
+    assert (python, flag) == ("python", "-m")
+    entries = {file for file in commands(half)[command] if floor(file) not in GROUND[half]}
+    assert entries, f"the command {command} imports nothing"
+    needed = set().union(*(reached(entry) for entry in entries))
+    listed = [ROOT / dep for dep in stage["deps"] if dep.startswith(f"{half}/")]
+    missing = [file for file in needed if not any(file == dep or dep in file.parents for dep in listed)]
+    assert not sorted(str(file.relative_to(ROOT)) for file in missing)
+    idle = [dep for dep in listed if not any(file == dep or dep in file.parents for file in needed)]
+    assert not idle
 
 
-def test_the_ablation_is_no_part_of_the_flow_and_depends_on_the_whole_trainer():
-    assert "ablation" not in (ROOT / "dvc.yaml").read_text()
-    stage = yaml.safe_load((ROOT / "recipes" / "results" / "dvc.yaml").read_text())["stages"]["ablation"]
-    assert "trainer" in stage["deps"]
-    others = {"baselines", "cluster", "orofacial", "penalisation", "sequence"}
-    assert set(stage["params"]) == set(Params.model_fields) - others
+def test_the_main_flow_runs_no_recipe():
+    assert "recipes" not in (ROOT / "dvc.yaml").read_text()
+
+
+def fingerprints(folder: Path) -> str:
+    """Return the fingerprints that a copy of the project computes of its own code."""
+    code = (
+        "from trainer.store import code_fingerprint; from pipeline.engine.identity import code_digest; "
+        "print(code_fingerprint(), code_digest(('pipeline.media', 'pipeline.faces')))"
+    )
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_edited_word_retrains_nothing_and_an_edited_number_does(tmp_path):
+    for half in FLOORS:
+        shutil.copytree(ROOT / half, tmp_path / half, ignore=shutil.ignore_patterns("__pycache__"))
+    before = fingerprints(tmp_path)
+    for name in ("trainer/report/formatting.py", "trainer/errors.py", "trainer/__init__.py",
+                 "trainer/objectives/losses.py", "pipeline/faces/align.py"):  # fmt: skip
+        with (tmp_path / name).open("a") as file:
+            file.write("\n# another word\n")
+    losses = tmp_path / "trainer/objectives/losses.py"
+    losses.write_text(losses.read_text().replace('"""', '"""More words. ', 1))
+    assert fingerprints(tmp_path) == before
+    for name, changed in (("trainer/objectives/losses.py", 0), ("pipeline/faces/tracking/graphs.py", 1)):
+        with (tmp_path / name).open("a") as file:
+            file.write("\nANOTHER_NUMBER = 1\n")
+        now = fingerprints(tmp_path).split()
+        assert now[changed] != before.split()[changed]
+
+
+def test_names_in_params_are_the_keys_of_the_dictionaries():
+    from pipeline.faces.backends import BACKENDS
+    from pipeline.faces.config import FacesConfig
+    from trainer.models.aggregators import AGGREGATORS
+    from trainer.models.encoders import CHUNK_ENCODERS
+    from trainer.objectives import OBJECTIVES
+    from trainer.params import EncoderParams, FinetuneParams
+
+    for section, field, choices in (
+        (FacesConfig, "backend", BACKENDS),
+        (EncoderParams, "chunk_encoder", CHUNK_ENCODERS),
+        (EncoderParams, "aggregator", AGGREGATORS),
+        (FinetuneParams, "objective", OBJECTIVES),
+    ):
+        assert set(get_args(section.model_fields[field].annotation)) == set(choices)  # type: ignore[attr-defined]
 
 
 def test_the_command_lines_answer_without_loading_anything_heavy():
@@ -118,6 +246,16 @@ def test_the_command_lines_answer_without_loading_anything_heavy():
         code = f"import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
         assert run.stdout.strip() == "[]", module
+
+
+def test_no_file_of_code_has_grown_past_three_hundred_lines():
+    long = {
+        str(path.relative_to(ROOT)): count
+        for files in FILES.values()
+        for path in files
+        if (count := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
 
 
 def test_no_machine_paths_or_index_hosts_in_tracked_files():

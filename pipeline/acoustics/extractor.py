@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.acoustics.descriptors import FRAME_SIZE, FRAME_STEP, PITCH_SIZE, Descriptors
+from pipeline.acoustics.descriptors import PITCH_SIZE, Descriptors
 from pipeline.acoustics.speech_model import SpeechModel, SpeechModelConfig
 from pipeline.audio import decode_flac
 from pipeline.config import Config
@@ -30,8 +30,8 @@ class AcousticsConfig(Config):
     """Section ``acoustics``. A 32 ms frame every 16 ms is the altered setting of Lin & Busso (2020)."""
 
     features: Literal["compare_lld", "egemaps_lld"] = Field("compare_lld", description="openSMILE set")
-    frame_size: float = Field(FRAME_SIZE, gt=0, le=PITCH_SIZE, description="s; pitch frames stay 60 ms")
-    frame_step: float = Field(FRAME_STEP, gt=0, le=PITCH_SIZE, description="s")
+    frame_size: float = Field(0.032, gt=0, le=PITCH_SIZE, description="s; pitch frames stay 60 ms")
+    frame_step: float = Field(0.016, gt=0, le=PITCH_SIZE, description="s")
     logmel: bool = Field(False, description="also compute a mel spectrogram")
     mel: MelConfig = MelConfig()
     speech_model: SpeechModelConfig = SpeechModelConfig()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from trainer.finetuning.side_task import SideTask
 from trainer.models.checkpoint import Checkpoint, ModelSpec, load_model, save_model
 from trainer.objectives.penalty import penalise
 from trainer.params import Params
+from trainer.store import is_done
 from trainer.training.jobs import train_missing
 from trainer.training.loop import fit, make_deterministic, measure, run_network
 
@@ -134,8 +136,8 @@ def train_all(
     for number, own in enumerate(runs):
         for run in own:
             jobs.setdefault(run.key, (number, run))
-    finished = contexts[0].finished
-    train_missing(jobs, finished, _train_job, contexts, workers=workers, on_start=on_start, on_done=on_done)
+    done = partial(is_done, contexts[0].finished)
+    train_missing(jobs, done, _train_job, contexts, workers=workers, on_start=on_start, on_done=on_done)
 
 
 def _train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:

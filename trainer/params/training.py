@@ -33,14 +33,15 @@ class EncoderParams(Section):
     max_seconds: float | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
     chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
     clip: float = Field(default=3.0, gt=0)  # standard deviations, after z-normalisation [code]
-    chunk_encoder: str = "cnn"  # cnn, lstm or mel_cnn
+    chunk_encoder: Literal["cnn", "lstm", "mel_cnn"] = "cnn"  # names of trainer.models.encoders.CHUNK_ENCODERS
     # cnn and mel_cnn: channels per layer [ours; code 128..32, and 32..128 in mel_cnn]
     widths: tuple[int, ...] = Field(default=(64, 64, 64), min_length=1)
     kernel: int = Field(default=5, ge=1)  # cnn: frames [ours]
     stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]; mel_cnn: from its third layer on [code]
     lstm_layers: int = Field(default=2, ge=1)  # lstm [code]
     hidden: int = Field(default=130, ge=1)  # size of a chunk vector and of the encoder's output [code]
-    aggregator: str = "gated"  # mean, gated, rnn_attention or self_attention [code]
+    # names of trainer.models.aggregators.AGGREGATORS [code]
+    aggregator: Literal["mean", "gated", "rnn_attention", "self_attention"] = "gated"
     dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
 
     @field_validator("kernel")
@@ -101,14 +102,17 @@ class PretrainParams(ScheduleParams):
     against collapse (``variance``), each a weight in the summed loss.
     """
 
-    tasks: tuple[int, ...] = (1, 2, 3)  # any subset [paper]; empty only beside dense or reconstruct
+    # any subset; all three in the paper; empty only together with dense or reconstruct
+    tasks: tuple[int, ...] = ()
     task_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of tasks 1, 2, 3 in the summed loss [ours]
-    dense: tuple[DenseGroup, ...] = ()  # energy, motion, aus: tracks followed on every frame [ours]
+    dense: tuple[DenseGroup, ...] = ("energy", "motion", "aus")  # tracks followed on every frame [ours]
     dense_weight: float = Field(default=1.0, gt=0)  # of their summed loss [ours]
     dense_loss: Literal["smooth_l1", "ccc"] = "smooth_l1"  # smooth L1 in standard deviations, or 1 - CCC a track [ours]
     dense_centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean is subtracted from the tracks [ours]
     reconstruct: float = Field(default=0.0, ge=0)  # weight of giving back hidden spans of the features; 0 = off [ours]
     variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
+    epochs: int = Field(default=30, ge=1)
+    monitor: Literal["loss", "score", "last"] = "last"
     seed: int = Field(default=0, ge=0)
     dev_share: float = Field(default=0.15, gt=0, lt=1)  # of segments, whole speakers; only without a dev split [ours]
     unlabelled_fraction: float = Field(default=1.0, gt=0, le=1)  # of training segments; the dev speakers keep all
@@ -179,12 +183,13 @@ class FinetuneParams(ScheduleParams):
     folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
     # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
     dev: Literal["speakers", "fold", "none"] = "none"
-    objective: str = "hard"  # hard, soft, multilabel, attribute, or one of your own; see trainer.objectives.classes
+    # names of trainer.objectives.OBJECTIVES
+    objective: Literal["hard", "soft", "multilabel", "attribute"] = "hard"
     target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
     vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
     label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
-    transfer: Literal["all", "chunk", "conv"] = "all"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
+    transfer: Literal["all", "chunk", "conv"] = "conv"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
     # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
     normalisation: Literal["train", "parent", "speaker"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
@@ -202,7 +207,7 @@ class FinetuneParams(ScheduleParams):
             raise ValueError("folds must be at least 2")
         if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
             raise ValueError("vote_threshold must be a share from 0 to below 1, or 'auto'")
-        ours = self.objective in ("hard", "soft", "multilabel", "attribute")  # others look after themselves
+        ours = self.objective in ("hard", "soft", "multilabel", "attribute")  # one that a user adds checks itself
         if ours and (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
             raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
         if self.dev == "none" and self.monitor != "last":

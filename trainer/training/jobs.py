@@ -8,11 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any, TypeVar
 
 from trainer.errors import InputError
-from trainer.store import is_done
 
 Shared = TypeVar("Shared")
 Job = TypeVar("Job")
@@ -20,7 +18,7 @@ Job = TypeVar("Job")
 
 def train_missing(
     jobs: Mapping[str, Job],
-    finished: Path,
+    is_done: Callable[[str], bool],
     work: Callable[[Shared, Job], None],
     shared: Shared,
     *,
@@ -28,11 +26,11 @@ def train_missing(
     on_start: Callable[[int, int], None] | None = None,
     on_done: Callable[[Job], None] | None = None,
 ) -> None:
-    """Do the ``jobs`` (by key of their content) that have no folder among the ``finished`` ones; see `in_processes`.
+    """Do the ``jobs`` (by key of their content) whose key is not done yet; see `in_processes`.
 
     ``on_start(jobs, already done)`` and ``on_done(job)`` report progress; ``workers`` (processes) change no number.
     """
-    missing = [job for key, job in jobs.items() if not is_done(finished, key)]
+    missing = [job for key, job in jobs.items() if not is_done(key)]
     if on_start is not None:
         on_start(len(jobs), len(jobs) - len(missing))
     for job in in_processes(work, shared, missing, workers=workers):

@@ -13,6 +13,7 @@ from pipeline.audio import decode_flac, encode_flac
 from pipeline.errors import InputError, Quarantined
 from tests.pipeline.conftest import SHARED, speech_like, tone
 
+OPENSMILES_FRAMES = {"frame_size": 0.02, "frame_step": 0.01}  # s, of both sets as they come
 SPEECH = [(0.3, False), (0.8, True), (0.2, False), (1.0, True), (0.2, False)]
 
 
@@ -26,12 +27,12 @@ def table(row: dict[str, Any], extract: AcousticsExtractor) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def compare() -> AcousticsExtractor:
-    return AcousticsExtractor(AcousticsConfig())
+    return AcousticsExtractor(AcousticsConfig(**OPENSMILES_FRAMES))
 
 
 @pytest.fixture(scope="module")
 def egemaps() -> AcousticsExtractor:
-    return AcousticsExtractor(AcousticsConfig(features="egemaps_lld"))
+    return AcousticsExtractor(AcousticsConfig(features="egemaps_lld", **OPENSMILES_FRAMES))
 
 
 def plain(name: str, level: str, samples: np.ndarray) -> Any:

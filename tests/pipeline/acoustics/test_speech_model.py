@@ -102,7 +102,7 @@ def test_what_cannot_work_says_why(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("column", "first", "count", "period", "centre"), [
-    ("lld", "F0final_sma", 130, 0.01, 0.01),
+    ("lld", "F0final_sma", 130, 0.016, 0.016),
     ("logmel", "mel_000", 128, 0.016, 0.0),
     ("speech_model", "speech_model_0000", 12, 0.02, 0.0125),
 ])  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.rows import speaker_keys
+from trainer.data.rows import speaker_keys, text
 from trainer.data.splits import assert_disjoint, folds, hold_out_speakers, label_subset
 from trainer.errors import InputError
 
@@ -113,7 +113,7 @@ def test_equal_names_in_two_corpora_are_two_people() -> None:
 def test_held_out_speakers_are_whole_and_leave_someone_to_train_on(speakers: list[str]) -> None:
     rows = _rows(list(speakers))
     keys = speaker_keys(rows)
-    train, dev = hold_out_speakers(rows, keys, share=0.2, rng=np.random.default_rng(0))
+    train, dev = hold_out_speakers(text(rows, "corpus"), keys, share=0.2, rng=np.random.default_rng(0))
     assert sorted([*train, *dev]) == list(range(len(rows)))
     assert len(train)
     assert len(dev)
@@ -122,14 +122,14 @@ def test_held_out_speakers_are_whole_and_leave_someone_to_train_on(speakers: lis
 
 def test_one_large_speaker_does_not_become_the_held_out_one() -> None:
     rows = _rows(["big"] * 90 + ["x"] * 6 + ["y"] * 4)
-    _, dev = hold_out_speakers(rows, speaker_keys(rows), share=0.15, rng=np.random.default_rng(0))
+    _, dev = hold_out_speakers(text(rows, "corpus"), speaker_keys(rows), share=0.15, rng=np.random.default_rng(0))
     assert set(rows["speaker"].iloc[dev]) == {"x", "y"}
 
 
 def test_a_single_speaker_cannot_be_held_out() -> None:
     rows = _rows(["a", "a"])
     with pytest.raises(InputError, match="only one speaker"):
-        hold_out_speakers(rows, speaker_keys(rows), share=0.2, rng=np.random.default_rng(0))
+        hold_out_speakers(text(rows, "corpus"), speaker_keys(rows), share=0.2, rng=np.random.default_rng(0))
 
 
 def test_label_fraction_keeps_every_class() -> None:

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
 from trainer.data.shards import open_shards
 from trainer.errors import InputError
-from trainer.finetuning.auxiliary import Auxiliary, draw
-from trainer.finetuning.finetune import finetune
+from trainer.finetuning.auxiliary import Auxiliary, draw, side_tasks
+from trainer.finetuning.finetune import Context, finetune, train_run
+from trainer.finetuning.plan import plan
 from trainer.models.checkpoint import load_model
 from trainer.objectives import Hard
 from trainer.objectives.losses import SummedLoss
 from trainer.params import AuxiliaryParams, Params
 from trainer.predict import predict
 from trainer.pretraining.pretrain import pretrain
-from trainer.recipes.ablation.study import ablation
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]
@@ -41,7 +41,7 @@ def test_every_row_of_film_is_drawn_equally_often_up_to_one(count: int, size: in
 
 
 @pytest.fixture
-def taught(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., pd.DataFrame]:
+def go_on(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., pd.DataFrame]:
     """Pretrain on tasks and fine-tune with the auxiliary settings; everything under tmp_path/<where>."""
 
     def go(where: str = "home", *, pretraining: dict[str, Any] | None = None, **options: Any) -> pd.DataFrame:
@@ -66,29 +66,30 @@ def taught(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., pd.Da
 
 
 def test_an_epoch_is_a_draw_of_films_then_the_labelled_rows(
-    taught: Callable[..., pd.DataFrame], make_shards: Make, tiny: Tiny, tmp_path: Path
+    go_on: Callable[..., pd.DataFrame], make_shards: Make, tiny: Tiny, tmp_path: Path
 ) -> None:
-    taught(auxiliary={"weight": 0.5}, modes=["pretrained"])
+    go_on(auxiliary={"weight": 0.5}, modes=["pretrained"])
     parent = load_model(tmp_path / "home" / "pretrain")
     films = open_shards(tmp_path / "shards" / "unlabelled", cache=tmp_path / "cache")
-    beside = Auxiliary(AuxiliaryParams(weight=0.5, share=0.5), parent, films)
+    auxiliary = Auxiliary(AuxiliaryParams(weight=0.5, share=0.5), films).start(parent)
     rows = np.arange(20)
     train = parent.spec.dataset(films, rows, {"emotion": rows % 3})
     own = SummedLoss({"emotion": Hard(("a", "b", "c")).loss(rows % 3, label_smoothing=0.0)}, {"emotion": 1.0})
     network = parent.network
-    passes = beside.each_epoch(train, parent.spec, own, seed=0, device="cpu")(network).passes
+    passes = auxiliary.each_epoch(train, parent.spec, own, seed=0, device="cpu")(network).passes
     assert [part.data is train for part in passes] == [False, True]
     assert passes[0].order is not None
     assert len(passes[0].order) == 10
-    assert set(passes[0].data.rows) == set(beside.pretext.train)  # the early-stopping speakers of pretraining stay out
+    assert set(passes[0].data.rows) == set(
+        auxiliary.pretext.train
+    )  # the early-stopping speakers of pretraining stay out
     assert passes[0].augment == tiny().pretrain.augment  # mixup of fine-tuning would mix tracks
     batch = passes[0].data.__getitems__([0, 1, 2])
     network.eval()
     with torch.no_grad():
         scores = network(batch)
-        doubled = Auxiliary(AuxiliaryParams(weight=1.0), parent, films).each_epoch(
-            train, parent.spec, own, seed=0, device="cpu"
-        )(network)
+        twice_as_heavy = Auxiliary(AuxiliaryParams(weight=1.0), films).start(parent)
+        doubled = twice_as_heavy.each_epoch(train, parent.spec, own, seed=0, device="cpu")(network)
         value, twice = (float(part.loss(scores, batch.targets)) for part in (passes[0], doubled.passes[0]))
     assert value > 0
     assert twice == pytest.approx(2 * value)
@@ -116,26 +117,26 @@ def test_the_models_keep_the_tasks_load_back_and_predict(
     assert set(before.spec.heads) < set(loaded.spec.heads)
     assert loaded.spec.frames == (None if before.spec.frames is None else loaded.spec.frames)
     assert loaded.config["auxiliary"]["unlabelled_shards"] == before.config["data"]["shards"]
-    assert {"talk/u", "talk/v", "talk/w", "talk/x"} & set(loaded.config["speakers"])  # it has heard the films too
-    told = predict(labelled, folder, cache=cache)
+    assert {"talk/u", "talk/v", "talk/w", "talk/x"} & set(loaded.config["speakers"])  # it was trained on the films too
+    predicted = predict(labelled, folder, cache=cache)
     own = pd.read_parquet(tmp_path / "r" / "predictions.parquet")
     own = own[(own["fold"] == index[0]["fold"])].set_index("segment_id")
-    told = told.set_index("segment_id").loc[own.index]
-    assert list(told["emotion"]) == list(own["predicted"])
+    predicted = predicted.set_index("segment_id").loc[own.index]
+    assert list(predicted["emotion"]) == list(own["predicted"])
 
 
 def test_only_the_pretrained_mode_is_another_and_zero_is_off(
-    taught: Callable[..., pd.DataFrame], tmp_path: Path
+    go_on: Callable[..., pd.DataFrame], tmp_path: Path
 ) -> None:
     def losses() -> pd.DataFrame:
         history = pd.read_csv(tmp_path / "home" / "reports" / "finetune_history.csv")
         return history.pivot_table(index=["fold", "epoch"], columns="mode", values="train_loss")
 
     modes = ["scratch", "pretrained", "frozen"]
-    plain = taught(modes=modes)
+    plain = go_on(modes=modes)
     before = losses()
-    off = taught(modes=modes, auxiliary={"weight": 0.0, "share": 2.0})
-    on = taught(modes=modes, auxiliary={"weight": 1.0})
+    off = go_on(modes=modes, auxiliary={"weight": 0.0, "share": 2.0})
+    on = go_on(modes=modes, auxiliary={"weight": 1.0})
     pd.testing.assert_frame_equal(plain, off)
     same = on["mode"] != "pretrained"
     pd.testing.assert_frame_equal(plain[same], on[same][plain.columns])
@@ -144,25 +145,44 @@ def test_only_the_pretrained_mode_is_another_and_zero_is_off(
     assert on[same]["auxiliary"].isna().all()
 
 
-def test_two_runs_are_bit_identical(taught: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+def test_two_runs_are_bit_identical(go_on: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
     def weights(where: str) -> bytes:
         return next((tmp_path / where / "models").rglob("model.safetensors")).read_bytes()
 
-    taught("one", modes=["pretrained"], auxiliary={"weight": 1.0})
-    unit = next((tmp_path / "cache" / "units").iterdir())
-    for path in (tmp_path / "cache" / "units").iterdir():
+    go_on("one", modes=["pretrained"], auxiliary={"weight": 1.0})
+    finished = tmp_path / "cache" / "units"
+    folder = next(finished.iterdir())
+    for path in finished.iterdir():
         path.rename(tmp_path / f"gone-{path.name}")
-    taught("two", modes=["pretrained"], auxiliary={"weight": 1.0})
-    assert unit.exists()  # trained again, under the same key
+    go_on("two", modes=["pretrained"], auxiliary={"weight": 1.0})
+    assert folder.exists()  # trained again, under the same key
     assert weights("one") == weights("two")
 
 
+def test_no_mode_is_trained_plainly_under_the_key_of_a_side_task(
+    go_on: Callable[..., pd.DataFrame], tiny: Tiny, tmp_path: Path
+) -> None:
+    go_on(modes=["pretrained"])
+    params = tiny(finetune={**QUICK, "modes": ["pretrained"], "auxiliary": {"weight": 1.0}})
+    folder, cache = tmp_path / "home" / "pretrain", tmp_path / "cache"
+    labelled, films = (open_shards(tmp_path / "shards" / name, cache=cache) for name in ("labelled", "unlabelled"))
+    side = side_tasks(params.finetune, films)
+    with_side, plain = (plan(labelled, params, load_model(folder), side=tasks) for tasks in (side, {}))
+    assert not {run.key for run in with_side} & {run.key for run in plain}
+    for tasks, runs in (({}, with_side), (side, plain)):
+        with pytest.raises(ValueError, match="was planned with another side task"):
+            train_run(Context(labelled, params, folder, tmp_path / "finished", tasks), runs[0])
+    with pytest.raises(ValueError, match="go on from a pretrained parent"):
+        train_run(Context(labelled, params, None, tmp_path / "finished", side), with_side[0])
+    assert not (tmp_path / "finished").exists()
+
+
 def test_what_does_not_fit_is_refused(
-    taught: Callable[..., pd.DataFrame], make_shards: Make, tiny: Tiny, tmp_path: Path
+    go_on: Callable[..., pd.DataFrame], make_shards: Make, tiny: Tiny, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"not with pretrain\.reconstruct"):
-        taught("masked", pretraining={"tasks": [], "reconstruct": 1.0}, auxiliary={"weight": 1.0})
-    taught(modes=["pretrained"])
+        go_on("masked", pretraining={"tasks": [], "reconstruct": 1.0}, auxiliary={"weight": 1.0})
+    go_on(modes=["pretrained"])
     params = tiny(finetune={**QUICK, "modes": ["pretrained"], "auxiliary": {"weight": 1.0}})
     parent, labelled = tmp_path / "home" / "pretrain", tmp_path / "shards" / "labelled"
     out = (tmp_path / "m", tmp_path / "r")
@@ -171,28 +191,3 @@ def test_what_does_not_fit_is_refused(
     others = make_shards("others", unlabelled_rows(seed=5))
     with pytest.raises(InputError, match=r"was not pretrained on .*others"):
         finetune(labelled, parent, *out, params, unlabelled=others, cache=tmp_path / "cache")
-
-
-def test_a_recipe_of_the_ablation_can_go_on(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
-    params = tiny(
-        pretrain=QUICK,
-        finetune={**QUICK, "folds": 2, "seeds": [0, 1]},
-        recipes={"paper": {}, "joint": {"finetune.auxiliary.weight": 1.0}},
-        ablation={
-            "recipes": ["paper", "joint"],
-            "tasks": [[1, 2, 3]],
-            "modes": ["pretrained"],
-            "label_fractions": [0.5],
-            "unlabelled_fractions": [0.5],
-            "verdict": {"run": False},
-        },
-        report={"extra": [], "resamples": 100, "subsets": 4},
-    )
-    films, labelled = make_shards("unlabelled", unlabelled_rows()), make_shards("labelled", labelled_rows())
-    counts: list[Any] = []
-    table = ablation(labelled, films, tmp_path / "r", params, cache=tmp_path / "c", on_start=counts.append)
-    assert counts[0].pretrainings == 1  # both start from the same parent
-    assert counts[0].units == 3 * 4  # and are compared with the same scratch
-    by_recipe = table[table["mode"] == "pretrained"].set_index("recipe")
-    assert by_recipe.loc["joint", "auxiliary"] == "weight 1, share 1"
-    assert by_recipe.loc["joint", "macro_f1_mean"] != by_recipe.loc["paper", "macro_f1_mean"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from trainer.models.encoders import MelChunkEncoder, _normalise
 
-from trainer.models.encoders import MaskedBatchNorm
+from trainer.models.encoders import MaskedBatchNorm, MelChunkEncoder, _normalise
 from trainer.params import EncoderParams
 
 FRAMES, BANDS = 13, 9

@@ -49,7 +49,7 @@ def ablation(
     report_run = on_run or (lambda name: None)
     train_missing(
         study.pretrainings,
-        study.cache / "pretrained",
+        lambda key: study.pretrainings[key].done,
         _pretrain_one,
         (Path(unlabelled), Path(cache)),
         workers=workers,

@@ -25,7 +25,7 @@ from trainer.params import OrofacialParams, Params, RuntimeParams
 from trainer.recipes.orofacial.mouth_shapes import shape_names
 from trainer.recipes.orofacial.report import write_report
 from trainer.recipes.orofacial.run import FaceRun, FaceTraining, Parts
-from trainer.store import code_fingerprint, content_key, package_versions, replace_folder
+from trainer.store import code_fingerprint, content_key, is_done, package_versions, replace_folder
 from trainer.training.jobs import train_missing
 
 MIN_CLASS = 10  # training segments that an emotion needs: of fewer nothing is learnt but their weight [ours]
@@ -105,7 +105,7 @@ def orofacial(
     runs, left_out = plan_faces(shards, params.trainer, recipe)
     train_missing(
         {run.key: run for run in runs},
-        context.finished,
+        partial(is_done, context.finished),
         _train_one,
         context,
         workers=workers,

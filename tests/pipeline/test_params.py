@@ -7,8 +7,7 @@ import shutil
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.params import load_params
-from pipeline.sets import use_manifests
+from pipeline.params import load_params, use_manifests
 from tests import ROOT
 
 
@@ -75,5 +74,5 @@ def test_missing_files_are_named(project, tmp_path):
         use_manifests(folder, params=params)
     params.write_text("run: {}\n")
     (folder / "labelled.csv").write_text("")
-    with pytest.raises(InputError, match="no section sets"):
+    with pytest.raises(InputError, match="sets: Field required"):
         use_manifests(folder, params=params)
