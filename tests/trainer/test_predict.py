@@ -27,8 +27,8 @@ def test_a_model_folder_predicts_what_the_network_predicted(
     home, cache = tmp_path / "home", tmp_path / "cache"
     labelled = make_shards("labelled", labelled_rows())
     finetune(labelled, home / "none", home / "models", home / "reports", params, cache=cache)
-    table = predict(labelled, home / "models" / "toy" / "scratch", home / "told.csv", cache=cache)
-    assert len(pd.read_csv(home / "told.csv")) == len(table)
+    table = predict(labelled, home / "models" / "toy" / "scratch", home / "predicted.csv", cache=cache)
+    assert len(pd.read_csv(home / "predicted.csv")) == len(table)
     entry = json.loads((home / "models" / "index.json").read_text())[0]
     known = pd.read_parquet(home / "reports" / "predictions.parquet").query(f"fold == '{entry['fold']}'")
     both = known.merge(table, on="segment_id", suffixes=("", "_loaded"))

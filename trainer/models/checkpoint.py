@@ -206,7 +206,7 @@ def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[st
         spec = kind.from_json(config)
         network = spec.build()
         network.load_state_dict(load_file(folder / "model.safetensors"))
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
     network.eval()
     return spec, network, config, model_fingerprint(folder)

@@ -72,13 +72,13 @@ def test_one_window_covers_what_fits_and_takes_the_exact_middle_of_what_does_not
     frame_mask, chunk_mask = window.masks([length], starts)
     assert starts.shape == (1, 1)
     assert chunk_mask.all()
-    heard = (starts[..., None] + np.arange(m))[frame_mask]
+    covered_frames = (starts[..., None] + np.arange(m))[frame_mask]
     if length <= m:
-        assert heard.tolist() == list(range(length))
+        assert covered_frames.tolist() == list(range(length))
         assert frame_mask.sum() == length  # the rest is masked
     else:
-        before, after = heard[0], length - 1 - heard[-1]
-        assert len(heard) == m
+        before, after = covered_frames[0], length - 1 - covered_frames[-1]
+        assert len(covered_frames) == m
         assert after - before in (0, 1)
 
 

@@ -97,7 +97,7 @@ def test_only_the_named_part_is_carried_over(make_shards: Make, tiny: Tiny, tmp_
 
 
 @pytest.mark.parametrize("aggregator", ["rnn_attention", "self_attention"])
-def test_what_tracks_taught_goes_to_any_objective(
+def test_an_encoder_pretrained_on_tracks_goes_to_any_objective(
     make_shards: Make, tiny: Tiny, tmp_path: Path, aggregator: str
 ) -> None:
     params = tiny(
@@ -119,7 +119,7 @@ def test_what_tracks_taught_goes_to_any_objective(
     assert runs["macro_f1"].notna().all()
 
 
-def test_the_report_names_what_was_taught(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+def test_the_report_names_the_pretext_tasks(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
     params = tiny(
         pretrain={"tasks": [], "dense": ["energy", "aus"], "reconstruct": 0.5, "monitor": "last", "epochs": 3},
         finetune={"modes": ["scratch", "pretrained"], "folds": 2, "transfer": "conv", "epochs": 2},

@@ -24,9 +24,9 @@ def test_pretraining_speakers_in_a_test_fold_are_refused(run: Callable[..., pd.D
         run("home", rows=rows, folds=2)
     runs = run("home", rows=rows, folds=2, allow_pretrain_speakers=True)
     assert runs["allow_pretrain_speakers"].all()
-    heard = runs.groupby("mode")["pretrain_speakers_in_test"].sum()
-    assert heard.to_dict() == {"pretrained": 1, "scratch": 0}
-    run("scratch_only", rows=rows, folds=2, modes=["scratch"])  # nobody was heard before
+    shared = runs.groupby("mode")["pretrain_speakers_in_test"].sum()
+    assert shared.to_dict() == {"pretrained": 1, "scratch": 0}
+    run("scratch_only", rows=rows, folds=2, modes=["scratch"])  # there are no pretraining speakers
 
 
 def test_label_fraction_takes_training_rows_only(run: Callable[..., pd.DataFrame]) -> None:

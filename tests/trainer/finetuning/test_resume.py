@@ -26,20 +26,20 @@ Tiny = Callable[..., Params]
 
 def test_a_finished_run_is_not_computed_again(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
     first = run("home", modes=["scratch"])
-    units = tmp_path / "home" / "cache" / "units"
-    stamps = {path.name: path.stat().st_mtime_ns for path in units.iterdir()}
+    finished = tmp_path / "home" / "cache" / "units"
+    stamps = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
     again = run("home", modes=["scratch"])
     pd.testing.assert_frame_equal(first, again)
-    assert {path.name: path.stat().st_mtime_ns for path in units.iterdir()} == stamps
+    assert {path.name: path.stat().st_mtime_ns for path in finished.iterdir()} == stamps
     run("home", modes=["scratch"], seeds=[0, 1])  # one more seed: three more folds, the others stay
-    assert len(list(units.iterdir())) == 6
+    assert len(list(finished.iterdir())) == 6
     run("home", modes=["scratch"], lr=0.02)  # another number: nothing old is used
-    assert len(list(units.iterdir())) == 9
+    assert len(list(finished.iterdir())) == 9
 
 
 def test_an_interrupted_run_resumes(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
     params = tiny(finetune={"modes": ["scratch"], "folds": 4})
-    labelled, units = make_shards("labelled", labelled_rows()), tmp_path / "cache" / "units"
+    labelled, finished = make_shards("labelled", labelled_rows()), tmp_path / "cache" / "units"
     places = (tmp_path / "none", tmp_path / "models", tmp_path / "reports")
 
     def interrupt(name: str) -> None:
@@ -48,7 +48,7 @@ def test_an_interrupted_run_resumes(make_shards: Make, tiny: Tiny, tmp_path: Pat
 
     with pytest.raises(KeyboardInterrupt):
         finetune(labelled, *places, params, cache=tmp_path / "cache", on_run=interrupt)
-    assert len(list(units.iterdir())) == 2
+    assert len(list(finished.iterdir())) == 2
     assert not places[2].exists()
     started: list[int] = []
     finetune(labelled, *places, params, cache=tmp_path / "cache", on_start=lambda *counts: started.extend(counts))

@@ -10,7 +10,7 @@ from trainer.models.network import Network, cover, hidden_positions
 from trainer.params import EncoderParams
 
 
-def test_hidden_spans_hide_what_they_say() -> None:
+def test_about_a_third_of_the_real_frames_is_hidden() -> None:
     torch.manual_seed(0)
     mask = torch.ones(40, 3, 62, dtype=torch.bool)
     mask[0, 1, 30:] = False

@@ -95,11 +95,11 @@ def test_self_attention_lets_every_chunk_see_every_other() -> None:
     torch.manual_seed(0)
     module = AGGREGATORS["self_attention"](6).eval()
     h = torch.randn(1, 3, 6, requires_grad=True)
-    seen = module.attention(h, h, h)[0]
-    expected = module.norm(h + seen).mean(dim=1)
+    attended = module.attention(h, h, h)[0]
+    expected = module.norm(h + attended).mean(dim=1)
     mask = torch.ones(1, 3, dtype=torch.bool)
     torch.testing.assert_close(module(h, mask), expected)
-    gradient = torch.autograd.grad(module.norm(h + seen)[0, 0].square().sum(), h)[0]
+    gradient = torch.autograd.grad(module.norm(h + attended)[0, 0].square().sum(), h)[0]
     assert (gradient[0, 1:].abs().sum(dim=1) > 0).all()  # the first chunk's vector depends on the others
 
 

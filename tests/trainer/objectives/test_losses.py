@@ -102,7 +102,7 @@ def test_multilabel_loss_by_hand_and_by_torch() -> None:
 
 def test_concordance_loss_by_hand() -> None:
     # x = 1 2 3, y = 2 4 6: cov 4/3, var 2/3 and 8/3, means differ by 2: CCC = (8/3) / (10/3 + 4) = 4/11
-    # the second attribute is told exactly where it is known
+    # the second attribute is predicted exactly where it is known
     outputs = torch.tensor([[1.0, 5.0], [2.0, 7.0], [3.0, 0.0]])
     target = torch.tensor([[2.0, 5.0], [4.0, 7.0], [6.0, NAN]])
     assert float(UNIT(outputs, target)) == pytest.approx((1 - 4 / 11 + 0) / 2, abs=1e-6)

@@ -7,14 +7,14 @@ from trainer.objectives.metrics import classification, confusion, spread
 
 
 def test_measures_by_hand() -> None:
-    truth, told = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
-    result = classification(truth, told)
+    truth, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 2, 2])
+    result = classification(truth, predicted)
     assert result["uar"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
     assert result["macro_precision"] == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
     assert result["macro_f1"] == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
     assert result["accuracy"] == pytest.approx(4 / 6)
     assert result["chance"] == pytest.approx(1 / 3)
-    assert confusion(truth, told, 3).tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert confusion(truth, predicted, 3).tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
 
 
 def test_a_class_that_is_never_uttered_is_neither_missed_nor_counted_in_chance() -> None:

@@ -87,11 +87,11 @@ def test_config_and_prediction_table_give_everything_back(kind: str) -> None:
     raw = json.loads(json.dumps(objective.to_json()))
     assert restore_objective(["a", "b"], raw) == objective
     truth = np.array([0, 1, 1]) if kind == "hard" else np.array([[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]])
-    told = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
-    table = objective.table(truth, told).assign(p_c=np.nan)  # another corpus has a class c
+    predicted = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    table = objective.table(truth, predicted).assign(p_c=np.nan)  # another corpus has a class c
     again = OBJECTIVES[kind].of_table(table)
     assert again.names == ("a", "b")
-    assert again.measure(*again.read(table)) == pytest.approx(objective.measure(truth, told))
+    assert again.measure(*again.read(table)) == pytest.approx(objective.measure(truth, predicted))
 
 
 def test_a_folder_of_before_is_one_class() -> None:
@@ -109,45 +109,45 @@ LABELS = st.integers(2, 5).flatmap(
 @given(LABELS)
 def test_hard_measures_are_scikit_learns(drawn: tuple[int, list[tuple[int, int]]]) -> None:
     size, pairs = drawn
-    truth, told = np.array(pairs).T
-    result = Hard(tuple("abcde"[:size])).measure(truth, np.eye(size)[told])
+    truth, predicted = np.array(pairs).T
+    result = Hard(tuple("abcde"[:size])).measure(truth, np.eye(size)[predicted])
     precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, told, labels=np.unique(truth), average="macro", zero_division=0
+        truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
     )
     assert (result["macro_precision"], result["uar"], result["macro_f1"]) == pytest.approx((precision, recall, f1))
-    assert result["accuracy"] == pytest.approx((truth == told).mean())
+    assert result["accuracy"] == pytest.approx((truth == predicted).mean())
 
 
 def test_recall_weighted_by_frequency_is_weighted_accuracy() -> None:
     rng = np.random.default_rng(0)
-    truth, told = rng.integers(0, 4, 90), np.eye(4)[rng.integers(0, 4, 90)]
+    truth, predicted = rng.integers(0, 4, 90), np.eye(4)[rng.integers(0, 4, 90)]
     objective = Hard(tuple("abcd"))
-    each = objective.per_class(objective.sums(truth, told).sum(axis=0))
-    assert (each["recall"] * each["n"]).sum() / 90 == pytest.approx(objective.measure(truth, told)["accuracy"])
+    each = objective.per_class(objective.sums(truth, predicted).sum(axis=0))
+    assert (each["recall"] * each["n"]).sum() / 90 == pytest.approx(objective.measure(truth, predicted)["accuracy"])
 
 
 def test_distribution_measures_by_hand_and_by_torchmetrics() -> None:
     objective = Soft(("a", "b", "c"))
     truth = np.array([[0.5, 0.5, 0.0], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])
-    told = np.array([[0.25, 0.25, 0.5], [0.25, 0.75, 0.0], [0.7, 0.1, 0.2]])
-    result = objective.measure(truth, told)
+    predicted = np.array([[0.25, 0.25, 0.5], [0.25, 0.75, 0.0], [0.7, 0.1, 0.2]])
+    result = objective.measure(truth, predicted)
     # KL: ln 2, 0 and ln 5
     assert result["kl"] == pytest.approx((math.log(2) + math.log(5)) / 3)
     # the first row has no single top vote; of the others, b is right and c is not
     assert (result["uar"], result["accuracy"]) == (0.5, 0.5)
-    # present above 1/3: truth ab, b, c; told c, b, a
+    # present above 1/3: truth ab, b, c; predicted c, b, a
     assert result["f1_over_chance"] == pytest.approx((0 + 2 / 3 + 0) / 3)
 
     rng = np.random.default_rng(1)
-    truth, told = rng.dirichlet(np.ones(3), 200), rng.dirichlet(np.ones(3), 200).astype(np.float32)
+    truth, predicted = rng.dirichlet(np.ones(3), 200), rng.dirichlet(np.ones(3), 200).astype(np.float32)
     expected = multiclass_calibration_error(
-        torch.from_numpy(told),
+        torch.from_numpy(predicted),
         torch.from_numpy(truth.argmax(axis=1)),
         num_classes=3,
         n_bins=CALIBRATION_BINS,
         norm="l1",
     )
-    assert objective.measure(truth, told)["ece"] == pytest.approx(float(expected), abs=1e-6)
+    assert objective.measure(truth, predicted)["ece"] == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_a_probability_of_zero_is_expensive_and_not_infinite() -> None:
@@ -156,15 +156,15 @@ def test_a_probability_of_zero_is_expensive_and_not_infinite() -> None:
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 20), st.just(3))), arrays(bool, st.tuples(st.just(20), st.just(3))))
-def test_multilabel_measures_are_scikit_learns(truth: np.ndarray, told: np.ndarray) -> None:
-    told = told[: len(truth)]
-    result = MultiLabel(("a", "b", "c")).measure(truth.astype(float), told.astype(float))
+def test_multilabel_measures_are_scikit_learns(truth: np.ndarray, predicted: np.ndarray) -> None:
+    predicted = predicted[: len(truth)]
+    result = MultiLabel(("a", "b", "c")).measure(truth.astype(float), predicted.astype(float))
     there = np.flatnonzero(truth.any(axis=0))
     if not len(there):
         assert result == {}
         return
     precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, told, labels=there, average="macro", zero_division=0
+        truth, predicted, labels=there, average="macro", zero_division=0
     )
     assert (result["macro_precision"], result["macro_recall"], result["macro_f1"]) == pytest.approx(
         (precision, recall, f1)
@@ -176,17 +176,17 @@ def test_multilabel_measures_are_scikit_learns(truth: np.ndarray, told: np.ndarr
 def test_ccc_is_torchmetrics_and_does_not_depend_on_the_scale() -> None:
     rng = np.random.default_rng(2)
     truth = rng.normal(3, 1, (50, 2))
-    told = truth * 0.5 + rng.normal(2, 1, (50, 2))
+    predicted = truth * 0.5 + rng.normal(2, 1, (50, 2))
     objective = Attribute(("arousal", "valence"))
-    result = objective.measure(truth, told)
+    result = objective.measure(truth, predicted)
     # torchmetrics divides variances by n - 1 and the squared difference of means by nothing: near, not equal
-    near = concordance_corrcoef(torch.from_numpy(told), torch.from_numpy(truth))
+    near = concordance_corrcoef(torch.from_numpy(predicted), torch.from_numpy(truth))
     assert result["ccc_arousal"] == pytest.approx(float(near[0]), abs=0.01)
-    x, y = told[:, 1], truth[:, 1]
+    x, y = predicted[:, 1], truth[:, 1]
     exact = 2 * np.cov(x, y, bias=True)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
     assert result["ccc_valence"] == pytest.approx(exact)
     assert result["ccc"] == pytest.approx((result["ccc_arousal"] + result["ccc_valence"]) / 2)
-    moved = objective.measure(truth * 100 + 1e5, told * 100 + 1e5)
+    moved = objective.measure(truth * 100 + 1e5, predicted * 100 + 1e5)
     assert moved["ccc_valence"] == pytest.approx(result["ccc_valence"], abs=1e-6)
 
 
@@ -203,9 +203,9 @@ def test_ccc_lies_between_minus_one_and_one_and_is_symmetric(x: np.ndarray, y: n
 def test_missing_attributes_count_nowhere() -> None:
     truth = np.array([[1.0, np.nan], [2.0, np.nan], [4.0, 3.0], [np.nan, np.nan]])
     objective = Attribute(("arousal", "valence"))
-    told = np.array([[1.5, 9.0], [2.0, 9.0], [3.5, 3.0], [9.0, 9.0]])
-    alone = Attribute(("arousal",)).measure(truth[:3, :1], told[:3, :1])
-    assert objective.measure(truth, told)["ccc_arousal"] == pytest.approx(alone["ccc"])
+    predicted = np.array([[1.5, 9.0], [2.0, 9.0], [3.5, 3.0], [9.0, 9.0]])
+    alone = Attribute(("arousal",)).measure(truth[:3, :1], predicted[:3, :1])
+    assert objective.measure(truth, predicted)["ccc_arousal"] == pytest.approx(alone["ccc"])
 
 
 @pytest.mark.parametrize("kind", sorted(OBJECTIVES))
@@ -216,10 +216,10 @@ def test_sums_of_parts_are_the_sum_of_the_whole(kind: str) -> None:
     truth: Any = rng.integers(0, 3, 30) if kind == "hard" else rng.dirichlet(np.ones(3), 30)
     if kind == "multilabel":
         truth = (truth > 0.3).astype(float)
-    told = rng.dirichlet(np.ones(3), 30)
-    sums = objective.sums(truth, told)
+    predicted = rng.dirichlet(np.ones(3), 30)
+    sums = objective.sums(truth, predicted)
     halves = np.stack([sums[:10].sum(axis=0), sums[10:].sum(axis=0)])
     whole = objective.measures(halves.sum(axis=0))
-    assert {name: float(value) for name, value in whole.items()} == pytest.approx(objective.measure(truth, told))
+    assert {name: float(value) for name, value in whole.items()} == pytest.approx(objective.measure(truth, predicted))
     assert all(value.shape == (2,) for value in objective.measures(halves).values())
     assert set(objective.shown) | {"chance"} == set(whole)

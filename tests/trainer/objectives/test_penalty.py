@@ -63,7 +63,7 @@ def targets(kind: str, generator: torch.Generator, count: int = 8) -> Tensor:
 def test_the_published_counts_give_the_published_row_sums() -> None:
     matrix = penalisation_matrix(CREMA)
     assert matrix.sum(axis=1).round(3).tolist() == [3.203, 2.302, 2.783, 3.916, 0.765, 3.132]
-    assert matrix[0, 1] == pytest.approx(1 - 2214 / 4101)  # of those who heard disgust, how many did not hear anger
+    assert matrix[0, 1] == pytest.approx(1 - 2214 / 4101)  # of those who chose disgust, how many did not hear anger
 
 
 @given(votes)
@@ -73,9 +73,9 @@ def test_the_matrix_is_a_share_of_raters_who_do_not_agree(counts: np.ndarray) ->
     assert (np.diag(matrix) == 0).all()
     for j in range(3):
         for z in range(3):
-            heard = counts[counts[:, z] > 0]
+            chosen = counts[counts[:, z] > 0]
             if j != z:
-                assert matrix[j, z] == pytest.approx((heard[:, j] == 0).mean() if len(heard) else 1.0)
+                assert matrix[j, z] == pytest.approx((chosen[:, j] == 0).mean() if len(chosen) else 1.0)
 
 
 @pytest.mark.parametrize("kind", list(BASES))
@@ -109,7 +109,7 @@ def test_the_printed_form_is_torchs_weighted_cross_entropy() -> None:
 
 
 def test_the_pairwise_form_by_hand() -> None:
-    # sadness never goes with anger (P = 1), joy does for half of those who heard joy (P = 1/2)
+    # sadness never goes with anger (P = 1), joy does for half of those who chose joy (P = 1/2)
     counts = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]])
     outputs = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
     value = loss("hard", "pairwise", counts, beta=0.0)

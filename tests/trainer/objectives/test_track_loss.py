@@ -14,17 +14,17 @@ from trainer.training.diagnostics import correlations
 def test_missing_targets_have_no_influence(kind: str) -> None:
     torch.manual_seed(0)
     loss = TrackLoss(kind)
-    guess, target = torch.randn(2, 3, 4, 2, requires_grad=True), torch.randn(2, 3, 4, 2)
+    predicted, target = torch.randn(2, 3, 4, 2, requires_grad=True), torch.randn(2, 3, 4, 2)
     target[0, 0] = torch.nan
-    value = loss(guess, target)
+    value = loss(predicted, target)
     value.backward()
-    assert guess.grad is not None
-    assert torch.isfinite(guess.grad).all()
-    assert (guess.grad[0, 0] == 0).all()
-    changed = guess.detach().clone()
+    assert predicted.grad is not None
+    assert torch.isfinite(predicted.grad).all()
+    assert (predicted.grad[0, 0] == 0).all()
+    changed = predicted.detach().clone()
     changed[0, 0] = 1e6
     torch.testing.assert_close(loss(changed, target), value.detach())
-    nothing = loss(guess, torch.full_like(target, torch.nan))
+    nothing = loss(predicted, torch.full_like(target, torch.nan))
     assert nothing.item() == 0
     nothing.backward()  # a batch without any face must not break training
 
