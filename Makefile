@@ -23,7 +23,7 @@ demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the res
 
 results: $(READY)  ## the ablation: one table, one picture; MANIFESTS=dir names a folder of manifests (docs/results.md)
 	$(if $(MANIFESTS),python -m pipeline use "$(MANIFESTS)")
-	dvc repro recipes/results/dvc.yaml
+	dvc repro recipes/ablation/dvc.yaml
 	python -m trainer ablation --show
 
 test: $(READY)  ## the fast tests

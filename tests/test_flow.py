@@ -107,15 +107,15 @@ def test_metrics_params_and_plots_are_dvcs(finished):
 
 def test_the_ablation_is_a_stage_of_its_own_that_skips_what_is_done(finished, tmp_path):
     assert not (finished / "reports/ablation.csv").exists()
-    small = {"recipes": ["paper"], "tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
+    small = {"variants": ["paper"], "tasks": [[1]], "modes": ["pretrained"], "label_fractions": [0.5],
              "unlabelled_fractions": [1.0], "verdict": {"run": False}}  # fmt: skip
     folder = with_recipes(finished, tmp_path / "ablation", ablation=small)
-    assert "2 pretrainings (0 done), 6 fine-tunings (0 done)" in dvc(folder, "repro", "recipes/results/dvc.yaml")
+    assert "2 pretrainings (0 done), 6 fine-tunings (0 done)" in dvc(folder, "repro", "recipes/ablation/dvc.yaml")
     table = pd.read_csv(folder / "reports/ablation.csv")
     assert list(table["mode"]) == ["scratch", "pretrained", "pretrained"]
     assert table["synthetic"].all()
-    assert "up to date" in dvc(folder, "repro", "recipes/results/dvc.yaml")
-    assert "0 trainings to do" in dvc(folder, "repro", "--force", "--single-item", "recipes/results/dvc.yaml:ablation")
+    assert "up to date" in dvc(folder, "repro", "recipes/ablation/dvc.yaml")
+    assert "0 trainings to do" in dvc(folder, "repro", "--force", "--single-item", "recipes/ablation/dvc.yaml:ablation")
 
 
 def with_recipes(finished: Path, folder: Path, **changes) -> Path:
@@ -123,10 +123,9 @@ def with_recipes(finished: Path, folder: Path, **changes) -> Path:
     shutil.copytree(finished, folder, symlinks=True)
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     shutil.copy(ROOT / ".dvcignore", folder)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    for section, values in changes.items():
-        params[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for recipe, values in changes.items():
+        path = folder / "recipes" / recipe / "params.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
     return folder
 
 
@@ -135,7 +134,7 @@ def test_penalisation_is_a_stage_of_its_own(finished, tmp_path):
     dvc(folder, "repro", "recipes/penalisation/dvc.yaml")
     table = pd.read_csv(folder / "reports/penalisation.csv")
     networks = table[~table["system"].str.contains("svm|majority")]
-    systems = yaml.safe_load((folder / "params.yaml").read_text())["penalisation"]["systems"]
+    systems = yaml.safe_load((folder / "recipes/penalisation/params.yaml").read_text())["systems"]
     assert list(networks["system"]) == list(systems)
     assert "SYNTHETIC" in (folder / "reports/penalisation.md").read_text()
     assert "up to date" in dvc(folder, "repro", "recipes/penalisation/dvc.yaml")

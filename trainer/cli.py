@@ -13,8 +13,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from trainer.console import (
+    CACHE,
+    LABELLED,
+    PARAMS,
+    PARENT,
+    REPORTS,
+    UNLABELLED,
     CacheOption,
+    LabelledOption,
+    ModelsOption,
     ParamsOption,
+    ParentOption,
+    ReportsOption,
+    UnlabelledOption,
     WorkersOption,
     console,
     counted,
@@ -25,19 +36,19 @@ from trainer.console import (
     training_workers,
 )
 from trainer.params import load_params
-from trainer.recipes import cli as cli_sisters
+from trainer.recipes import cli as recipes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-app.add_typer(cli_sisters.app)
+app.add_typer(recipes.app)
 
 
 @app.command()
 @named_errors
 def pretrain(
-    shards: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder.")] = Path("models/pretrain"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    shards: Annotated[Path, typer.Option(help="Unlabelled shards.")] = UNLABELLED,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder.")] = PARENT,
+    params: ParamsOption = PARAMS,
+    cache: CacheOption = CACHE,
 ) -> None:
     """Train the encoder on the pseudo-labels of unlabelled talking faces."""
     options = load_params(params)
@@ -73,64 +84,40 @@ def pretrain(
 @app.command()
 @named_errors
 def finetune(
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
-    parent: Annotated[Path, typer.Option(help="Pretrained model folder.")] = Path("models/pretrain"),
-    unlabelled: Annotated[Path, typer.Option(help="Its shards, for finetune.auxiliary.")] = Path(
-        "data/shards/unlabelled"
-    ),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/finetune"),
-    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    shards: LabelledOption = LABELLED,
+    parent: ParentOption = PARENT,
+    unlabelled: UnlabelledOption = UNLABELLED,
+    out: ModelsOption = Path("models/finetune"),
+    reports: ReportsOption = REPORTS,
+    params: ParamsOption = PARAMS,
+    cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
 ) -> None:
     """Train and test on labelled speech: every mode on the same folds and seeds."""
     options = load_params(params)
     from trainer.finetuning.finetune import finetune as run
 
-    with counted("finetune", what="runs") as (on_start, on_run):
-        run(
-            shards,
-            parent,
-            out,
-            reports,
-            options,
-            unlabelled=unlabelled,
-            cache=cache,
-            workers=training_workers(workers, options),
-            on_start=on_start,
-            on_run=on_run,
-        )
+    with counted("finetune", cache=cache, workers=training_workers(workers, options)) as shown:
+        run(shards, parent, out, reports, options, unlabelled=unlabelled, **shown)
     console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
 
 
 @app.command()
 @named_errors
 def baselines(
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    shards: LabelledOption = LABELLED,
     functionals: Annotated[Path, typer.Option(help="Functionals of the same set.")] = Path("data/functionals/labelled"),
-    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    reports: ReportsOption = REPORTS,
+    params: ParamsOption = PARAMS,
+    cache: CacheOption = CACHE,
     workers: Annotated[int, typer.Option(help="Threads; 0 = one per CPU. Changes no result.")] = 0,
 ) -> None:
     """Test majority class and SVMs on functionals, on the folds of finetune."""
     options = load_params(params)
     from trainer.baselines.trials import baselines as run
 
-    if workers <= 0:
-        workers = cpus()
-    with counted("baselines") as (on_start, on_trial):
-        run(
-            shards,
-            functionals,
-            reports,
-            options,
-            cache=cache,
-            workers=workers,
-            on_start=on_start,
-            on_trial=on_trial,
-        )
+    with counted("baselines", cache=cache, workers=workers if workers > 0 else cpus()) as shown:
+        run(shards, functionals, reports, options, **shown)
     if options.finetune.objective != "hard":
         console.print(f"no baselines: they answer with one class, not finetune.objective {options.finetune.objective}")
     console.print(f"baselines: {reports / 'baselines_runs.csv'}")
@@ -139,11 +126,9 @@ def baselines(
 @app.command()
 @named_errors
 def report(
-    reports: Annotated[Path, typer.Option(help="Folder of the result tables; the report is written there.")] = Path(
-        "reports"
-    ),
-    parent: Annotated[Path, typer.Option(help="Pretrained model folder.")] = Path("models/pretrain"),
-    params: ParamsOption = Path("params.yaml"),
+    reports: ReportsOption = REPORTS,
+    parent: ParentOption = PARENT,
+    params: ParamsOption = PARAMS,
     show: Annotated[bool, typer.Option("--show", help="Only print the report that is there.")] = False,
 ) -> None:
     """Write tables, tests, pictures and the page, and print the result."""
@@ -181,8 +166,8 @@ def predict(
     shards: Annotated[Path, typer.Argument(help="Shard folder.")],
     model: Annotated[Path, typer.Option("--model", "-m", help="Model folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Table: .parquet or .csv.")] = Path("predictions.parquet"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    params: ParamsOption = PARAMS,
+    cache: CacheOption = CACHE,
 ) -> None:
     """Predict every row of a shard folder with a trained model."""
     runtime = load_params(params).trainer if params.is_file() else None

@@ -23,13 +23,25 @@ console = Console()
 if not console.is_terminal:  # a log or a pipe, which may claim to be 80 columns wide or less
     console = Console(width=max(console.width, 100))
 
+LABELLED, UNLABELLED = Path("data/shards/labelled"), Path("data/shards/unlabelled")
+PARENT, REPORTS = Path("models/pretrain"), Path("reports")
+PARAMS, CACHE = Path("params.yaml"), Path(".cache/trainer")
+
+LabelledOption = Annotated[Path, typer.Option("--shards", help="Labelled shards.")]
+UnlabelledOption = Annotated[Path, typer.Option("--unlabelled", help="Unlabelled shards.")]
+ParentOption = Annotated[Path, typer.Option("--parent", help="Pretrained model folder.")]
+ModelsOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")]
+ReportsOption = Annotated[Path, typer.Option("--reports", help="Folder of the result tables.")]
 ParamsOption = Annotated[Path, typer.Option("--params", help="Parameter file.")]
+RecipeOption = Annotated[Path, typer.Option("--recipe", help="Parameter file of the recipe.")]
+CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished trainings; safe to delete.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")]
-CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished units; safe to delete.")]
+
+INPUT_MISTAKE = 2  # exit status, as in the pipeline
 
 
 def named_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Show an InputError as a message and leave with status 1."""
+    """Show an InputError as a message and leave with status 2."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -37,7 +49,7 @@ def named_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except InputError as error:
             Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-            raise typer.Exit(1) from None
+            raise typer.Exit(INPUT_MISTAKE) from None
 
     return wrapped
 
@@ -78,14 +90,18 @@ def progress_bar() -> Progress:
 
 
 @contextmanager
-def counted(name: str, *, what: str = "") -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
-    """Show the progress of named pieces of work: gives ``on_start(total, done)`` and what to call after each piece.
+def counted(name: str, *, cache: Path, workers: int) -> Iterator[dict[str, Any]]:
+    """Show the progress of a command that does many runs, each reported by its name.
 
-    ``what``: the pieces' own word behind ``name`` until the first one is done.
+    Yields:
+        The keyword arguments of the function behind the command: ``cache``, ``workers``, ``on_start(total, done)`` and
+        ``on_run(name)``.
     """
     with progress_bar() as progress:
-        task = progress.add_task(f"{name}: {what}" if what else name, total=None)
-        yield (
-            lambda total, done: progress.update(task, total=total, completed=done),
-            lambda piece: progress.update(task, advance=1, description=f"{name}: {escape(piece)}"),
-        )
+        task = progress.add_task(f"{name}: runs", total=None)
+        yield {
+            "cache": cache,
+            "workers": workers,
+            "on_start": lambda total, done: progress.update(task, total=total, completed=done),
+            "on_run": lambda run: progress.update(task, advance=1, description=f"{name}: {escape(run)}"),
+        }

@@ -61,6 +61,15 @@ def replace_file(path: str | Path, write: Callable[[Path], None]) -> None:
         work.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file as a whole."""
+
+    def write(work: Path) -> None:
+        work.write_text(text, encoding="utf-8")
+
+    replace_file(path, write)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Readable JSON; refuses NaN, which is not JSON."""
     path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

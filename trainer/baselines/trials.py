@@ -1,8 +1,8 @@
 """Baselines: what simple recognisers reach on the very folds and seeds of fine-tuning.
 
 Majority class, and linear and RBF support vector machines on openSMILE functionals. They say whether a network's
-number is progress; so they get the same rows, the same checks and the same measures, and their rows have the form of
-fine-tuning's.
+number is progress; so they get the same rows, the same checks and the same measures, and their result rows have the
+form of fine-tuning's.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import pandas as pd
 from trainer.baselines.svm import MAJORITY, build, per_speaker
 from trainer.data.arrays import IntArray
 from trainer.data.functionals import Functionals, open_functionals
-from trainer.data.rows import class_indices, speaker_keys, text
+from trainer.data.rows import class_indices, text
 from trainer.data.shards import Shards, open_shards
 from trainer.data.splits import label_subset
 from trainer.finetuning.plan import Run, plan
 from trainer.objectives.metrics import classification
 from trainer.params import BaselinesParams, Params
-from trainer.store import code_fingerprint, content_key, package_versions, replace_file, write_json
+from trainer.store import code_fingerprint, content_key, package_versions, replace_file, write_json, write_table
 
 _KEYS = ["corpus", "mode", "fold", "seed"]
 
@@ -35,7 +35,7 @@ _KEYS = ["corpus", "mode", "fold", "seed"]
 class Trial:
     """One baseline on one split. Row indices into the shards; ``train`` has features wherever the model needs them."""
 
-    unit: Run
+    run: Run  # of fine-tuning, which has the split
     model: str
     features: str | None
     mode: str
@@ -52,7 +52,7 @@ def baselines(
     cache: str | Path = ".cache/trainer",
     workers: int = 1,
     on_start: Callable[[int, int], None] | None = None,
-    on_trial: Callable[[str], None] | None = None,
+    on_run: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Run every missing trial; write and return the rows of ``baselines_runs``.
 
@@ -61,8 +61,10 @@ def baselines(
     content (features, labels, rows, model, code), so that a killed run resumes and a repeated run costs nothing.
     ``workers`` are threads (libsvm runs outside the interpreter lock) and change no number.
     With an objective other than ``hard`` (one class) there are no baselines, and the tables are empty.
-    ``on_start(trials, already done)`` and ``on_trial(name)`` report progress. Raises InputError as `plan` and
-    `open_functionals` do.
+    ``on_start(trials, already done)`` and ``on_run(name)`` report progress.
+
+    Raises:
+        InputError: as `plan` and `open_functionals` do.
     """
     options = params.baselines
     if params.finetune.objective != "hard":
@@ -71,16 +73,17 @@ def baselines(
     wanted = options.features if set(options.models) != {MAJORITY} else ()
     tables = open_functionals(functionals_folder, shards.rows["segment_id"], wanted) if wanted else {}
     if options.normalisation == "speaker":
-        keys = speaker_keys(shards.rows, unknown_is_own=True)
-        tables = {name: replace(table, values=per_speaker(table.values, keys)) for name, table in tables.items()}
+        tables = {
+            name: replace(table, values=per_speaker(table.values, shards.speakers)) for name, table in tables.items()
+        }
     trials = plan_trials(shards, tables, params)
     store = Path(cache) / "baselines"
     missing = list({trial.key: trial for trial in trials if not _path(store, trial).is_file()}.values())
     if on_start is not None:
         on_start(len(trials), len(trials) - len(missing))
     for trial in _run(missing, shards, tables, options, store, target=params.finetune.target, workers=workers):
-        if on_trial is not None:
-            on_trial(f"{trial.unit.corpus} {trial.mode} {trial.unit.fold}")
+        if on_run is not None:
+            on_run(f"{trial.run.corpus} {trial.mode} {trial.run.fold}")
     return _collect(trials, shards, tables, params, store=store, reports=Path(reports))
 
 
@@ -95,28 +98,28 @@ def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) 
     labels = np.array(shards.rows[params.finetune.target], dtype=object)
     prints: dict[tuple[str, str], str] = {}
     trials, seen = [], set()
-    for unit in plan(shards, params.model_copy(update={"finetune": finetuning}), None):
-        train = _training_rows(shards, unit, labels, options, fraction=finetuning.label_fraction)
+    for run in plan(shards, params.model_copy(update={"finetune": finetuning}), None):
+        train = _training_rows(shards, run, labels, options, fraction=finetuning.label_fraction)
         for model, features in _recognisers(options):
             rows = train if features is None else train[tables[features].present[train]]
             identity: dict[str, Any] = {
                 "model": [model, features],
                 "options": options.model_dump(mode="json", exclude={"models", "features", "rows"}),
-                "classes": unit.objective.names,
+                "classes": run.objective.names,
                 "labels": labels[rows].tolist(),
-                "rows": [shards.rows["segment_id"].iloc[side].tolist() for side in (rows, unit.test)],
+                "rows": [shards.rows["segment_id"].iloc[side].tolist() for side in (rows, run.test)],
                 "code": code_fingerprint("baselines"),
                 "packages": package_versions(),
             }
             if features is not None:
-                if (unit.corpus, features) not in prints:
-                    corpus = np.flatnonzero(text(shards.rows, "corpus") == unit.corpus)
-                    prints[unit.corpus, features] = tables[features].fingerprint(corpus)
-                identity["features"] = prints[unit.corpus, features]
+                if (run.corpus, features) not in prints:
+                    corpus = np.flatnonzero(shards.corpora == run.corpus)
+                    prints[run.corpus, features] = tables[features].fingerprint(corpus)
+                identity["features"] = prints[run.corpus, features]
             key = content_key(identity)
             if key not in seen:
                 seen.add(key)
-                trials.append(Trial(unit, model, features, _mode(model, features, options), rows, key))
+                trials.append(Trial(run, model, features, _mode(model, features, options), rows, key))
     return trials
 
 
@@ -135,7 +138,7 @@ def _mode(model: str, features: str | None, options: BaselinesParams) -> str:
 
 
 def _training_rows(
-    shards: Shards, unit: Run, labels: np.ndarray, options: BaselinesParams, *, fraction: float
+    shards: Shards, run: Run, labels: np.ndarray, options: BaselinesParams, *, fraction: float
 ) -> IntArray:
     """Rows that a baseline learns from: the network's own, or (``all``) those of its early-stopping speakers too.
 
@@ -143,13 +146,13 @@ def _training_rows(
     are thinned like the others, so that the share of the fold's labels stays true.
     """
     if options.rows == "network":
-        return unit.train
-    held = unit.dev
-    if unit.fold == "split":  # the one protocol in which dev rows can be given
+        return run.train
+    held = run.dev
+    if run.fold == "split":  # the one protocol in which dev rows can be given
         held = held[text(shards.rows, "split")[held] != "dev"]
-    rng = np.random.default_rng([unit.seed, 1])
-    drawn = label_subset(class_indices(list(labels[held]), unit.objective.names), fraction=fraction, rng=rng)
-    return np.sort(np.concatenate([unit.train, held[drawn]]))
+    rng = np.random.default_rng([run.seed, 1])
+    drawn = label_subset(class_indices(list(labels[held]), run.objective.names), fraction=fraction, rng=rng)
+    return np.sort(np.concatenate([run.train, held[drawn]]))
 
 
 def _run(
@@ -165,9 +168,9 @@ def _run(
     labels = np.array(shards.rows[target], dtype=object)
 
     def one(trial: Trial) -> Trial:
-        y = class_indices(list(labels[trial.train]), trial.unit.objective.names)
-        told = _predict(trial, tables, y, options)
-        replace_file(_path(store, trial), lambda path: write_json(path, told))
+        y = class_indices(list(labels[trial.train]), trial.run.objective.names)
+        answers = _predict(trial, tables, y, options)
+        replace_file(_path(store, trial), lambda path: write_json(path, answers))
         return trial
 
     pool = ThreadPoolExecutor(max(1, workers))
@@ -179,12 +182,12 @@ def _run(
 
 
 def _predict(trial: Trial, tables: dict[str, Functionals], y: IntArray, options: BaselinesParams) -> dict[str, Any]:
-    """Train on a trial's rows and say a class index for every test row, and probabilities where the model has them.
+    """Train on a trial's rows and predict a class index for every test row, and probabilities where the model has them.
 
     A test row without features gets the most frequent training class: leaving it out would flatter the baseline.
     """
-    test = trial.unit.test
-    shares = np.bincount(y, minlength=len(trial.unit.objective.names)) / len(y)
+    test = trial.run.test
+    shares = np.bincount(y, minlength=len(trial.run.objective.names)) / len(y)
     predicted = np.full(len(test), int(shares.argmax()))
     if trial.features is None:
         return {"predicted": predicted.tolist(), "probabilities": [shares.tolist()] * len(test), "without": 0}
@@ -205,25 +208,25 @@ def _collect(
     store: Path,
     reports: Path,
 ) -> pd.DataFrame:
-    """Measure the stored predictions; everything that an honest reader needs beside a number is in its row."""
+    """Measure the stored predictions; everything that an honest reader needs with a number is in its row."""
     options, target = params.baselines, params.finetune.target
     speakers = text(shards.rows, "speaker")
     runs, predictions = [], []
     for trial in trials:
-        unit = trial.unit
-        told = json.loads(_path(store, trial).read_text(encoding="utf-8"))
-        predicted = np.array(told["predicted"], dtype=np.int64)
-        truth = class_indices(list(shards.rows[target].iloc[unit.test]), unit.objective.names)
-        identity = {"corpus": unit.corpus, "mode": trial.mode, "fold": unit.fold, "seed": unit.seed}
+        run = trial.run
+        answers = json.loads(_path(store, trial).read_text(encoding="utf-8"))
+        predicted = np.array(answers["predicted"], dtype=np.int64)
+        truth = class_indices(list(shards.rows[target].iloc[run.test]), run.objective.names)
+        identity = {"corpus": run.corpus, "mode": trial.mode, "fold": run.fold, "seed": run.seed}
         runs.append(
             {
                 **identity,
                 "target": target,
-                "n_classes": len(unit.objective.names),
-                "objective": unit.objective.kind,
-                "label_source": unit.label_source or None,
-                "label_rule": unit.label_rule or None,
-                "protocol": unit.protocol,
+                "n_classes": len(run.objective.names),
+                "objective": run.objective.kind,
+                "label_source": run.label_source or None,
+                "label_rule": run.label_rule or None,
+                "protocol": run.protocol,
                 "label_fraction": params.finetune.label_fraction,
                 "penalty": "none",
                 "pretrain_tasks": None,
@@ -236,32 +239,32 @@ def _collect(
                 "train_rows": options.rows,
                 "n_train": len(trial.train),
                 "n_dev": 0,
-                "n_test": len(unit.test),
-                "n_test_without_features": told["without"],
+                "n_test": len(run.test),
+                "n_test_without_features": answers["without"],
                 **classification(truth, predicted),
             }
         )
         frame = pd.DataFrame(
             {
                 **identity,
-                "segment_id": list(shards.rows["segment_id"].iloc[unit.test]),
-                "speaker": speakers[unit.test],
-                "target": list(shards.rows[target].iloc[unit.test]),
-                "predicted": [unit.objective.names[index] for index in predicted],
+                "segment_id": list(shards.rows["segment_id"].iloc[run.test]),
+                "speaker": speakers[run.test],
+                "target": list(shards.rows[target].iloc[run.test]),
+                "predicted": [run.objective.names[index] for index in predicted],
             }
         )
-        probabilities = np.array(told["probabilities"], dtype=float) if told["probabilities"] else None
+        probabilities = np.array(answers["probabilities"], dtype=float) if answers["probabilities"] else None
         frame["confidence"] = np.nan if probabilities is None else probabilities.max(axis=1)
-        for column, name in enumerate(unit.objective.names):
+        for column, name in enumerate(run.objective.names):
             frame[f"p_{name}"] = np.nan if probabilities is None else probabilities[:, column]
         predictions.append(frame)
     return _write(reports, pd.DataFrame(runs), pd.concat(predictions, ignore_index=True))
 
 
-def _write(reports: Path, table: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
-    replace_file(reports / "baselines_runs.parquet", lambda path: table.to_parquet(path, index=False))
-    replace_file(reports / "baselines_runs.csv", lambda path: table.to_csv(path, index=False))
-    replace_file(reports / "baselines_predictions.parquet", lambda path: told.to_parquet(path, index=False))
+def _write(reports: Path, table: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    write_table(reports / "baselines_runs.parquet", table)
+    write_table(reports / "baselines_runs.csv", table)
+    write_table(reports / "baselines_predictions.parquet", predictions)
     return table
 
 

@@ -1,7 +1,8 @@
-"""From single runs to the table: means, spread, intervals, tests, and what DVC shows."""
+"""From single runs to the tables: means, spread, intervals, tests."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import pandas as pd
 
 from trainer.errors import InputError
 from trainer.evaluation.pooled import Pooled
-from trainer.evaluation.significance import paired_test, subset_test
+from trainer.evaluation.significance import ENOUGH_PAIRS, holm, mean_interval, paired_test, subset_test
 from trainer.objectives.base import LOWER_IS_BETTER
 from trainer.objectives.metrics import spread
 from trainer.params import ReportParams
 
 MODE_ORDER = {"scratch": 0, "pretrained": 1, "frozen": 2}
-# columns that say under which rules a number was won; constant within a corpus and mode
+# columns that say under which rules a number was measured; constant within a corpus and mode
 RULES = (
     "target",
     "objective",
@@ -32,6 +33,19 @@ RULES = (
     "transfer",
     "allow_pretrain_speakers",
 )
+
+# columns of a comparison with a reference, and the values of a paired test in them
+_COMPARISON = {
+    "pairs": "n",
+    "difference": "mean_difference",
+    "difference_std": "std_difference",
+    "speakers_low": "difference_low",
+    "speakers_high": "difference_high",
+    "relative_gain": "relative_gain",
+    "cohens_dz": "cohens_dz",
+    "p": "p_t_test",
+    "p_wilcoxon": "p_wilcoxon",
+}
 
 
 def modes_in_order(modes: pd.Series[str]) -> list[str]:
@@ -122,24 +136,64 @@ def paired_table(
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
 
 
+def comparison_columns(test: Mapping[str, Any] | None, *, confidence: float) -> dict[str, Any]:
+    """Put a paired test into the columns of a table that compares rows with a reference.
+
+    Args:
+        test: of `paired_test`, or a row of `paired_table`; without one every column is None.
+        confidence: of Student's interval over the pairs, ``pairs_low`` and ``pairs_high``.
+    """
+    columns = {name: (test or {}).get(key) for name, key in _COMPARISON.items() if test is None or key in test}
+    bounds = None
+    if test is not None:
+        bounds = mean_interval(test["mean_difference"], test["std_difference"], test["n"], confidence=confidence)
+    return columns | dict(zip(("pairs_low", "pairs_high"), bounds or (None, None), strict=True))
+
+
+def with_conclusions(table: pd.DataFrame, *, alpha: float, within: str | None = None) -> pd.DataFrame:
+    """Add ``p_holm``, corrected over all rows or those of equal ``within``, and the ``conclusion`` that follows."""
+    p = table["p"].astype(float)
+    table["p_holm"] = holm(p) if within is None else p.groupby(table[within]).transform(lambda group: holm(group))
+    table["conclusion"] = [conclusion(row, alpha=alpha) for row in table.to_dict("records")]
+    return table
+
+
+def conclusion(row: Mapping[Any, Any], *, alpha: float) -> str:
+    """Say what a row shows, after correction for the number of comparisons; the reference itself shows nothing.
+
+    >>> conclusion({"pairs": 24, "p_holm": 0.01, "difference": -0.02, "measure": "uar"}, alpha=0.05)
+    'worse'
+    >>> conclusion({"pairs": 4, "p_holm": 0.01, "difference": 0.02, "measure": "uar"}, alpha=0.05)
+    'too few pairs'
+    """
+    if pd.isna(row["pairs"]):
+        return ""
+    if row["pairs"] < ENOUGH_PAIRS:
+        return "too few pairs"
+    if pd.isna(row["p_holm"]) or row["p_holm"] >= alpha:
+        return "no difference shown"
+    return "better" if (row["difference"] > 0) != (row["measure"] in LOWER_IS_BETTER) else "worse"
+
+
 def with_baselines(reports: Path, runs: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fine-tuning's runs and predictions with those of the baselines below, if there are any under ``reports``.
+    """Append the runs and predictions of the baselines, if there are any under ``reports``.
 
-    Baselines answer with one class: beside another objective than ``hard`` they are left out.
+    Baselines answer with one class: with another objective than ``hard`` they are left out.
 
-    Raises InputError unless both tested the same utterances in the same folds: other numbers must not share a table.
+    Raises:
+        InputError: the baselines tested other utterances or folds: such numbers must not share a table.
     """
     try:
-        more = pd.read_parquet(reports / "baselines_runs.parquet")
-        told = pd.read_parquet(reports / "baselines_predictions.parquet")
+        baselines = pd.read_parquet(reports / "baselines_runs.parquet")
+        answers = pd.read_parquet(reports / "baselines_predictions.parquet")
     except FileNotFoundError:
         return runs, predictions
-    if more.empty or set(runs["objective"]) != {"hard"}:
+    if baselines.empty or set(runs["objective"]) != {"hard"}:
         return runs, predictions
-    tested = [set(table[["corpus", "fold", "segment_id"]].itertuples(index=False)) for table in (predictions, told)]
+    tested = [set(table[["corpus", "fold", "segment_id"]].itertuples(index=False)) for table in (predictions, answers)]
     if tested[0] != tested[1]:
         raise InputError(
             f"{reports}: the baselines tested other utterances or folds than finetune: run `python -m trainer "
             "baselines` again, or delete its tables"
         )
-    return pd.concat([runs, more], ignore_index=True), pd.concat([predictions, told], ignore_index=True)
+    return pd.concat([runs, baselines], ignore_index=True), pd.concat([predictions, answers], ignore_index=True)

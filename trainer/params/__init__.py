@@ -1,18 +1,19 @@
-"""The trainer's part of ``params.yaml``: all sections together, read and checked.
+"""The trainer's sections of ``params.yaml`` and the ``params.yaml`` of each recipe, read and checked.
 
-The numbers themselves, with unit and source, are in ``training_params`` and ``study_params``.
+The fields themselves, with unit and source, are in ``trainer.params.training`` and ``trainer.params.recipes``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import InputError
 from trainer.params.recipes import (
+    VARIANTS,
     AblationParams,
     ClusterParams,
     ComparisonParams,
@@ -56,16 +57,22 @@ __all__ = [
     "SequenceParams",
     "VerdictParams",
     "load_params",
+    "load_recipe",
     "parse_params",
 ]
 
 PIPELINE_SECTIONS = frozenset(
     {"sets", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels", "shards"}
 )
+# Former sections of params.yaml and where their keys are now.
+_RECIPES = ("ablation", "cluster", "orofacial", "penalisation", "sequence")
+MOVED = {**{name: f"recipes/{name}/params.yaml" for name in _RECIPES}, "recipes": "section variants"}
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Params(BaseModel):
-    """All sections of the trainer."""
+    """All sections of the trainer in ``params.yaml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,16 +80,9 @@ class Params(BaseModel):
     encoder: EncoderParams = EncoderParams()
     pretrain: PretrainParams = PretrainParams()
     finetune: FinetuneParams = FinetuneParams()
-    cluster: ClusterParams = ClusterParams()
     baselines: BaselinesParams = BaselinesParams()
-    orofacial: OrofacialParams = OrofacialParams()
     report: ReportParams = ReportParams()
-    recipes: dict[str, dict[str, Any]] = {
-        "paper": {}
-    }  # named changes of the sections above, see trainer.params.changes
-    ablation: AblationParams = AblationParams()
-    sequence: SequenceParams = SequenceParams()
-    penalisation: PenalisationParams = PenalisationParams()
+    variants: dict[str, dict[str, Any]] = VARIANTS  # named changes of encoder, pretrain and finetune
 
 
 SECTIONS = frozenset(Params.model_fields)
@@ -91,14 +91,52 @@ SECTIONS = frozenset(Params.model_fields)
 def parse_params(raw: dict[str, Any], *, source: str = "params.yaml") -> Params:
     """Validate the trainer's sections of a parsed ``params.yaml``; the pipeline's are known and left alone.
 
-    Raises InputError naming section and key for an unknown or wrong value.
+    Raises:
+        InputError: an unknown or wrong value, named with its section, or a section that has moved.
 
     >>> parse_params({"pretrain": {"tasks": [3, 1]}}).pretrain.tasks
     (1, 3)
     """
+    moved = [f"  {name}: these keys are now in {MOVED[name]}" for name in raw if name in MOVED]
+    if moved:
+        raise InputError(f"{source}:\n" + "\n".join(moved))
     own = {name: section for name, section in raw.items() if name not in PIPELINE_SECTIONS}
+    return _checked(Params, {name: {} if body is None else body for name, body in own.items()}, source=source)
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and validate ``params.yaml``.
+
+    Raises:
+        InputError: the file is missing, is not a YAML mapping, or holds unknown keys or wrong values.
+    """
+    return parse_params(_mapping(Path(path), of="sections", option="--params"), source=str(path))
+
+
+def load_recipe(path: str | Path, kind: type[Model]) -> Model:
+    """Read and validate the ``params.yaml`` of a recipe, whose keys are the fields of ``kind``.
+
+    Raises:
+        InputError: the file is missing, is not a YAML mapping, or holds unknown keys or wrong values.
+    """
+    return _checked(kind, _mapping(Path(path), of="keys", option="--recipe"), source=str(path))
+
+
+def _mapping(path: Path, *, of: str, option: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"no parameter file {path}: run from the project's root or give {option}")
     try:
-        return Params.model_validate({name: {} if body is None else body for name, body in own.items()})
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} must be a mapping of {of}")
+    return raw
+
+
+def _checked(kind: type[Model], raw: dict[str, Any], *, source: str) -> Model:
+    try:
+        return kind.model_validate(raw)
     except ValidationError as error:
         lines = []
         for item in error.errors():
@@ -106,20 +144,3 @@ def parse_params(raw: dict[str, Any], *, source: str = "params.yaml") -> Params:
             message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
             lines.append(f"  {where or '(root)'}: {message}")
         raise InputError(f"{source}:\n" + "\n".join(lines)) from None
-
-
-def load_params(path: str | Path = "params.yaml") -> Params:
-    """Read and validate ``params.yaml``.
-
-    Raises InputError if the file is missing, is not a YAML mapping, or holds unknown keys or wrong values.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no parameter file {path}: run from the project's root or give --params")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{path} must be a mapping of sections")
-    return parse_params(raw, source=str(path))

@@ -1,4 +1,4 @@
-"""Recipes: named changes of the parameters, checked like the parameters themselves."""
+"""Variants: named changes of the parameters, checked like the parameters themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from trainer.errors import InputError
 from trainer.params import Params, parse_params
 
-# who is tested, on what, and what the ablation varies itself: the same for every recipe
+# who is tested, on what, and what the ablation varies itself: the same for every variant
 _FIXED = frozenset(
     f"{section}.{name}"
     for section, names in {
@@ -21,13 +21,13 @@ _FIXED = frozenset(
 _SECTIONS = ("encoder", "pretrain", "finetune")
 
 
-def changes(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten a recipe to dotted keys; sections may be nested or dotted.
+def changes(variant: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten a variant to dotted keys; sections may be nested or dotted.
 
     >>> changes({"pretrain": {"tasks": [1, 3]}, "finetune.transfer": "conv"})
     {'pretrain.tasks': [1, 3], 'finetune.transfer': 'conv'}
     """
-    return dict(_flat(recipe, prefix))
+    return dict(_flat(variant, prefix))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -38,16 +38,17 @@ def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def with_recipe(params: Params, name: str) -> Params:
-    """Return ``params`` changed by a recipe of its section ``recipes``.
+def with_variant(params: Params, name: str) -> Params:
+    """Return ``params`` changed by a variant of its section ``variants``.
 
-    Raises InputError for an unknown recipe, a wrong key or value, and a key that would change who is tested on what:
-    such a recipe could not be compared with another.
+    Raises:
+        InputError: an unknown variant, a wrong key or value, or a key that would change who is tested on what: such a
+            variant could not be compared with another.
     """
-    if name not in params.recipes:
-        known = ", ".join(sorted(params.recipes)) or "none"
-        raise InputError(f"ablation.recipes: no recipe {name!r}; section recipes has: {known}")
-    return with_changes(params, changes(params.recipes[name]), where=f"recipes.{name}")
+    if name not in params.variants:
+        known = ", ".join(sorted(params.variants)) or "none"
+        raise InputError(f"no variant {name!r}; section variants has: {known}")
+    return with_changes(params, changes(params.variants[name]), where=f"variants.{name}")
 
 
 def with_changes(params: Params, wanted: Mapping[str, Any], *, where: str) -> Params:
@@ -58,7 +59,9 @@ def with_changes(params: Params, wanted: Mapping[str, Any], *, where: str) -> Pa
         if section not in _SECTIONS or not field:
             raise InputError(f"{where}: {key} is no key of {', '.join(_SECTIONS)}")
         if key in _FIXED:
-            raise InputError(f"{where}: {key} is the same for all recipes; set it in its own section, or in ablation")
+            raise InputError(
+                f"{where}: {key} is the same for all variants; set it in its own section or in the ablation"
+            )
         *inner, last = field.split(".")
         place = raw[section]
         for name in inner:

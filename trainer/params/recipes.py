@@ -1,4 +1,4 @@
-"""Sections of ``params.yaml`` about what stands around a training: comparisons, baselines, sister systems, the report.
+"""Parameters of the recipes, each read from ``recipes/<name>/params.yaml``; the defaults equal the files (tested).
 
 Sources: [paper] and [code] as named per class; [ours] where they are silent.
 """
@@ -16,13 +16,13 @@ ClusterMode = Literal["scratch", "clustered", "clustered_both"]
 
 
 class ClusterParams(Section):
-    """Section ``cluster``: DeepEmoCluster, beside the folds, seeds, target and schedule of ``finetune``."""
+    """Recipe ``cluster``: DeepEmoCluster, on the folds, seeds, target and schedule of ``finetune``."""
 
     # scratch: supervised alone; clustered: clusters of the labelled rows; clustered_both: of both sets
     modes: Annotated[tuple[ClusterMode, ...], DISTINCT] = ("scratch", "clustered", "clustered_both")
     k: int = Field(default=10, ge=2)  # clusters [code: 10 for arousal, 30 for dominance and valence]
     iterations: int = Field(default=20, ge=1)  # of K-means, every epoch [code]
-    weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy beside the objective's loss of 1 [code]
+    weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy; the objective's loss has 1 [code]
     # which rows are drawn evenly over clusters: those of stage 1, or the labelled ones of stage 2 too [ours]
     uniform: Literal["unlabelled", "all"] = "unlabelled"
 
@@ -36,16 +36,16 @@ Secondary = Literal["viseme", "emotion"]
 
 
 class OrofacialParams(ScheduleParams):
-    """Section ``orofacial``: speech-driven mouth movement (Sadoughi & Busso 2018), alone and with secondary tasks."""
+    """Recipe ``orofacial``: speech-driven mouth movement (Sadoughi & Busso 2018), alone and with secondary tasks."""
 
     corpora: tuple[str, ...] = ()  # which corpora of the shards; empty: all
     structures: Annotated[tuple[Structure, ...], DISTINCT] = ("shared", "branches")  # both [paper]
-    # beside movement [paper]
+    # secondary tasks of each network, learnt with movement [paper]
     tasks: Annotated[tuple[tuple[Secondary, ...], ...], DISTINCT] = ((), ("viseme",), ("viseme", "emotion"))
     seeds: Seeds = (0, 1, 2)  # each draws its held-out sentences and first weights
     loss: Literal["ccc", "mse", "smooth_l1"] = "ccc"  # of movement: 1 - CCC a coordinate, or a distance [ours]
-    viseme_weight: float = Field(default=0.3, gt=0)  # of its cross-entropy beside the movement's loss [ours]
-    emotion_weight: float = Field(default=0.1, gt=0)  # of its cross-entropy beside the movement's loss [ours]
+    viseme_weight: float = Field(default=0.3, gt=0)  # of its cross-entropy; the movement's loss has 1 [ours]
+    emotion_weight: float = Field(default=0.1, gt=0)  # of its cross-entropy; the movement's loss has 1 [ours]
     viseme: Literal["alignment", "shapes"] = "alignment"  # the shards' classes, or clusters of mouth shapes [ours]
     shapes: int = Field(default=12, ge=2, le=100)  # clusters of mouth shapes [ours]
     emotion: Literal["t3_label", "emotion"] = "t3_label"  # pseudo-label or the manifest's label
@@ -77,7 +77,7 @@ Against = Annotated[tuple[Literal["pretrained", "frozen"], ...], DISTINCT]
 
 
 class VerdictParams(Section):
-    """``ablation.verdict``: every recipe as it is, on seeds and label draws that no choice was made on."""
+    """Key ``verdict`` of the ablation: every variant as it is, on seeds and label draws that no choice was made on."""
 
     run: bool = True
     seeds: Seeds = (100, 101, 102, 103, 104)  # none of finetune.seeds; dev speakers and labels follow them
@@ -89,14 +89,14 @@ class VerdictParams(Section):
 
 
 class AblationParams(Section):
-    """Section ``ablation``: what is varied around ``pretrain`` and ``finetune``; folds and seeds are those there."""
+    """Recipe ``ablation``: what is varied around ``pretrain`` and ``finetune``; folds and seeds are those there."""
 
-    recipes: tuple[str, ...] = ("paper",)  # names of section recipes
+    variants: tuple[str, ...] = Field(default=("dense", "paper"), min_length=1)  # names of section variants
     tasks: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (1, 2, 3))
     modes: Against = ("pretrained", "frozen")  # each against scratch
     label_fractions: Shares = (0.25, 1.0)
     unlabelled_fractions: Shares = (0.25, 1.0)  # of the pretraining segments, nested draws
-    cross: bool = False  # every task set with every unlabelled fraction; else only the recipe's own tasks
+    cross: bool = False  # every task set with every unlabelled fraction; else only the variant's own tasks
     pretrain_seeds: Seeds = (0,)  # taken in turn by finetune.seeds
     measure: Measure = "macro_f1"  # compared, tested and drawn; else the objective's own score
     verdict: VerdictParams = VerdictParams()
@@ -110,6 +110,19 @@ class AblationParams(Section):
             raise ValueError("must be different non-empty subsets of [1, 2, 3]; scratch, without any, is always there")
         return ordered
 
+
+# Section ``variants`` of params.yaml: named changes of encoder, pretrain and finetune [ours, paper where named so]
+VARIANTS: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "paper": {
+        "pretrain": {"tasks": [1, 2, 3], "dense": [], "monitor": "score", "epochs": 40},
+        "finetune.transfer": "all",
+    },
+    "joint": {"finetune.auxiliary.weight": 1.0},
+    "face": {"pretrain.dense": ["motion", "aus"]},
+    "energy": {"pretrain.dense": ["energy"]},
+    "masked": {"pretrain": {"dense": [], "reconstruct": 1.0}},
+}
 
 SystemName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # names a folder of models too
 SYSTEMS: dict[str, dict[str, Any]] = {
@@ -136,8 +149,9 @@ PENALTIES: dict[str, dict[str, Any]] = {
 
 
 class ComparisonParams(Section):
-    """Named systems, all compared with the first, on folds, seeds and schedule of finetune; see trainer.recipes.comparison.systems."""
+    """Named systems, all compared with the first, on folds, seeds and schedule of ``finetune``."""
 
+    name: ClassVar[str]  # of the recipe
     changed: ClassVar[str]  # prefix of the keys that systems change
     heading: ClassVar[str]  # of the report
     systems: dict[SystemName, dict[str, Any]] = Field(min_length=1)
@@ -145,19 +159,21 @@ class ComparisonParams(Section):
 
 
 class PenalisationParams(ComparisonParams):
-    """Section ``penalisation``: losses; systems are changes of section ``finetune.penalty``."""
+    """Recipe ``penalisation``: losses; systems are changes of section ``finetune.penalty``."""
 
+    name = "penalisation"
     changed = "finetune.penalty."
     heading = "A loss that knows which emotions go together"
     systems: dict[SystemName, dict[str, Any]] = Field(default=PENALTIES, min_length=1)
 
 
 class SequenceParams(ComparisonParams):
-    """Section ``sequence``: ways from speech of any length to one answer; systems are changes of section encoder."""
+    """Recipe ``sequence``: ways from speech of any length to one answer; systems are changes of section ``encoder``."""
 
+    name = "sequence"
     changed = "encoder."
     heading = "From speech of any length to one answer"
     systems: dict[SystemName, dict[str, Any]] = Field(default=SYSTEMS, min_length=1)  # [ours]
-    shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance, heard by the trained networks [ours]
+    shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance that the networks get [ours]
     cut: Literal["beginning", "middle"] = "middle"  # which part of a test utterance is kept [ours]
     timed: int = Field(default=50, ge=1)  # utterances a system is timed on, at most [ours]

@@ -207,11 +207,12 @@ class FinetuneParams(ScheduleParams):
             raise ValueError("folds must be at least 2")
         if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
             raise ValueError("vote_threshold must be a share from 0 to below 1, or 'auto'")
-        if (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
+        ours = self.objective in ("hard", "soft", "multilabel", "attribute")  # one that a user adds checks itself
+        if ours and (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
             raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
         if self.dev == "none" and self.monitor != "last":
             raise ValueError("dev none leaves nobody to stop early on: monitor must be last, or dev speakers or fold")
-        if self.label_smoothing and self.objective != "hard":
+        if ours and self.label_smoothing and self.objective != "hard":
             raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
         if self.penalty.form != "none" and self.objective == "attribute":
             raise ValueError("penalty is about classes: it goes with objective hard, soft or multilabel")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -11,17 +11,35 @@ from rich.markup import escape
 from rich.table import Table
 
 from trainer.console import (
+    CACHE,
+    LABELLED,
+    PARAMS,
+    REPORTS,
+    UNLABELLED,
     CacheOption,
+    LabelledOption,
+    ModelsOption,
     ParamsOption,
+    RecipeOption,
+    ReportsOption,
+    UnlabelledOption,
     WorkersOption,
     console,
     counted,
     named_errors,
     narrow,
-    progress_bar,
     training_workers,
 )
-from trainer.params import Params, load_params
+from trainer.params import (
+    AblationParams,
+    ClusterParams,
+    ComparisonParams,
+    OrofacialParams,
+    PenalisationParams,
+    SequenceParams,
+    load_params,
+    load_recipe,
+)
 
 app = typer.Typer()
 
@@ -29,30 +47,21 @@ app = typer.Typer()
 @app.command()
 @named_errors
 def cluster(
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
-    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/cluster"),
-    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports/cluster"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    shards: LabelledOption = LABELLED,
+    unlabelled: UnlabelledOption = UNLABELLED,
+    out: ModelsOption = Path("models/cluster"),
+    reports: ReportsOption = Path("reports/cluster"),
+    params: ParamsOption = PARAMS,
+    recipe: RecipeOption = Path("recipes/cluster/params.yaml"),
+    cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
 ) -> None:
     """Compare supervised training with DeepEmoCluster's, on the folds and seeds of finetune."""
-    options = load_params(params)
+    options, clusters = load_params(params), load_recipe(recipe, ClusterParams)
     from trainer.recipes.cluster.study import cluster as run
 
-    with counted("cluster", what="runs") as (on_start, on_run):
-        run(
-            shards,
-            unlabelled,
-            out,
-            reports,
-            options,
-            cache=cache,
-            workers=training_workers(workers, options),
-            on_start=on_start,
-            on_run=on_run,
-        )
+    with counted("cluster", cache=cache, workers=training_workers(workers, options)) as shown:
+        run(shards, unlabelled, out, reports, options, clusters, **shown)
     console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
 
 
@@ -60,21 +69,33 @@ def cluster(
 @named_errors
 def clusters(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    shards: LabelledOption = LABELLED,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of tables and picture.")] = Path("reports/clusters"),
     k: Annotated[int, typer.Option(help="Clusters; 0 = those of the model's cluster head.", min=0)] = 0,
     column: Annotated[str, typer.Option(help="Label column.")] = "emotion",
     tsne: Annotated[bool, typer.Option("--tsne", help="t-SNE instead of principal components.")] = False,
-    unheard: Annotated[bool, typer.Option("--unheard", help="Only speakers the model has not heard.")] = False,
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    unheard: Annotated[bool, typer.Option("--unheard", help="Only speakers that were not in the training.")] = False,
+    params: ParamsOption = PARAMS,
+    recipe: RecipeOption = Path("recipes/cluster/params.yaml"),
+    cache: CacheOption = CACHE,
 ) -> None:
     """Show a model's latent clusters: which emotions they are made of, and a picture."""
     runtime = load_params(params).trainer if params.is_file() else None
+    options = load_recipe(recipe, ClusterParams) if recipe.is_file() else ClusterParams()
     from trainer.recipes.cluster.latent import latent_clusters as run
 
-    options: dict[str, Any] = {"k": k or None, "column": column, "view": "tsne" if tsne else "pca"}
-    found = run(shards, model, out, unheard=unheard, runtime=runtime, cache=cache, **options)
+    found = run(
+        shards,
+        model,
+        out,
+        options,
+        k=k or None,
+        column=column,
+        view="tsne" if tsne else "pca",
+        unheard=unheard,
+        runtime=runtime,
+        cache=cache,
+    )
     table = Table(title=f"{escape(column)} of {found.summary['rows']} utterances, by cluster", box=SIMPLE_HEAD)
     for name in found.makeup:
         table.add_column(escape(str(name)))
@@ -86,92 +107,58 @@ def clusters(
     console.print(f"tables and picture: {out}")
 
 
-@app.command()
-@named_errors
-def sequence(
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/sequence"),
-    reports: Annotated[Path, typer.Option(help="Folder of table and picture; baselines there join.")] = Path("reports"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
-    workers: WorkersOption = 0,
-) -> None:
-    """Compare ways from speech of any length to one answer: chunks, aggregators, padding, cropping."""
-    _compare("sequence", shards, out, reports, load_params(params), cache=cache, workers=workers)
-    console.print(f"table: {reports / 'sequence.md'}, picture: {reports / 'sequence.png'}, models: {out}")
+def _comparison(kind: type[ComparisonParams], summary: str) -> None:
+    """Add the command that compares the systems of a recipe."""
+
+    @app.command(kind.name, help=summary)
+    @named_errors
+    def command(
+        shards: LabelledOption = LABELLED,
+        out: ModelsOption = Path("models", kind.name),
+        reports: ReportsOption = REPORTS,
+        params: ParamsOption = PARAMS,
+        recipe: RecipeOption = Path("recipes", kind.name, "params.yaml"),
+        cache: CacheOption = CACHE,
+        workers: WorkersOption = 0,
+    ) -> None:
+        options, systems = load_params(params), load_recipe(recipe, kind)
+        from trainer.recipes.comparison.report import brief
+        from trainer.recipes.comparison.systems import compare
+        from trainer.report.formatting import records
+
+        with counted(kind.name, cache=cache, workers=training_workers(workers, options)) as shown:
+            compared = compare(shards, out, reports, options, systems, **shown)
+        for corpus, group in compared.groupby("corpus", sort=True):
+            console.print(f"\n[bold]{escape(str(corpus))}[/]")
+            console.print(narrow(brief(records(group))))
+        picture = reports / f"{kind.name}.png"
+        drawn = f", picture: {picture}" if kind is SequenceParams else ""
+        console.print(f"table: {reports / kind.name}.md{drawn}, models: {out}")
 
 
-@app.command()
-@named_errors
-def penalisation(
-    shards: Annotated[Path, typer.Option(help="Labelled shards with votes.")] = Path("data/shards/labelled"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/penalisation"),
-    reports: Annotated[Path, typer.Option(help="Folder of the table; baselines there join.")] = Path("reports"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
-    workers: WorkersOption = 0,
-) -> None:
-    """Compare losses that know from raters' votes which emotions go together."""
-    _compare("penalisation", shards, out, reports, load_params(params), cache=cache, workers=workers)
-    console.print(f"table: {reports / 'penalisation.md'}, models: {out}")
-
-
-def _compare(
-    name: Literal["sequence", "penalisation"],
-    shards: Path,
-    out: Path,
-    reports: Path,
-    options: Params,
-    *,
-    cache: Path,
-    workers: int,
-) -> None:
-    from trainer.recipes.comparison.report import brief
-    from trainer.recipes.comparison.systems import compare
-    from trainer.report.formatting import records
-
-    with counted(name, what="runs") as (on_start, on_run):
-        compared = compare(
-            name,
-            shards,
-            out,
-            reports,
-            options,
-            cache=cache,
-            workers=training_workers(workers, options),
-            on_start=on_start,
-            on_run=on_run,
-        )
-    for corpus, group in compared.groupby("corpus", sort=True):
-        console.print(f"\n[bold]{escape(str(corpus))}[/]")
-        console.print(narrow(brief(records(group))))
+_comparison(
+    SequenceParams, "Compare ways from speech of any length to one answer; baselines among the reports join in."
+)
+_comparison(PenalisationParams, "Compare losses that use raters' votes; baselines among the reports join in.")
 
 
 @app.command()
 @named_errors
 def orofacial(
     shards: Annotated[Path, typer.Option(help="Shards with mouth movement.")] = Path("data/shards/orofacial"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of model folders.")] = Path("models/orofacial"),
-    reports: Annotated[Path, typer.Option(help="Folder of the result tables.")] = Path("reports"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    out: ModelsOption = Path("models/orofacial"),
+    reports: ReportsOption = REPORTS,
+    params: ParamsOption = PARAMS,
+    recipe: RecipeOption = Path("recipes/orofacial/params.yaml"),
+    cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
 ) -> None:
     """Learn mouth movement from speech, alone and with visemes and emotion, and compare."""
-    options = load_params(params)
+    options, faces = load_params(params), load_recipe(recipe, OrofacialParams)
     from trainer.recipes.orofacial.study import orofacial as run
 
-    with counted("orofacial", what="runs") as (on_start, on_run):
-        run(
-            shards,
-            out,
-            reports,
-            options,
-            cache=cache,
-            workers=training_workers(workers, options),
-            on_start=on_start,
-            on_run=on_run,
-        )
+    with counted("orofacial", cache=cache, workers=training_workers(workers, options)) as shown:
+        run(shards, out, reports, options, faces, **shown)
     console.print((reports / "orofacial.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
     console.print(f"models: {out}")
 
@@ -192,43 +179,34 @@ def animate(
 @app.command()
 @named_errors
 def ablation(
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
-    unlabelled: Annotated[Path, typer.Option(help="Unlabelled shards.")] = Path("data/shards/unlabelled"),
-    reports: Annotated[Path, typer.Option(help="Folder of the table and the picture.")] = Path("reports"),
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    shards: LabelledOption = LABELLED,
+    unlabelled: UnlabelledOption = UNLABELLED,
+    reports: ReportsOption = REPORTS,
+    params: ParamsOption = PARAMS,
+    recipe: RecipeOption = Path("recipes/ablation/params.yaml"),
+    cache: CacheOption = CACHE,
     workers: WorkersOption = 0,
     count: Annotated[bool, typer.Option("--count", help="Only say how many trainings there are and are done.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Only print the table that is there.")] = False,
 ) -> None:
-    """Compare recipes, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
-    options = load_params(params)
+    """Compare variants, tasks and amounts of speech and labels with scratch; fill one table and one picture."""
+    options, grid = load_params(params), load_recipe(recipe, AblationParams)
     from trainer.recipes.ablation.report import brief, read_ablation
+    from trainer.recipes.ablation.run import ablation as run
     from trainer.recipes.ablation.study import Counts, Study
-    from trainer.recipes.ablation.study import ablation as run
     from trainer.report.formatting import records
 
     if count:
-        console.print(str(Study.of(shards, unlabelled, options, cache=cache).counts()), soft_wrap=True)
+        console.print(str(Study.of(shards, unlabelled, options, grid, cache=cache).counts()), soft_wrap=True)
         return
     if not show:
-        with progress_bar() as progress:
-            task = progress.add_task("ablation", total=None)
+        with counted("ablation", cache=cache, workers=training_workers(workers, options)) as shown:
 
             def start(counts: Counts) -> None:
-                progress.console.print(str(counts), soft_wrap=True)
-                progress.update(task, total=counts.total, completed=counts.done)
+                console.print(str(counts), soft_wrap=True)
+                shown["on_start"](counts.total, counts.done)
 
-            run(
-                shards,
-                unlabelled,
-                reports,
-                options,
-                cache=cache,
-                workers=training_workers(workers, options),
-                on_start=start,
-                on_training=lambda name: progress.update(task, advance=1, description=f"ablation: {escape(name)}"),
-            )
+            run(shards, unlabelled, reports, options, grid, **{**shown, "on_start": start})
     table = read_ablation(reports)
     for (part, corpus), group in table.groupby(["part", "corpus"], sort=True):
         warning = " [bold white on red] SYNTHETIC [/]" if group["synthetic"].any() else ""
@@ -241,11 +219,11 @@ def ablation(
 @named_errors
 def probe(
     parents: Annotated[list[Path], typer.Argument(help="Pretrained model folders.")],
-    shards: Annotated[Path, typer.Option(help="Labelled shards.")] = Path("data/shards/labelled"),
+    shards: LabelledOption = LABELLED,
     out: Annotated[Path, typer.Option("--out", "-o", help="Table: .csv or .parquet.")] = Path("reports/probe.csv"),
     draws: Annotated[int, typer.Option(help="Label draws a fold, where finetune.label_fraction is below 1.")] = 8,
-    params: ParamsOption = Path("params.yaml"),
-    cache: CacheOption = Path(".cache/trainer"),
+    params: ParamsOption = PARAMS,
+    cache: CacheOption = CACHE,
 ) -> None:
     """Compare frozen pretrained layers with random ones by a linear classifier: minutes, no training."""
     options = load_params(params)

@@ -1,7 +1,7 @@
 """What a pretrained encoder's frame layers hold before anything is fine-tuned: a linear classifier on their statistics.
 
 Mean and deviation over an utterance of the input features and of every frame layer, frozen, and a ridge classifier on
-top (ours). Some hundred times cheaper than fine-tuning, so that recipes can be compared over many label draws. The
+top (ours). Some hundred times cheaper than fine-tuning, so that variants can be compared over many label draws. The
 control is the same network with weights as drawn, whose batch statistics are set from the training rows; what
 pretraining adds is the difference to it on the same folds and label draws.
 """
@@ -31,7 +31,7 @@ from trainer.models.encoders import MaskedBatchNorm
 from trainer.models.network import Network
 from trainer.objectives.metrics import classification
 from trainer.params import Params
-from trainer.store import replace_file
+from trainer.store import write_table
 from trainer.training.loop import make_deterministic
 
 RANDOM = "random"
@@ -53,8 +53,11 @@ def probe(
 
     Folds, target, share of the labels and normalisation are those of section ``finetune`` (no early stopping, hence no
     dev speakers; a random network has no parent's statistics and gets the training rows'); ``draws`` label draws where
-    the share is below 1. ``out``: .csv or .parquet. Raises InputError for another objective than ``hard``, and for a
-    parent that does not fit the shards or heard a test speaker.
+    the share is below 1. ``out``: .csv or .parquet.
+
+    Raises:
+        InputError: another objective than ``hard``, or a parent that does not fit the shards or was pretrained on a
+            test speaker.
     """
     options = params.finetune
     if options.objective != "hard":
@@ -71,16 +74,16 @@ def probe(
     records: list[dict[str, Any]] = []
     for corpus in sorted(set(corpora)):
         rows = np.flatnonzero(corpora == corpus)
-        asked = list(shards.rows[options.target].iloc[rows]) if options.target in shards.rows else []
-        classes = label_names(asked)
+        given = list(shards.rows[options.target].iloc[rows]) if options.target in shards.rows else []
+        classes = label_names(given)
         if len(classes) < 2:
             continue
-        labels = class_indices(asked, classes)
+        labels = class_indices(given, classes)
         rows, labels = rows[labels != MISSING], labels[labels != MISSING]
         table = shards.rows.iloc[rows]
         keys = speaker_keys(table)
         for number, fold in enumerate(folds(table, how=options.folds)):
-            _refuse_heard(loaded, set(keys[fold.test]), corpus)
+            _refuse_test_speakers(loaded, set(keys[fold.test]), corpus)
             scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
             own = Normalisation.fit(shards, rows[fold.train], clip=params.encoder.clip, scope=scope)
             networks = {
@@ -104,17 +107,16 @@ def probe(
     if not records:
         raise InputError(f"{shards.folder}: no corpus with two classes in column {options.target!r} (finetune.target)")
     result = pd.DataFrame(records)
-    save = result.to_parquet if str(out).endswith(".parquet") else result.to_csv
-    replace_file(out, lambda path: save(path, index=False))
+    write_table(out, result)
     return result
 
 
 def describe(network: Network, shards: Shards, rows: IntArray, normalisation: Normalisation) -> FloatArray:
-    """Return what the frame layers say of whole utterances, (len(rows), D)."""
+    """Return the statistics of the frame layers over whole utterances, (len(rows), D)."""
     network.eval()
     encoder = network.encoder.chunk_encoder
     with torch.no_grad():
-        parts = [encoder.describe(*_padded(shards, some, normalisation)) for some in _batches(rows)]
+        parts = [encoder.describe(*_padded(shards, batch, normalisation)) for batch in _batches(rows)]
     return torch.cat(parts).numpy()
 
 
@@ -123,10 +125,10 @@ def settle(network: Network, shards: Shards, rows: IntArray, normalisation: Norm
     norms = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)]
     network.train()
     with torch.no_grad():
-        for seen, some in enumerate(_batches(rows), start=1):
+        for number, batch in enumerate(_batches(rows), start=1):
             for norm in norms:
-                norm.momentum = 1 / seen  # the running average becomes the plain one
-            network.encoder.chunk_encoder.describe(*_padded(shards, some, normalisation))
+                norm.momentum = 1 / number  # the running average becomes the plain one
+            network.encoder.chunk_encoder.describe(*_padded(shards, batch, normalisation))
     network.eval()
 
 
@@ -160,12 +162,12 @@ def compare(result: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _refuse_heard(loaded: dict[str, Checkpoint], test: set[str], corpus: str) -> None:
+def _refuse_test_speakers(loaded: dict[str, Checkpoint], test: set[str], corpus: str) -> None:
     for name, parent in loaded.items():
-        heard = sorted(test & set(parent.config["speakers"]))
-        if heard:
+        known = sorted(test & set(parent.config["speakers"]))
+        if known:
             raise InputError(
-                f"corpus {corpus}: test speaker(s) {', '.join(heard[:5])} were heard in pretraining {name}"
+                f"corpus {corpus}: test speaker(s) {', '.join(known[:5])} were heard in pretraining {name}"
             )
 
 

@@ -48,8 +48,8 @@ def write_plots(
     if "predicted" not in predictions:  # several classes at once, or numbers: no confusion of one with another
         return
     for (corpus, mode), group in predictions.groupby(["corpus", "mode"], sort=True):
-        told = group.rename(columns={"target": "actual"})[["actual", "predicted"]].dropna()
-        told.to_csv(folder / "confusion" / f"{slug(f'{corpus}_{mode}')}.csv", index=False)
+        answers = group.rename(columns={"target": "actual"})[["actual", "predicted"]].dropna()
+        answers.to_csv(folder / "confusion" / f"{slug(f'{corpus}_{mode}')}.csv", index=False)
 
 
 def mean_history(history: pd.DataFrame) -> pd.DataFrame:

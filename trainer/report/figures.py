@@ -68,10 +68,10 @@ def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measu
 
 
 def answers_figure(path: Path, predictions: pd.DataFrame, pooled: dict[str, Pooled], *, note: str) -> None:
-    """Answers beside the truth over all test folds and seeds, a panel per corpus and mode.
+    """Answers against the truth over all test folds and seeds, a panel per corpus and mode.
 
     One class: the confusion matrix, rows = truth, in per cent of the row. Several classes at once: how often each class
-    is told where another is true. Attributes: a dot an utterance.
+    is predicted where another is true. Attributes: a dot an utterance.
     """
     corpora = sorted(pooled)
     modes = modes_in_order(predictions["mode"])
@@ -86,9 +86,9 @@ def answers_figure(path: Path, predictions: pd.DataFrame, pooled: dict[str, Pool
             if group.empty:
                 axis.axis("off")
                 continue
-            truth, told = objective.read(group)
+            truth, predicted = objective.read(group)
             if not objective.is_classes:
-                _scatter(axis, truth, told, objective.names)
+                _scatter(axis, truth, predicted, objective.names)
             elif objective.one_class:
                 group = group.dropna(subset=["target"])
                 actual, answer = (class_indices(list(group[name]), objective.names) for name in ("target", "predicted"))
@@ -96,7 +96,7 @@ def answers_figure(path: Path, predictions: pd.DataFrame, pooled: dict[str, Pool
                 _matrix(axis, counts, counts.sum(axis=1), objective.names)
             else:
                 named = truth > 0.5
-                _matrix(axis, named.T.astype(float) @ (told > 0.5), named.sum(axis=0), objective.names)
+                _matrix(axis, named.T.astype(float) @ (predicted > 0.5), named.sum(axis=0), objective.names)
             axis.set_title(
                 f"{corpus}, {mode}" + (": % of each true class" if objective.is_classes else ""), fontsize=10
             )
@@ -115,9 +115,9 @@ def _matrix(axis: plt.Axes, counts: np.ndarray, totals: np.ndarray, names: tuple
     axis.set_yticks(range(len(names)), names, fontsize=8)
 
 
-def _scatter(axis: plt.Axes, truth: np.ndarray, told: np.ndarray, names: tuple[str, ...]) -> None:
+def _scatter(axis: plt.Axes, truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...]) -> None:
     for number, name in enumerate(names):
-        axis.scatter(told[:, number], truth[:, number], s=8, alpha=0.4, label=name)
+        axis.scatter(predicted[:, number], truth[:, number], s=8, alpha=0.4, label=name)
     ends = (np.nanmin(truth), np.nanmax(truth))
     axis.plot(ends, ends, color="black", linewidth=1, linestyle="--")
     axis.legend(fontsize=8)
@@ -154,16 +154,16 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
 
 
 def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
-    """Gain over scratch against the share of labels: a panel a corpus and mode, a line a recipe, task set and amount.
+    """Gain over scratch against the share of labels: a panel a corpus and mode, a line a variant, task set and amount.
 
-    ``table``: of `trainer.recipes.ablation.report`. Bars are the interval over pairs. Dashed: less unlabelled speech. Diamonds:
-    the verdict's fresh seeds, in the colour of the same recipe.
+    ``table``: of `trainer.recipes.ablation.report`. Bars are the interval over pairs. Dashed: less unlabelled speech.
+    Diamonds: the verdict's fresh seeds, in the colour of the same variant.
     """
     table = table[table["mode"] != "scratch"]
     corpora, modes = sorted(set(table["corpus"])), modes_in_order(table["mode"])
-    names = ["recipe", "tasks", "unlabelled_fraction"]
+    names = ["variant", "tasks", "unlabelled_fraction"]
     lines = sorted(set(table[table["part"] == "ablation"][names].itertuples(index=False, name=None)))
-    verdicts = list(dict.fromkeys(table[table["part"] == "verdict"]["recipe"]))
+    verdicts = list(dict.fromkeys(table[table["part"] == "verdict"]["variant"]))
     figure, axes = plt.subplots(
         len(corpora),
         len(modes),
@@ -173,12 +173,12 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
     )
     ticks = sorted(set(table["label_fraction"]))
     colours = plt.get_cmap("tab10")
-    kinds = list(dict.fromkeys((recipe, tasks) for recipe, tasks, _ in lines))
+    kinds = list(dict.fromkeys((variant, tasks) for variant, tasks, _ in lines))
     for i, j in np.ndindex(len(corpora), len(modes)):
         axis = axes[i][j]
         panel = table[(table["corpus"] == corpora[i]) & (table["mode"] == modes[j])]
-        for number, (recipe, tasks, share) in enumerate(lines):
-            chosen = (panel["part"] == "ablation") & (panel["recipe"] == recipe)
+        for number, (variant, tasks, share) in enumerate(lines):
+            chosen = (panel["part"] == "ablation") & (panel["variant"] == variant)
             chosen &= (panel["tasks"] == tasks) & (panel["unlabelled_fraction"] == share)
             offset = 0.6 * ((number + 0.5) / len(lines) - 0.5) - (0.1 if verdicts else 0.0)
             less = "" if share == max(line[2] for line in lines) else f", {100 * share:g} % of the speech"
@@ -186,20 +186,20 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
                 axis,
                 panel[chosen],
                 [ticks.index(value) + offset for value in panel[chosen]["label_fraction"]],
-                color=colours(kinds.index((recipe, tasks)) % 10),
+                color=colours(kinds.index((variant, tasks)) % 10),
                 linestyle="--" if less else "-",
                 marker="o",
                 alpha=0.6 if less else 1.0,
-                label=f"{recipe} {tasks}{less}",
+                label=f"{variant} {tasks}{less}",
             )
-        for number, recipe in enumerate(verdicts):
-            rows = panel[(panel["part"] == "verdict") & (panel["recipe"] == recipe)]
+        for number, variant in enumerate(verdicts):
+            rows = panel[(panel["part"] == "verdict") & (panel["variant"] == variant)]
             first = 0.26 if lines else -0.04 * len(verdicts)
             places = [ticks.index(value) + first + 0.08 * number for value in rows["label_fraction"]]
-            kind = next(((recipe, tasks) for tasks in rows["tasks"] if (recipe, tasks) in kinds), None)
+            kind = next(((variant, tasks) for tasks in rows["tasks"] if (variant, tasks) in kinds), None)
             colour = colours(kinds.index(kind) % 10) if kind else "black"
             style = {"color": colour, "marker": "D", "markeredgecolor": "black", "linestyle": ":"}
-            _gain(axis, rows, places, **style, label=f"verdict: {recipe}")
+            _gain(axis, rows, places, **style, label=f"verdict: {variant}")
         axis.axhline(0, color="black", linewidth=1)
         for border in range(1, len(ticks)):
             axis.axvline(border - 0.5, color="lightgrey", linewidth=0.8)
@@ -217,7 +217,7 @@ def gain_figure(path: Path, table: pd.DataFrame, *, note: str) -> None:
 
 
 def length_figure(path: Path, table: pd.DataFrame, shares: tuple[float, ...], *, note: str) -> None:
-    """Accuracy against the heard share of every test utterance: a panel a corpus, a line a system.
+    """Accuracy against the share of every test utterance that is used: a panel a corpus, a line a system.
 
     ``table``: of `trainer.recipes.comparison.report`; dashed: one window instead of dynamic chunks; dotted: chance.
     """
@@ -239,7 +239,7 @@ def length_figure(path: Path, table: pd.DataFrame, shares: tuple[float, ...], *,
             )
         axis.axhline(row["chance"], color="black", linestyle=":", linewidth=1)
         axis.set_xticks(places, [f"{place:g} %" for place in places])
-        axis.set_xlabel("heard share of every test utterance")
+        axis.set_xlabel("share of every test utterance")
         axis.set_ylabel(title(row["measure"]))
         axis.set_title(corpus, fontsize=10)
     handles, names = axes[0][0].get_legend_handles_labels()

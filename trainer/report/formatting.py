@@ -1,4 +1,4 @@
-"""Results in words: full tables for a page, short ones for a terminal of 80 columns, sentences for tests."""
+"""Results as text: full tables for a page, short ones for a terminal of 80 columns, sentences for tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.evaluation.significance import ENOUGH_PAIRS
-from trainer.objectives.base import LOWER_IS_BETTER, title
+from trainer.objectives.base import title
 
 PAIR_NOTE = (
     "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
@@ -49,7 +48,9 @@ def readable(table: pd.DataFrame, *, measure: str) -> list[dict[str, str]]:
             "pretraining": "none" if pd.isna(row["pretrain_tasks"]) else pretraining(row),
         }
         cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in measures_of(row)}
-        cells[f"pooled {title(own)} [interval]"] = f"{row[f'pooled_{own}']:.3f}{_interval(row, f'pooled_{own}')}"
+        cells[f"pooled {title(own)} [interval]"] = (
+            f"{row[f'pooled_{own}']:.3f}{interval(row, f'pooled_{own}', sign='')}"
+        )
         cells["chance"] = f"{row['chance']:.3f}"
         if row["allow_pretrain_speakers"]:
             cells["mode"] += f" ({_allowed(row)})"
@@ -77,7 +78,7 @@ def brief(rows: Sequence[Row], *, measure: str) -> list[dict[str, str]]:
 
 
 def rules_line(rows: Sequence[Row]) -> str:
-    """Say in one sentence under which rules the rows of a corpus were won."""
+    """Say in one sentence under which rules the rows of a corpus were measured."""
     row = rows[0]
     normalised = dict.fromkeys(each["normalisation"] for each in rows if pd.notna(each["normalisation"]))
     pieces = [
@@ -148,7 +149,7 @@ def paired_rows(paired: pd.DataFrame) -> list[dict[str, str]]:
             "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
             "t-test": p_value(row["p_t_test"]),
             "Wilcoxon": p_value(row["p_wilcoxon"]),
-            "pooled difference, interval over speakers": _interval(row, "difference").strip(),
+            "pooled difference, interval over speakers": interval(row, "difference", sign="").strip(),
             "random subsets, two-sided": p_value(row["p_subsets"]),
             "one-sided": p_value(row["p_subsets_one_sided"]),
             "verdict": row["verdict"],
@@ -161,13 +162,8 @@ def _allowed(row: Row) -> str:
     return f"pretraining speakers allowed in test folds; {row['pretrain_speakers_in_test']} there"
 
 
-def _interval(row: Row, name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if pd.isna(low) else f" [{low:.3f}, {high:.3f}]"
-
-
 def _signed(value: float | None, form: str) -> str:
-    return "" if value is None or pd.isna(value) else form.format(value)
+    return "" if pd.isna(value) else form.format(value)
 
 
 def _short(value: float) -> str:
@@ -181,7 +177,7 @@ def p_value(value: float | None) -> str:
     >>> p_value(0.0312), p_value(1e-5), p_value(None)
     ('p = 0.031', 'p < .001', 'p undefined')
     """
-    if value is None or pd.isna(value):
+    if pd.isna(value):
         return "p undefined"
     return "p < .001" if value < 0.001 else f"p = {value:.3f}"
 
@@ -196,34 +192,29 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def conclusion(row: Row, *, alpha: float) -> str:
-    """Say what a row shows, after correction for the number of comparisons; scratch shows nothing.
-
-    >>> conclusion({"pairs": 24, "p_holm": 0.01, "difference": -0.02, "measure": "uar"}, alpha=0.05)
-    'worse'
-    >>> conclusion({"pairs": 4, "p_holm": 0.01, "difference": 0.02, "measure": "uar"}, alpha=0.05)
-    'too few pairs'
-    """
-    if pd.isna(row["pairs"]):
-        return ""
-    if row["pairs"] < ENOUGH_PAIRS:
-        return "too few pairs"
-    if pd.isna(row["p_holm"]) or row["p_holm"] >= alpha:
-        return "no difference shown"
-    return "better" if (row["difference"] > 0) != (row["measure"] in LOWER_IS_BETTER) else "worse"
-
-
-def interval(row: Row, name: str) -> str:
+def interval(row: Row, name: str, *, sign: str = "+") -> str:
     """Format ``<name>_low`` and ``<name>_high`` with a space before; nothing where there is no interval."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if low is None or pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+    return "" if pd.isna(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def brief_comparison(row: Row, *, reference: str) -> dict[str, str]:
+    """Format the score of a row and its difference to a reference for a terminal of 80 columns: cells by heading."""
+    own = row["measure"]
+    compared = not pd.isna(row["difference"])
+    cells = {
+        title(own): f"{row[f'{own}_mean']:.3f}±{row[f'{own}_std']:.3f}",
+        f"minus {reference}": f"{row['difference']:+.3f}{interval(row, 'pairs')}" if compared else "",
+        "Holm p": "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}",
+    }
+    return {name: cell.replace("0.", ".") for name, cell in cells.items()}
 
 
 def paired_cells(row: Row) -> dict[str, str]:
     """Format what the paired tests say of a row of the ablation's tables: cells by heading."""
     return {
-        "relative": "" if pd.isna(row["relative_gain"]) else f"{row['relative_gain']:+.1f} %",
-        "d_z": "" if pd.isna(row["cohens_dz"]) else f"{row['cohens_dz']:+.2f}",
+        "relative": _signed(row["relative_gain"], "{:+.1f} %"),
+        "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
         "pairs": str(int(row["pairs"])),
         "p": bare_p(row["p"]),
         "Holm": bare_p(row["p_holm"]),
@@ -232,7 +223,7 @@ def paired_cells(row: Row) -> dict[str, str]:
 
 
 def synthetic_banner(corpora: set[str]) -> str:
-    """Word the warning that belongs on every number won on generated data; empty for real corpora.
+    """Return the warning that belongs with every number from generated data; empty for real corpora.
 
     >>> synthetic_banner({"synthetic_talk", "synthetic_emotion"})
     'SYNTHETIC: generated demonstration data. These numbers say nothing about real speech.'

@@ -16,7 +16,7 @@ from trainer.params import ReportParams
 from trainer.report import figures, page
 from trainer.report.dvc import metrics_json, write_plots
 from trainer.report.formatting import PAIR_NOTE, markdown_table, paired_rows, readable, records, synthetic_banner
-from trainer.store import replace_file, replace_folder, write_json
+from trainer.store import replace_file, replace_folder, write_json, write_table, write_text
 
 SUBSET_NOTE = (
     "Random subsets are the test that papers of the field print: both systems' scores on random parts of the pooled "
@@ -29,8 +29,13 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
     """Write everything under ``reports`` from its finetune tables and the pretrained model folder (if there is one).
 
     Writes metrics.json, plots/, results.csv, classes.csv, paired.csv, results.md, results.png, confusion.png,
-    training.png and index.html; returns the result table, the paired tests and the banner. Raises InputError if there
-    are no runs.
+    training.png and index.html.
+
+    Returns:
+        The result table, the paired tests and the banner.
+
+    Raises:
+        InputError: there are no runs.
     """
     reports, pretrained = Path(reports), Path(pretrained)
     try:
@@ -55,17 +60,16 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
 
     replace_file(reports / "metrics.json", lambda path: write_json(path, metrics_json(table, paired, pretrain)))
     replace_folder(reports / "plots", lambda folder: write_plots(folder, predictions, history, pretrain_history))
-    replace_file(reports / "results.csv", lambda path: table.to_csv(path, index=False))
-    replace_file(reports / "classes.csv", lambda path: classes.to_csv(path, index=False))
-    replace_file(reports / "paired.csv", lambda path: paired.to_csv(path, index=False))
+    write_table(reports / "results.csv", table)
+    write_table(reports / "classes.csv", classes)
+    write_table(reports / "paired.csv", paired)
     score = title(next(iter(pooled.values())).objective.score)
     tables = {
         "results": readable(table, measure=params.measure),
         "paired": paired_rows(paired),
         "classes": records(classes),
     }
-    markdown = _markdown(tables, params, banner)
-    replace_file(reports / "results.md", lambda path: _write(path, markdown))
+    write_text(reports / "results.md", _markdown(tables, params, banner))
     replace_file(
         reports / "results.png",
         lambda path: figures.results_figure(path, runs, table, measure=params.measure, note=banner),
@@ -76,8 +80,7 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
         lambda path: figures.training_figure(path, history, pretrain_history, score=score, note=banner),
     )
     monitor = ((_json(pretrained / "config.json") or {}).get("params") or {}).get("pretrain", {}).get("monitor", "")
-    html = _page(reports, tables, pretrain, params, banner, monitor=monitor)
-    replace_file(reports / "index.html", lambda path: _write(path, html))
+    write_text(reports / "index.html", _page(reports, tables, pretrain, params, banner, monitor=monitor))
     return table, paired, banner
 
 
@@ -142,13 +145,13 @@ def _page(
         if pretrain["tasks"]:
             parts.append(page.table([_task_row(name, values) for name, values in pretrain["tasks"].items()]))
         if "dense" in pretrain:
-            parts.append(page.nested({"correlation with each dense track": pretrain["dense"]}))
-        parts.append(page.nested({"encoder output": pretrain["encoder"]}))
+            parts += page.nested({"correlation with each dense track": pretrain["dense"]})
+        parts += page.nested({"encoder output": pretrain["encoder"]})
     parts.append(page.picture(reports / "training.png", "training curves"))
     for name in params.extra:
         extra = _json(Path(name))
         if extra is not None:
-            parts += [page.heading(Path(name).stem.replace("_", " ").capitalize()), page.nested(extra)]
+            parts += [page.heading(Path(name).stem.replace("_", " ").capitalize()), *page.nested(extra)]
     return page.page("avser: does the face teach the voice?", parts, banner=banner)
 
 
@@ -174,7 +177,3 @@ def _json(path: Path) -> dict[str, Any] | None:
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     return value if isinstance(value, dict) else {"values": value}
-
-
-def _write(path: Path, content: str) -> None:
-    path.write_text(content, encoding="utf-8")

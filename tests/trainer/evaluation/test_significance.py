@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from trainer.evaluation.significance import (
+    holm,
+    mean_interval,
     paired_test,
     percentile_interval,
     random_subsets,
@@ -90,3 +92,18 @@ def test_subset_test_is_scipys_paired_test() -> None:
     assert result["p_subsets"] == pytest.approx(stats.ttest_rel(one, two).pvalue)
     assert result["p_subsets_one_sided"] == pytest.approx(stats.ttest_rel(one, two, alternative="greater").pvalue)
     assert subset_test([0.5, 0.5], [0.5, 0.5])["p_subsets"] is None
+
+
+def test_holm_multiplies_by_the_hypotheses_that_are_left() -> None:
+    """Holm (1979) by hand: .01 x 4, .02 x 3, .03 x 2, then .02 x 3 again since no value may fall."""
+    np.testing.assert_allclose(holm([0.02, 0.01, 0.5, 0.03]), [0.06, 0.04, 0.5, 0.06])
+    np.testing.assert_allclose(holm([np.nan, 0.9, 0.8]), [np.nan, 1.0, 1.0])
+    assert holm([]).shape == (0,)
+
+
+def test_the_interval_is_the_t_tests() -> None:
+    values = np.array([0.1, -0.02, 0.07, 0.05])
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
+    found = mean_interval(float(values.mean()), float(values.std(ddof=1)), 4, confidence=0.9)
+    assert found == pytest.approx((expected.low, expected.high))
+    assert mean_interval(0.1, 0.0, 1, confidence=0.9) is None

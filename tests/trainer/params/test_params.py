@@ -8,8 +8,8 @@ import yaml
 
 from tests import ROOT
 from trainer.errors import InputError
-from trainer.params import SECTIONS, Params, VerdictParams, load_params, parse_params
-from trainer.params.changes import with_recipe
+from trainer.params import SECTIONS, Params, load_params, parse_params
+from trainer.params.changes import with_variant
 
 
 @pytest.mark.parametrize(
@@ -33,17 +33,10 @@ from trainer.params.changes import with_recipe
         ({"finetune": {"objective": "attribute", "target": "arousal", "label_smoothing": 0.1}}, "belongs to objective"),
         ({"finetune": {"normalisation": "target"}}, r"finetune\.normalisation"),
         ({"report": {"measure": "f1"}}, r"report\.measure"),
-        ({"ablation": {"recipe": ["paper"]}}, r"ablation\.recipe: unknown key"),
-        ({"ablation": {"verdict": {"seed": [3]}}}, r"ablation\.verdict\.seed: unknown key"),
-        ({"ablation": {"tasks": [[]]}}, "non-empty subsets"),
-        ({"ablation": {"tasks": [[1, 2], [2, 1]]}}, "different non-empty subsets"),
-        ({"ablation": {"label_fractions": [0.5, 1.5]}}, "different shares above 0"),
-        ({"ablation": {"pretrain_seeds": []}}, "non-empty and without repeats"),
-        ({"ablation": {"modes": ["scratch"]}}, r"ablation\.modes"),
-        ({"recipes": {"dense": 3}}, r"recipes\.dense"),
-        ({"cluster": {"clusters": 3}}, r"cluster\.clusters: unknown key"),
-        ({"cluster": {"modes": ["clustered", "clustered"]}}, "without repeats"),
-        ({"cluster": {"k": 1}}, r"cluster\.k"),
+        ({"variants": {"dense": 3}}, r"variants\.dense"),
+        ({"recipes": {"dense": {}}}, r"recipes: these keys are now in section variants"),
+        ({"cluster": {"k": 3}}, r"cluster: these keys are now in recipes/cluster/params\.yaml"),
+        ({"ablation": {}, "sequence": None}, r"ablation/params\.yaml\n  sequence: .*recipes/sequence/params\.yaml"),
         ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
     ],
 )
@@ -71,13 +64,12 @@ def test_params_yaml_names_every_number() -> None:
     path = ROOT / "params.yaml"
     raw = yaml.safe_load(path.read_text())
     load_params(path)
-    for section in sorted(SECTIONS - {"recipes"}):
+    for section in sorted(SECTIONS - {"variants"}):
         assert set(raw[section]) == set(Params.model_fields[section].annotation.model_fields)  # type: ignore[union-attr]
-    assert set(raw["ablation"]["verdict"]) == set(VerdictParams.model_fields)
 
 
-def test_the_ablation_of_params_yaml_is_the_default() -> None:
+def test_the_variants_of_params_yaml_are_the_default_and_lead_to_parameters() -> None:
     params = load_params(ROOT / "params.yaml")
-    assert params.ablation.model_copy(update={"recipes": Params().ablation.recipes}) == Params().ablation
-    for name in params.recipes:
-        with_recipe(params, name)
+    assert params.variants == Params().variants
+    for name in params.variants:
+        with_variant(params, name)

@@ -222,13 +222,18 @@ def test_no_runs_is_a_named_error(tmp_path: Path) -> None:
 
 
 def test_any_nested_value_becomes_tables() -> None:
-    html = page.nested(
+    blocks = page.nested(
         {"n": 1, "ratio": 0.123456, "none": None, "deep": {"x": {"a": 1}, "y": {"a": 2}}, "list": [1, 2]}
     )
-    for piece in ("0.1235", "<th>a</th>", "<td>y</td>", "<p>1, 2</p>"):
+    html = page.page("any", blocks)
+    for piece in ("0.1235", "<th>a</th>", "<td>y</td>", "<p>1, 2</p>", "<h3>deep</h3>"):
         assert piece in html
-    assert page.nested([{"a": [1]}]) == "<table><tr><th>a</th></tr><tr><td>[1]</td></tr></table>"
-    assert page.nested({}) == ""
+    assert page.page("any", page.nested([{"a": [1]}])).splitlines()[-2] == (
+        "<table><tr><th>a</th></tr><tr><td>[1]</td></tr></table>"
+    )
+    table = page.nested({"a": 1})
+    assert '<td class="number">1</td>' in page.page("any", table)
+    assert page.nested({}) == []
 
 
 @pytest.fixture
@@ -265,7 +270,7 @@ def test_errors_are_shown_without_a_traceback(home: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(home)
     (home / "params.yaml").write_text("pretrain: {epochs: none}")
     result = CliRunner().invoke(app, ["pretrain"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "pretrain.epochs" in result.output
     assert "Traceback" not in result.output
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import InputError
-from trainer.params import Params
-from trainer.params.changes import with_changes, with_recipe
+from trainer.params import AblationParams, Params
+from trainer.params.changes import with_changes, with_variant
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,14 @@ class Cell:
     """One row of the table a corpus: what was pretrained on, and how it was used."""
 
     part: str  # ablation | verdict
-    recipe: str
+    variant: str
     mode: str  # pretrained | frozen
     params: Params  # of pretraining and fine-tuning; their seeds are all those of the cell
     pretrain_seeds: tuple[int, ...]
 
     @property
     def legs(self) -> Iterator[tuple[Params, int]]:
-        """Parameters of each fine-tuning run with one parent, and the parent's seed.
+        """Parameters of the fine-tuning runs with one parent, and the parent's seed.
 
         The fine-tuning seeds take the pretraining seeds in turn, so that the spread over pairs holds both.
         """
@@ -38,47 +38,47 @@ class Cell:
         return _finetuning(self.params, modes=("scratch",))
 
 
-def grid(params: Params) -> list[Cell]:
+def grid(params: Params, recipe: AblationParams) -> list[Cell]:
     """All cells, in the order of the table.
 
-    A recipe is tried with its own tasks, and with those of ``ablation.tasks`` that are a part of them. Unless
-    ``ablation.cross``, smaller amounts of unlabelled speech are tried with the recipe's own tasks alone. Raises
-    InputError for a recipe that is unknown or wrong, and for verdict seeds that the ablation uses too.
+    A variant is tried with its own tasks, and with those of ``recipe.tasks`` that are a part of them. Unless
+    ``recipe.cross``, smaller amounts of unlabelled speech are tried with the variant's own tasks alone.
+
+    Raises:
+        InputError: a variant is unknown or wrong, or the ablation uses a seed of the verdict too.
     """
-    options = params.ablation
     cells = []
-    for name in dict.fromkeys(options.recipes):
-        base = with_recipe(params, name)
+    for name in dict.fromkeys(recipe.variants):
+        base = with_variant(params, name)
         own = base.pretrain.tasks
-        subsets = tuple(subset for subset in options.tasks if set(subset) < set(own))
-        most = max(options.unlabelled_fractions)
+        subsets = tuple(subset for subset in recipe.tasks if set(subset) < set(own))
+        most = max(recipe.unlabelled_fractions)
         pairs = {(subset, most): None for subset in subsets}
-        pairs |= {(subset, share): None for share in options.unlabelled_fractions for subset in (own,)}
-        if options.cross:
-            pairs |= {(subset, share): None for share in options.unlabelled_fractions for subset in subsets}
+        pairs |= {(own, share): None for share in recipe.unlabelled_fractions}
+        if recipe.cross:
+            pairs |= {(subset, share): None for share in recipe.unlabelled_fractions for subset in subsets}
         for tasks, share in pairs:
             pretraining = {"pretrain.tasks": list(tasks)} if tasks != own else {}
-            changed = with_changes(base, pretraining, where=f"recipes.{name}")
-            for mode in options.modes:
-                for fraction in options.label_fractions:
-                    cells.append(
-                        Cell("ablation", name, mode, _amounts(changed, fraction, share), options.pretrain_seeds)
-                    )
-    return cells + (_verdict(params) if options.verdict.run else [])
+            changed = with_changes(base, pretraining, where=f"variants.{name}")
+            for mode in recipe.modes:
+                for fraction in recipe.label_fractions:
+                    amounts = _amounts(changed, fraction, share)
+                    cells.append(Cell("ablation", name, mode, amounts, recipe.pretrain_seeds))
+    return cells + (_verdict(params, recipe) if recipe.verdict.run else [])
 
 
-def _verdict(params: Params) -> list[Cell]:
-    options = params.ablation.verdict
+def _verdict(params: Params, recipe: AblationParams) -> list[Cell]:
+    options = recipe.verdict
     used = sorted(set(options.seeds) & set(params.finetune.seeds))
     if used:
         raise InputError(
-            f"ablation.verdict.seeds {used} are among finetune.seeds: a verdict needs seeds that no choice was made on"
+            f"ablation: verdict.seeds {used} are among finetune.seeds: a verdict needs seeds that no choice was made on"
         )
     cells = []
-    for name in dict.fromkeys(params.ablation.recipes):
+    for name in dict.fromkeys(recipe.variants):
         for mode in options.modes:
             for fraction in options.label_fractions:
-                changed = _finetuning(_amounts(with_recipe(params, name), fraction, 1.0), seeds=options.seeds)
+                changed = _finetuning(_amounts(with_variant(params, name), fraction, 1.0), seeds=options.seeds)
                 if options.folds != "same":
                     changed = _finetuning(changed, folds=options.folds)
                 cells.append(Cell("verdict", name, mode, changed, options.pretrain_seeds))
@@ -95,7 +95,7 @@ def _finetuning(params: Params, **update: Any) -> Params:
 
 
 def task_names(tasks: Sequence[int]) -> str:
-    """Name a set of tasks; a dash for a recipe without segment labels.
+    """Name a set of tasks; a dash for a variant without segment labels.
 
     >>> task_names((1, 3)), task_names(())
     ('1+3', '-')

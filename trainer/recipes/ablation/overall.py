@@ -6,22 +6,29 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.evaluation.significance import holm, mean_interval, paired_test
+from trainer.evaluation.significance import paired_test
+from trainer.evaluation.tables import comparison_columns, with_conclusions
 from trainer.objectives.base import LOWER_IS_BETTER, title
 from trainer.params import ReportParams
-from trainer.report.formatting import conclusion, interval, paired_cells, records
+from trainer.report.formatting import interval, paired_cells
 
-CELL = ["part", "corpus", "recipe", "tasks", "mode", "unlabelled_fraction"]
+CELL = ["part", "corpus", "variant", "tasks", "mode", "unlabelled_fraction"]
 PAIR = ["fold", "seed"]
 
 
 def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd.DataFrame:
-    """One row per corpus, recipe, task set, mode and amount of speech that was tried with several shares of the labels.
+    """Compare corpora, variants, task sets, modes and amounts of speech that have several shares of the labels.
 
-    ``runs``: every training, as in ablation_runs; ``table``: the ablation's, which names the measure of each corpus. A
-    pair is a fold and a seed; its difference to scratch is averaged over the shares before anything is tested, since
-    those of one seed and fold share test speakers and training labels. ``p_holm`` corrects over the rows of a part.
-    Empty where no cell has two shares.
+    A pair is a fold and a seed; its difference to scratch is averaged over the shares before anything is tested, since
+    the runs of one seed and fold share test speakers and training labels. ``p_holm`` corrects over the rows of a part.
+
+    Args:
+        runs: every training, as in ablation_runs.
+        table: the ablation's, which names the measure of each corpus.
+        params: level of the tests and confidence of the intervals.
+
+    Returns:
+        A row each, empty where no cell has two shares.
     """
     measures = dict(table.groupby("corpus")["measure"].first())
     rows: list[dict[str, Any]] = []
@@ -32,7 +39,7 @@ def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd
         cell = dict(zip(CELL, identity, strict=True))
         measure = measures[cell["corpus"]]
         scratch = runs[(runs["tasks"] == "none") & (runs["part"] == cell["part"])]
-        scratch = scratch[[cell["recipe"] in served.split(", ") for served in scratch["recipe"]]]
+        scratch = scratch[[cell["variant"] in names.split(", ") for names in scratch["variant"]]]
         scratch = scratch[(scratch["corpus"] == cell["corpus"]) & scratch["label_fraction"].isin(shares)]
         # a pair counts where every share of it is there
         means = [
@@ -40,39 +47,26 @@ def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd
             for part in (group, scratch)
         ]
         both = pd.concat(means, axis=1, keys=["cell", "scratch"], join="inner")
-        worse = measure in LOWER_IS_BETTER
-        test = paired_test(both["cell"], both["scratch"], alpha=params.alpha, lower_is_better=worse)
-        low, high = mean_interval(
-            test["mean_difference"], test["std_difference"], test["n"], confidence=params.confidence
-        ) or (None, None)
+        lower = measure in LOWER_IS_BETTER
+        test = paired_test(both["cell"], both["scratch"], alpha=params.alpha, lower_is_better=lower)
         rows.append(
             {
                 **cell,
                 "label_fractions": "+".join(f"{100 * share:g}" for share in shares) + " %",
                 "measure": measure,
-                "pairs": test["n"],
                 "scratch_mean": float(both["scratch"].mean()),
-                "difference": test["mean_difference"],
-                "difference_std": test["std_difference"],
-                "pairs_low": low,
-                "pairs_high": high,
-                "relative_gain": test["relative_gain"],
-                "cohens_dz": test["cohens_dz"],
-                "p": test["p_t_test"],
-                "p_wilcoxon": test["p_wilcoxon"],
+                **comparison_columns(test, confidence=params.confidence),
             }
         )
-    found = pd.DataFrame(rows, columns=None if rows else [*CELL, "p"])
-    if rows:
-        found["p_holm"] = found.groupby("part")["p"].transform(lambda p: holm(p.astype(float)))
-        found["conclusion"] = [conclusion(row, alpha=params.alpha) for row in records(found)]
-    return found
+    if not rows:
+        return pd.DataFrame(columns=[*CELL, "p"])
+    return with_conclusions(pd.DataFrame(rows), alpha=params.alpha, within="part")
 
 
 def readable(row: dict[str, Any]) -> dict[str, str]:
     """Format a row for people."""
     return {
-        **{name: str(row[name]) for name in ("corpus", "recipe", "tasks", "mode")},
+        **{name: str(row[name]) for name in ("corpus", "variant", "tasks", "mode")},
         "unlabelled": f"{100 * row['unlabelled_fraction']:g} %",
         "labels": row["label_fractions"],
         f"scratch {title(row['measure'])}": f"{row['scratch_mean']:.3f}",

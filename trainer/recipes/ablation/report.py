@@ -10,17 +10,15 @@ from typing import Any
 import pandas as pd
 
 from trainer.errors import InputError
-from trainer.evaluation.significance import holm, mean_interval
-from trainer.evaluation.tables import paired_table, pool, result_table
+from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
 from trainer.objectives.base import title
-from trainer.params import Params, ReportParams
-from trainer.recipes.ablation import overall as ablation_overall
-from trainer.recipes.ablation.overall import overall
+from trainer.params import AblationParams, ReportParams
+from trainer.recipes.ablation import overall as over_shares
 from trainer.report import figures
 from trainer.report.formatting import (
     PAIR_NOTE,
+    brief_comparison,
     chosen_measure,
-    conclusion,
     interval,
     label,
     markdown_table,
@@ -30,7 +28,7 @@ from trainer.report.formatting import (
     synthetic_banner,
     target,
 )
-from trainer.store import replace_file
+from trainer.store import replace_file, write_table, write_text
 
 SCRATCH = "scratch"
 
@@ -40,7 +38,7 @@ class CellRuns:
     """Finished runs of a cell (rows as in ``finetune_runs`` and ``predictions``) and of scratch on the same pairs."""
 
     part: str
-    recipe: str
+    variant: str
     tasks: str
     mode: str
     label_fraction: float
@@ -51,27 +49,28 @@ class CellRuns:
     predictions: pd.DataFrame
     scratch_runs: pd.DataFrame
     scratch_predictions: pd.DataFrame
-    scratch_identity: str  # equal where the scratch runs are the same ones
+    scratch_identity: str  # equal where the scratch runs are the same
 
 
-def write_ablation(cells: Iterable[CellRuns], reports: Path, params: Params) -> pd.DataFrame:
+def write_ablation(
+    cells: Iterable[CellRuns], reports: Path, params: ReportParams, recipe: AblationParams
+) -> pd.DataFrame:
     """Write ablation.parquet, .csv, .md, .png, ablation_overall.csv and ablation_runs.parquet; return the table."""
     cells = list(cells)
-    table = ablation_table(cells, params)
+    table = ablation_table(cells, params, measure=recipe.measure)
     runs = ablation_runs(cells)
-    over = overall(runs, table, params.report)
+    overall = over_shares.overall(runs, table, params)
     banner = synthetic_banner(set(table["corpus"]) | {name for cell in cells for name in cell.pretrain_corpora})
-    text = "\n".join(markdown(table, over, params, banner=banner))
-    replace_file(reports / "ablation_runs.parquet", lambda path: runs.to_parquet(path, index=False))
-    replace_file(reports / "ablation.parquet", lambda path: table.to_parquet(path, index=False))
-    replace_file(reports / "ablation.csv", lambda path: table.to_csv(path, index=False))
-    replace_file(reports / "ablation_overall.csv", lambda path: over.to_csv(path, index=False))
-    replace_file(reports / "ablation.md", lambda path: _write(path, text))
+    write_table(reports / "ablation_runs.parquet", runs)
+    write_table(reports / "ablation.parquet", table)
+    write_table(reports / "ablation.csv", table)
+    write_table(reports / "ablation_overall.csv", overall)
+    write_text(reports / "ablation.md", "\n".join(markdown(table, overall, params, banner=banner)))
     replace_file(reports / "ablation.png", lambda path: figures.gain_figure(path, table, note=banner))
     return table
 
 
-def ablation_table(cells: list[CellRuns], params: Params) -> pd.DataFrame:
+def ablation_table(cells: list[CellRuns], params: ReportParams, *, measure: str) -> pd.DataFrame:
     """One row per cell and corpus, and one per set of scratch runs; rules and measures as in the result table.
 
     ``difference``, ``difference_std``, ``pairs_low``, ``pairs_high``: of ``measure`` over the pairs of equal fold and
@@ -80,35 +79,33 @@ def ablation_table(cells: list[CellRuns], params: Params) -> pd.DataFrame:
     and ``conclusion`` follows from that.
     """
     rows: list[dict[str, Any]] = []
-    served = _served(cells)
+    compared = _compared(cells)
     for cell in cells:
-        # scratch runs have one row, beside the first cell that they serve
-        rows += _cell_rows(cell, params, scratch_of=served.pop((cell.part, cell.scratch_identity), ""))
-    table = pd.DataFrame(rows)
-    if "p" in table:
-        table["p_holm"] = table.groupby("part")["p"].transform(lambda p: holm(p.astype(float)))
-        table["conclusion"] = [conclusion(row, alpha=params.report.alpha) for row in records(table)]
+        # scratch runs have one row, next to the first cell that is compared with them
+        scratch_of = compared.pop((cell.part, cell.scratch_identity), "")
+        rows += _cell_rows(cell, params, measure, scratch_of=scratch_of)
+    table = with_conclusions(pd.DataFrame(rows), alpha=params.alpha, within="part")
     table["_scratch"] = table["mode"] != SCRATCH  # scratch first, else as they come
     order = ["part", "corpus", "_scratch"]
     return table.sort_values(order, kind="stable", ignore_index=True).drop(columns="_scratch")
 
 
-def _served(cells: list[CellRuns]) -> dict[tuple[str, str], str]:
-    """Name the recipes that each set of scratch runs is compared with."""
+def _compared(cells: list[CellRuns]) -> dict[tuple[str, str], str]:
+    """Name the variants that are compared with each set of scratch runs."""
     names: dict[tuple[str, str], dict[str, None]] = {}
     for cell in cells:
-        names.setdefault((cell.part, cell.scratch_identity), {})[cell.recipe] = None
-    return {identity: ", ".join(recipes) for identity, recipes in names.items()}
+        names.setdefault((cell.part, cell.scratch_identity), {})[cell.variant] = None
+    return {identity: ", ".join(variants) for identity, variants in names.items()}
 
 
-def _cell_rows(cell: CellRuns, params: Params, *, scratch_of: str) -> list[dict[str, Any]]:
-    """Rows of one cell, one a corpus; with those of its scratch runs if ``scratch_of`` names whom they serve."""
+def _cell_rows(cell: CellRuns, params: ReportParams, measure: str, *, scratch_of: str) -> list[dict[str, Any]]:
+    """Rows of one cell, one a corpus; also those of its scratch runs, if ``scratch_of`` names their variants."""
     runs = pd.concat([cell.scratch_runs, cell.runs], ignore_index=True)
     predictions = pd.concat([cell.scratch_predictions, cell.predictions], ignore_index=True)
-    pooled = pool(runs, predictions, params=params.report)
-    paired = paired_table(runs, pooled, params=params.report)
+    pooled = pool(runs, predictions, params=params)
+    paired = paired_table(runs, pooled, params=params)
     rows = []
-    for result in records(result_table(runs, pooled, params=params.report)):
+    for result in records(result_table(runs, pooled, params=params)):
         is_scratch = result["mode"] == SCRATCH
         if is_scratch and not scratch_of:
             continue
@@ -117,60 +114,41 @@ def _cell_rows(cell: CellRuns, params: Params, *, scratch_of: str) -> list[dict[
             "part": cell.part,
             "corpus": result.pop("corpus"),
             "synthetic": bool(synthetic_banner(corpora)),
-            "recipe": scratch_of if is_scratch else cell.recipe,
+            "variant": scratch_of if is_scratch else cell.variant,
             "tasks": "none" if is_scratch else cell.tasks,
             "mode": result.pop("mode"),
             "label_fraction": result.pop("label_fraction"),
             "unlabelled_fraction": 0.0 if is_scratch else cell.unlabelled_fraction,
             "unlabelled_hours": 0.0 if is_scratch else cell.unlabelled_hours,
             **result,
-            "measure": chosen_measure(result, params.ablation.measure),
+            "measure": chosen_measure(result, measure),
         }
         if not is_scratch:
-            tests = paired[(paired["corpus"] == row["corpus"]) & (paired["mode"] == row["mode"])]
-            row |= _comparison(records(tests), row, params.report)
+            tests = records(paired[(paired["corpus"] == row["corpus"]) & (paired["mode"] == row["mode"])])
+            chosen = next(test for test in tests if test["measure"] == row["measure"])
+            row |= {f"{test['measure']}_difference": test["mean_difference"] for test in tests}
+            row["scratch_mean"] = row[f"{row['measure']}_mean"] - chosen["mean_difference"]
+            row |= comparison_columns(chosen, confidence=params.confidence)
         rows.append(row)
     return rows
 
 
-def _comparison(tests: list[dict[str, Any]], row: dict[str, Any], params: ReportParams) -> dict[str, Any]:
-    """Put the paired tests of one cell and corpus into columns; intervals and p of the chosen measure alone."""
-    chosen = next(test for test in tests if test["measure"] == row["measure"])
-    mean, deviation, pairs = chosen["mean_difference"], chosen["std_difference"], chosen["n"]
-    low, high = mean_interval(mean, deviation, pairs, confidence=params.confidence) or (None, None)
-    return {
-        **{f"{test['measure']}_difference": test["mean_difference"] for test in tests},
-        "pairs": pairs,
-        "scratch_mean": row[f"{row['measure']}_mean"] - mean,
-        "difference": mean,
-        "difference_std": deviation,
-        "pairs_low": low,
-        "pairs_high": high,
-        "speakers_low": chosen["difference_low"],
-        "speakers_high": chosen["difference_high"],
-        "relative_gain": chosen["relative_gain"],
-        "cohens_dz": chosen["cohens_dz"],
-        "p": chosen["p_t_test"],
-        "p_wilcoxon": chosen["p_wilcoxon"],
-    }
-
-
 def ablation_runs(cells: list[CellRuns]) -> pd.DataFrame:
     """Every training behind the table, scratch runs once a part: rows of ``finetune_runs`` with the cell's columns."""
-    parts, served = [], _served(cells)
+    parts, compared = [], _compared(cells)
     for cell in cells:
-        own = {"part": cell.part, "recipe": cell.recipe, "tasks": cell.tasks}
+        own = {"part": cell.part, "variant": cell.variant, "tasks": cell.tasks}
         parts.append(cell.runs.assign(**own, unlabelled_fraction=cell.unlabelled_fraction))
-        recipes = served.pop((cell.part, cell.scratch_identity), "")
-        if recipes:
-            own = {"part": cell.part, "recipe": recipes, "tasks": "none"}
+        variants = compared.pop((cell.part, cell.scratch_identity), "")
+        if variants:
+            own = {"part": cell.part, "variant": variants, "tasks": "none"}
             parts.append(cell.scratch_runs.assign(**own, unlabelled_fraction=0.0))
-    first = ["part", "recipe", "tasks", "unlabelled_fraction"]
+    first = ["part", "variant", "tasks", "unlabelled_fraction"]
     everything = pd.concat(parts, ignore_index=True)
     return everything[[*first, *(name for name in everything.columns if name not in first)]]
 
 
-def markdown(table: pd.DataFrame, over: pd.DataFrame, params: Params, *, banner: str) -> list[str]:
+def markdown(table: pd.DataFrame, overall: pd.DataFrame, params: ReportParams, *, banner: str) -> list[str]:
     """Format the table for people: rules of each corpus, then its rows, the ablation's and the verdict's apart."""
     lines = ["# Does the face teach the voice?", ""]
     if banner:
@@ -182,17 +160,16 @@ def markdown(table: pd.DataFrame, over: pd.DataFrame, params: Params, *, banner:
             rows = records(group)
             lines += [f"### {corpus}{' (synthetic)' if rows[0]['synthetic'] else ''}", "", _rules(rows), ""]
             lines += [*markdown_table([_readable(row) for row in rows]), ""]
-        means = [ablation_overall.readable(row) for row in records(over[over["part"] == part])]
+        means = [over_shares.readable(row) for row in records(overall[overall["part"] == part])]
         if means:
             lines += ["### Over all shares of the labels", "", *markdown_table(means), ""]
-    comparisons = int(table["p"].notna().sum()) if "p" in table else 0
     lines += [
         "Difference: cell minus scratch on the same folds, seeds and labels, with the "
-        f"{100 * params.report.confidence:g} % interval of Student's t over the pairs. Speakers: the same interval for "
+        f"{100 * params.confidence:g} % interval of Student's t over the pairs. Speakers: the same interval for "
         "the pooled difference, over resampled speakers. Relative: per cent of scratch. p: paired t-test, two-sided; "
-        f"Holm: corrected over all comparisons of the same heading ({comparisons} in the table). Over all shares: the "
-        "difference of a fold and seed is averaged over the shares first, and corrected over its own table. Mean ± "
-        "standard deviation over folds x seeds.",
+        f"Holm: corrected over all comparisons of the same heading ({table['p'].notna().sum()} in the table). Over all "
+        "shares: the difference of a fold and seed is averaged over the shares first, and corrected over its own "
+        "table. Mean ± standard deviation over folds x seeds.",
         "",
         PAIR_NOTE,
         "",
@@ -217,7 +194,7 @@ def _rules(rows: list[dict[str, Any]]) -> str:
 
 def _readable(row: dict[str, Any]) -> dict[str, str]:
     cells = {
-        "recipe": row["recipe"],
+        "variant": row["variant"],
         "tasks": row["tasks"],
         "mode": row["mode"],
         "labels": f"{100 * row['label_fraction']:g} %",
@@ -235,34 +212,30 @@ def _readable(row: dict[str, Any]) -> dict[str, str]:
 
 
 def read_ablation(reports: Path) -> pd.DataFrame:
-    """Read the table back; raises InputError if there is none."""
+    """Read the table back; raises InputError if there is none of this version."""
     path = reports / "ablation.parquet"
     if not path.is_file():
         raise InputError(f"no finished ablation in {reports}: run `python -m trainer ablation` first")
-    return pd.read_parquet(path)
+    table = pd.read_parquet(path)
+    if "variant" not in table:
+        raise InputError(f"{path} is of an older version: run `python -m trainer ablation` again")
+    return table
 
 
 def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Format rows for a terminal of 80 columns."""
+    short = {"no difference shown": "", "too few pairs": "few pairs"}
     result = []
     for row in rows:
         scratch = row["mode"] == SCRATCH
-        mean, deviation = row[f"{row['measure']}_mean"], row[f"{row['measure']}_std"]
-        difference = "" if scratch else f"{row['difference']:+.3f}{interval(row, 'pairs')}"
         result.append(
             {
-                "recipe": row["recipe"] if scratch else f"{row['recipe']} {row['tasks']}",
+                "variant": row["variant"] if scratch else f"{row['variant']} {row['tasks']}",
                 "mode": row["mode"],
                 "labels": f"{100 * row['label_fraction']:g} %",
                 "speech": "" if scratch else f"{100 * row['unlabelled_fraction']:g} %",
-                title(row["measure"]): f"{mean:.3f}±{deviation:.3f}".replace("0.", "."),
-                "minus scratch": difference.replace("0.", "."),
-                "Holm p": "" if scratch or pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}".replace("0.", "."),
-                "": {"no difference shown": "", "too few pairs": "few pairs"}.get(row["conclusion"], row["conclusion"]),
+                **brief_comparison(row, reference=SCRATCH),
+                "": short.get(row["conclusion"], row["conclusion"]),
             }
         )
     return result
-
-
-def _write(path: Path, content: str) -> None:
-    path.write_text(content, encoding="utf-8")

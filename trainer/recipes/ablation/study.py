@@ -2,34 +2,26 @@
 
 Every cell of the grid is a pretraining and a fine-tuning like those of the commands ``pretrain`` and ``finetune``, with
 other parameters; scratch is trained once and compared with all of them on the same folds, seeds and labels. Pretrained
-models and fine-tuning units are kept under a key of their content, so that a killed run goes on, a larger grid costs
+models and fine-tuning runs are kept under a key of their content, so that a killed run goes on, a larger grid costs
 what is new, and changed data, parameters or code never meet an old result.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from trainer.data.rows import speaker_keys, text
+from trainer.data.rows import text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
-from trainer.finetuning.collect import gather
-from trainer.finetuning.finetune import Context, train_all
+from trainer.finetuning.finetune import Context
 from trainer.finetuning.plan import Run, check_parent, plan
 from trainer.models.checkpoint import Checkpoint, load_model
-from trainer.params import Params
-from trainer.pretraining.pretrain import pretrain
+from trainer.params import AblationParams, Params
 from trainer.recipes.ablation.grid import Cell, grid, task_names
-from trainer.recipes.ablation.report import CellRuns, write_ablation
 from trainer.store import code_fingerprint, content_key, is_done, package_versions
-from trainer.training.jobs import in_processes
 
 
 @dataclass(frozen=True)
@@ -43,16 +35,16 @@ class Pretraining:
     @property
     def done(self) -> bool:
         """Folders appear as a whole."""
-        return (self.folder / "model.safetensors").is_file()
+        return is_done(self.folder.parent, self.folder.name)
 
 
 @dataclass(frozen=True)
 class Leg:
-    """Fine-tuning units that share parameters and parent."""
+    """Fine-tuning runs that share parameters and parent."""
 
     params: Params
     parent: Pretraining | None
-    units: list[Run]
+    runs: list[Run]
 
 
 @dataclass
@@ -62,24 +54,31 @@ class Study:
     labelled: Shards
     unlabelled: Shards
     params: Params
+    recipe: AblationParams
     cache: Path
     cells: list[Cell]
-    pretrainings: dict[Path, Pretraining] = field(default_factory=dict)
+    pretrainings: dict[str, Pretraining] = field(default_factory=dict)
     _plans: dict[Any, list[Run]] = field(default_factory=dict)
     _loaded: dict[Path, Checkpoint] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, labelled: str | Path, unlabelled: str | Path, params: Params, *, cache: str | Path) -> Study:
+    def of(
+        cls, labelled: str | Path, unlabelled: str | Path, params: Params, recipe: AblationParams, *, cache: str | Path
+    ) -> Study:
         """Open the shards and lay out the grid; raises InputError before anything is trained."""
-        study = cls(
-            open_shards(labelled, cache=cache), open_shards(unlabelled, cache=cache), params, Path(cache), grid(params)
-        )
+        one, two = (open_shards(folder, cache=cache) for folder in (labelled, unlabelled))
+        study = cls(one, two, params, recipe, Path(cache), grid(params, recipe))
         for cell in study.cells:
             for _, seed in cell.legs:
                 pretraining = study.pretraining(cell, seed)
-                study.pretrainings[pretraining.folder] = pretraining
+                study.pretrainings[pretraining.folder.name] = pretraining
         study.check_pairs()
         return study
+
+    @property
+    def finished(self) -> Path:
+        """Folder of finished fine-tuning runs."""
+        return self.cache / "units"
 
     def pretraining(self, cell: Cell, seed: int) -> Pretraining:
         """Return the pretraining of a cell with one seed."""
@@ -93,7 +92,7 @@ class Study:
         }
         key = content_key(identity)
         share = f"{100 * changed.unlabelled_fraction:g} % of the speech"
-        name = f"pretraining {cell.recipe}, tasks {task_names(changed.tasks)}, {share}, seed {seed}"
+        name = f"pretraining {cell.variant}, tasks {task_names(changed.tasks)}, {share}, seed {seed}"
         return Pretraining(name, params, self.cache / "pretrained" / key)
 
     def legs(self, cell: Cell) -> list[Leg]:
@@ -105,11 +104,11 @@ class Study:
         return result
 
     def scratch(self, cell: Cell) -> Leg:
-        """Scratch runs of a cell; cells whose networks and training agree have equal units."""
+        """Scratch runs of a cell; cells whose networks and training agree have equal runs."""
         return Leg(cell.scratch, None, self._plan(cell.scratch, None))
 
     def everything(self) -> list[Leg]:
-        """All legs of all cells, scratch first; a unit may be in several."""
+        """All legs of all cells, scratch first; a run may be in several."""
         return [*(self.scratch(cell) for cell in self.cells), *(leg for cell in self.cells for leg in self.legs(cell))]
 
     def loaded(self, parent: Pretraining) -> Checkpoint:
@@ -119,14 +118,15 @@ class Study:
         return self._loaded[parent.folder]
 
     def context(self, leg: Leg) -> Context:
-        """Return what the leg's units are trained with."""
+        """Return what the leg's runs are trained with."""
         folder = leg.parent.folder if leg.parent is not None else None
-        side = side_tasks(leg.params.finetune, self.unlabelled)
-        return Context(self.labelled, leg.params, folder, self.cache / "units", side)
+        return Context(
+            self.labelled, leg.params, folder, self.finished, side_tasks(leg.params.finetune, self.unlabelled)
+        )
 
     def _plan(self, params: Params, parent: Pretraining | None) -> list[Run]:
         there = parent is not None and parent.done
-        # the place of a parent that is still to come counts too: its units are not those of another
+        # the place of a parent that is still to come counts too: its runs are not those of another
         key = (params.encoder, params.finetune, parent and parent.folder, there)
         if key not in self._plans:
             loaded = self.loaded(parent) if parent is not None and there else None
@@ -134,41 +134,40 @@ class Study:
                 check_parent(loaded, self.labelled, params, parent.folder)
                 if any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
                     check_auxiliary(loaded, self.unlabelled, params.finetune.target)
-            heard = set(self._teachers) if parent is not None else set()
+            expected = self._pretraining_speakers if parent is not None else set()
             side = side_tasks(params.finetune, self.unlabelled)
-            self._plans[key] = plan(self.labelled, params, loaded, side=side, expected_speakers=heard)
+            self._plans[key] = plan(self.labelled, params, loaded, side=side, expected_speakers=expected)
         return self._plans[key]
 
     @property
-    def _teachers(self) -> set[str]:
-        """Speakers that pretraining may hear: all but those of a given test split."""
-        rows = self.unlabelled.rows[text(self.unlabelled.rows, "split") != "test"]
-        return set(speaker_keys(rows, unknown_is_own=True))
+    def _pretraining_speakers(self) -> set[str]:
+        """Speakers that pretraining may use: all but those of a given test split."""
+        return set(self.unlabelled.speakers[text(self.unlabelled.rows, "split") != "test"])
 
     def check_pairs(self) -> None:
         """Refuse a verdict of too few pairs."""
-        least = self.params.ablation.verdict.min_pairs
+        least = self.recipe.verdict.min_pairs
         for cell in (cell for cell in self.cells if cell.part == "verdict"):
-            units = self.scratch(cell).units
-            for corpus in sorted({unit.corpus for unit in units}):
-                pairs = sum(unit.corpus == corpus for unit in units)
+            runs = self.scratch(cell).runs
+            for corpus in sorted({run.corpus for run in runs}):
+                pairs = sum(run.corpus == corpus for run in runs)
                 seeds = len(cell.params.finetune.seeds)
                 if pairs < least:
                     raise InputError(
                         f"corpus {corpus}: the verdict would have {pairs} pairs ({pairs // seeds} folds x {seeds} "
-                        f"seeds), ablation.verdict.min_pairs asks for {least}: name more ablation.verdict.seeds"
+                        f"seeds), verdict.min_pairs of the ablation asks for {least}: name more verdict.seeds"
                     )
 
     def counts(self) -> Counts:
         """How many trainings there are, and how many are done."""
         pretrained = [pretraining.done for pretraining in self.pretrainings.values()]
-        units: dict[Any, bool] = {}
+        runs: dict[Any, bool] = {}
         for leg in self.everything():
             waits = leg.parent is not None and not leg.parent.done
-            for unit in leg.units:
+            for run in leg.runs:
                 place = leg.parent.folder if leg.parent is not None and waits else None
-                units[(place, unit.key)] = not waits and is_done(self.cache / "units", unit.key)
-        return Counts(len(pretrained), sum(pretrained), len(units), sum(units.values()), len(self.cells))
+                runs[(place, run.key)] = not waits and is_done(self.finished, run.key)
+        return Counts(len(pretrained), sum(pretrained), len(runs), sum(runs.values()), len(self.cells))
 
 
 @dataclass(frozen=True)
@@ -177,14 +176,14 @@ class Counts:
 
     pretrainings: int
     pretrained: int
-    units: int
+    runs: int
     finetuned: int
     cells: int
 
     @property
     def total(self) -> int:
         """All trainings."""
-        return self.pretrainings + self.units
+        return self.pretrainings + self.runs
 
     @property
     def done(self) -> int:
@@ -194,88 +193,5 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"{self.cells} comparisons with scratch: {self.pretrainings} pretrainings ({self.pretrained} done), "
-            f"{self.units} fine-tunings ({self.finetuned} done); {self.total - self.done} trainings to do"
-        )
-
-
-def ablation(
-    labelled: str | Path,
-    unlabelled: str | Path,
-    reports: str | Path,
-    params: Params,
-    *,
-    cache: str | Path = ".cache/trainer",
-    workers: int = 1,
-    on_start: Callable[[Counts], None] | None = None,
-    on_training: Callable[[str], None] | None = None,
-) -> pd.DataFrame:
-    """Run every missing training of the grid, then write and return the table.
-
-    Writes ablation.parquet, .csv, .md and .png and ablation_runs.parquet (a row a training) under ``reports``; see
-    `trainer.recipes.ablation.report`. ``on_start(counts)`` is called before anything is trained, ``on_training(name)`` after
-    each training. The number of ``workers`` (processes) changes no number. Raises InputError for wrong recipes, a
-    verdict of too few pairs, and everything that `pretrain` and `finetune` refuse.
-    """
-    study = Study.of(labelled, unlabelled, params, cache=cache)
-    counts = study.counts()
-    if on_start is not None:
-        on_start(counts)
-    told = on_training or (lambda name: None)
-    missing = [pretraining for pretraining in study.pretrainings.values() if not pretraining.done]
-    shared = (Path(unlabelled), Path(cache))
-    for pretraining in in_processes(_pretrain_one, shared, missing, workers=workers):
-        told(pretraining.name)
-    legs = study.everything()
-
-    def report(job: tuple[int, Run]) -> None:
-        number, run = job
-        told(f"{run}, {100 * legs[number].params.finetune.label_fraction:g} % of the labels")
-
-    contexts = [study.context(leg) for leg in legs]
-    train_all(contexts, [leg.units for leg in legs], workers=workers, on_done=report)
-    return write_ablation(_cell_runs(study), Path(reports), params)
-
-
-def _pretrain_one(shared: tuple[Path, Path], job: Pretraining) -> None:
-    shards, cache = shared
-    try:
-        pretrain(shards, job.folder, job.params, cache=cache)
-    except InputError as error:
-        raise InputError(f"{job.name}: {error}") from None
-
-
-def _cell_runs(study: Study) -> Iterator[CellRuns]:
-    """Gather the finished runs of every cell, beside the scratch runs on the same folds, seeds and labels."""
-    finished = study.cache / "units"
-    scratch: dict[tuple[str, ...], tuple[pd.DataFrame, pd.DataFrame]] = {}
-    for cell in study.cells:
-        base = study.scratch(cell)
-        identity = tuple(unit.key for unit in base.units)
-        if identity not in scratch:
-            scratch[identity] = gather(base.units, finished, study.labelled, base.params.finetune, None)[:2]
-        runs, told, hours = [], [], []
-        corpora: set[str] = set()
-        for leg in study.legs(cell):
-            assert leg.parent is not None
-            parent = study.loaded(leg.parent)
-            some = gather(leg.units, finished, study.labelled, leg.params.finetune, parent)
-            runs.append(some[0].assign(pretrain_seed=leg.parent.params.pretrain.seed))
-            told.append(some[1])
-            metrics = json.loads((leg.parent.folder / "metrics.json").read_text(encoding="utf-8"))
-            hours.append(metrics["train"]["hours"])
-            corpora |= set(parent.config["corpora"])
-        yield CellRuns(
-            part=cell.part,
-            recipe=cell.recipe,
-            tasks=str(runs[0]["pretrain_tasks"].iloc[0] or "-"),
-            mode=cell.mode,
-            label_fraction=cell.params.finetune.label_fraction,
-            unlabelled_fraction=cell.params.pretrain.unlabelled_fraction,
-            unlabelled_hours=sum(hours) / len(hours),
-            pretrain_corpora=tuple(sorted(corpora)),
-            runs=pd.concat(runs, ignore_index=True),
-            predictions=pd.concat(told, ignore_index=True),
-            scratch_runs=scratch[identity][0],
-            scratch_predictions=scratch[identity][1],
-            scratch_identity="".join(identity),
+            f"{self.runs} fine-tunings ({self.finetuned} done); {self.total - self.done} trainings to do"
         )

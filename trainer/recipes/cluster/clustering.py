@@ -1,4 +1,4 @@
-"""DeepEmoCluster's clusters: what the network's own vectors teach it (Lin, Sridhar & Busso, ICASSP 2021).
+"""DeepEmoCluster's clusters: labels from the network's own vectors (Lin, Sridhar & Busso, ICASSP 2021).
 
 Before every epoch K-means groups the utterance vectors, and its assignments become labels of a second head, which is
 drawn anew since the numbers of clusters mean nothing from one epoch to the next. Stage 1 learns them on the
@@ -7,23 +7,19 @@ unlabelled rows, drawn evenly over clusters; stage 2 learns them on the labelled
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import normalized_mutual_info_score
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from trainer.data.arrays import FloatArray, IntArray
 from trainer.data.dataset import ChunkDataset
 from trainer.data.normalisation import Normalisation
-from trainer.data.rows import MISSING, Target, speaker_keys, text
+from trainer.data.rows import MISSING, Target, text
 from trainer.data.shards import Shards
 from trainer.errors import InputError
 from trainer.finetuning.side_task import SideTask
@@ -33,6 +29,7 @@ from trainer.objectives import Hard, Objective
 from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss
 from trainer.params import ClusterParams
 from trainer.store import code_fingerprint
+from trainer.training.clusters import fit_kmeans
 from trainer.training.loop import EpochPlan, Pass, run_network
 
 CLUSTERED, BOTH = "clustered", "clustered_both"  # modes: clusters of the labelled rows, of the unlabelled ones too
@@ -60,17 +57,11 @@ def joint_loss(target: str, loss: Loss, params: ClusterParams) -> SummedLoss:
 
 
 def kmeans(vectors: FloatArray, *, k: int, iterations: int, seed: int) -> IntArray:
-    """Assign (N, H) vectors to ``k`` clusters, (N,): scikit-learn's K-means, one start, at most ``iterations``.
-
-    On one thread, as the order of sums over threads is not fixed. Vectors that have collapsed onto fewer than ``k``
-    points give fewer clusters. Raises InputError for fewer than ``k`` vectors.
-    """
+    """Assign (N, H) vectors to ``k`` clusters, (N,); InputError for fewer than ``k`` vectors."""
     if len(vectors) < k:
-        raise InputError(f"{len(vectors)} utterances cannot make cluster.k = {k} clusters: lower it or add utterances")
-    machine = KMeans(k, n_init=1, max_iter=iterations, random_state=seed)
-    with warnings.catch_warnings(), threadpool_limits(limits=1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found: IntArray = machine.fit_predict(vectors.astype(np.float64)).astype(np.int64)
+        raise InputError(f"cluster: {len(vectors)} utterances cannot make k = {k} clusters: lower it or add utterances")
+    clusters = fit_kmeans(vectors.astype(np.float64), k=k, seed=seed, iterations=iterations)
+    found: IntArray = clusters.labels_.astype(np.int64)
     return found
 
 
@@ -92,7 +83,7 @@ def evenly_over_clusters(assignments: IntArray, *, size: int, rng: np.random.Gen
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """The rows of a second shard folder that are clustered beside the labelled ones: all but its split ``test``."""
+    """The rows of a second shard folder that are clustered with the labelled ones: all but its split ``test``."""
 
     shards: Shards
 
@@ -103,8 +94,8 @@ class Unlabelled:
 
     @property
     def speakers(self) -> set[str]:
-        """Keys of everyone who is heard; a row without speaker is one of its own."""
-        return set(speaker_keys(self.shards.rows, unknown_is_own=True)[self.rows])
+        """Keys of all speakers of the rows; a clip without speaker is one of its own."""
+        return set(self.shards.speakers[self.rows])
 
     def dataset(self, spec: ModelSpec) -> ChunkDataset:
         """Rows as the network's input, z-normalised by statistics of their own.
@@ -167,7 +158,7 @@ class Clustering:
 
 @dataclass(frozen=True)
 class ClusterRecipe(SideTask):
-    """A cluster head beside the target; ``unlabelled``: rows of another folder that are clustered too."""
+    """A cluster head as side task; ``unlabelled``: rows of another folder that are clustered too."""
 
     clusters: ClusterParams
     unlabelled: Unlabelled | None = None
@@ -208,8 +199,8 @@ class ClusterRecipe(SideTask):
         nmi = history["cluster_nmi"].iloc[-1]
         about: dict[str, Any] = {"clustering": str(self.clusters), "cluster_nmi": None if pd.isna(nmi) else float(nmi)}
         if self.unlabelled is not None:
-            heard = len(tested & self.speakers)
-            about |= {"n_unlabelled": len(self.unlabelled.rows), "pretrain_speakers_in_test": heard}
+            both = len(tested & self.speakers)
+            about |= {"n_unlabelled": len(self.unlabelled.rows), "pretrain_speakers_in_test": both}
         return about
 
     def provenance(self) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from trainer.data.arrays import FloatArray
-from trainer.data.rows import speaker_keys, text
+from trainer.data.rows import text
 from trainer.data.shards import open_shards
 from trainer.errors import InputError
 from trainer.models.checkpoint import load_model
 from trainer.params import ClusterParams, RuntimeParams
 from trainer.recipes.cluster.clustering import CLUSTER, kmeans
-from trainer.store import replace_file, write_json
+from trainer.store import replace_file, write_json, write_table
 from trainer.training.loop import make_deterministic, run_network
 
 mpl.use("Agg")  # no display on a training machine
@@ -43,6 +43,7 @@ def latent_clusters(
     shards_folder: str | Path,
     model: str | Path,
     out: str | Path,
+    recipe: ClusterParams | None = None,
     *,
     k: int | None = None,
     column: str = "emotion",
@@ -54,29 +55,31 @@ def latent_clusters(
 ) -> Latent:
     """Cluster the vectors of all rows with a label in ``column``, as training does; write what they hold to ``out``.
 
-    ``k``: the number of the model's cluster head unless given; any model folder will do. ``unheard``: only speakers
-    whom the model's training did not hear. Writes makeup.csv, points.csv, summary.json and clusters.png. Raises
-    InputError if no row is left, for fewer rows than clusters, and for features that the model does not know.
+    Writes makeup.csv, points.csv, summary.json and clusters.png. ``k``: instead of the number of the model's cluster
+    head, or of ``recipe`` for a model without one; any model folder will do. ``unheard``: only speakers that are not in
+    the model's training.
+
+    Raises:
+        InputError: no row is left, there are fewer rows than clusters, or the model does not know the features.
     """
-    runtime = runtime or RuntimeParams()
+    recipe, runtime = recipe or ClusterParams(), runtime or RuntimeParams()
     make_deterministic(runtime, seed=seed)
     loaded = load_model(model)
     shards = open_shards(shards_folder, cache=cache)
-    labels, speakers = text(shards.rows, column), speaker_keys(shards.rows, unknown_is_own=True)
+    labels, speakers = text(shards.rows, column), shards.speakers
     chosen = labels != ""
     if unheard:
         chosen &= ~np.isin(speakers.astype(str), loaded.config.get("speakers", []))
     rows = np.flatnonzero(chosen)
     if not len(rows):
-        raise InputError(
-            f"{shards.folder}: no row with a label in column {column!r}" + (" by an unheard speaker" if unheard else "")
-        )
+        outside = " by a speaker outside the training" if unheard else ""
+        raise InputError(f"{shards.folder}: no row with a label in column {column!r}{outside}")
     head = loaded.spec.heads.get(CLUSTER)
-    k = k or (len(head.names) if head is not None else ClusterParams().k)
+    k = k or (len(head.names) if head is not None else recipe.k)
     network = loaded.network.to(runtime.device)
     vectors = run_network(network, loaded.spec.dataset(shards, rows), batch_size=64, device=runtime.device)
     z = vectors.vectors.numpy()
-    found = kmeans(z, k=k, iterations=ClusterParams().iterations, seed=seed)
+    found = kmeans(z, k=k, iterations=recipe.iterations, seed=seed)
     x = project(z, view=view, seed=seed)
     points = pd.DataFrame(
         {
@@ -90,8 +93,8 @@ def latent_clusters(
     )
     result = Latent(makeup(points, column), points, {"view": view, **agreement(points, column)})
     folder = Path(out)
-    replace_file(folder / "makeup.csv", lambda path: result.makeup.to_csv(path, index=False))
-    replace_file(folder / "points.csv", lambda path: points.to_csv(path, index=False))
+    write_table(folder / "makeup.csv", result.makeup)
+    write_table(folder / "points.csv", points)
     replace_file(folder / "summary.json", lambda path: write_json(path, result.summary))
     replace_file(folder / "clusters.png", lambda path: draw(path, points, column, view=view))
     return result
@@ -113,7 +116,7 @@ def makeup(points: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def agreement(points: pd.DataFrame, column: str) -> dict[str, Any]:
-    """Purity over all clusters beside that of one single cluster, and mutual information with labels and speakers.
+    """Purity over all clusters and of one single cluster, and mutual information with labels and speakers.
 
     ``nmi`` is normalised by the arithmetic mean of the entropies and grows with the number of clusters even for random
     ones; ``ami`` is corrected for chance (0: random).

@@ -1,6 +1,6 @@
 """The comparison of DeepEmoCluster: supervised alone, with clusters, with clusters of an unlabelled set too.
 
-Fine-tuning with other modes: the same units, folds, seeds, network and training loop, tables of the same form. What
+Fine-tuning with other modes: the same runs, folds, seeds, network and training loop, tables of the same form. What
 clustering itself does is in ``trainer.recipes.cluster.clustering``.
 """
 
@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainer.data.rows import speaker_keys
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.finetune import Context, train_runs
 from trainer.finetuning.plan import Run, plan
-from trainer.params import Params
+from trainer.params import ClusterParams, Params
 from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, ClusterRecipe, Unlabelled
 
 
@@ -26,19 +25,22 @@ def cluster(
     out: str | Path,
     reports: str | Path,
     params: Params,
+    recipe: ClusterParams,
     *,
     cache: str | Path = ".cache/trainer",
     workers: int = 1,
     on_start: Callable[[int, int], None] | None = None,
     on_run: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Run every missing unit of ``cluster.modes``, then write models and tables; return the rows of ``finetune_runs``.
+    """Train every missing run of ``recipe.modes``, then write models and tables; return the rows of ``finetune_runs``.
 
-    Folds, seeds, target, objective, schedule and normalisation are those of section ``finetune``; unit keys, tables and
-    model folders are fine-tuning's (its finished units of mode scratch are not trained again). ``unlabelled_folder`` is
-    opened only for mode clustered_both. Raises InputError for features that differ between the two shard folders,
-    for a test speaker in the unlabelled one (unless ``finetune.allow_pretrain_speakers``), and for settings that need a
-    pretrained parent.
+    Folds, seeds, target, objective, schedule and normalisation are those of section ``finetune``; keys of runs, tables
+    and model folders are fine-tuning's (its finished runs of mode scratch are not trained again). ``unlabelled_folder``
+    is opened only for mode clustered_both.
+
+    Raises:
+        InputError: the two shard folders differ in features, a test speaker is in the unlabelled one (unless
+            ``finetune.allow_pretrain_speakers``), or a setting needs a pretrained parent.
     """
     options = params.finetune
     if options.normalisation == "parent":
@@ -47,16 +49,16 @@ def cluster(
         raise InputError(f"finetune.target {CLUSTER!r} is the name of the cluster head: name the column otherwise")
     shards = open_shards(shards_folder, cache=cache)
     unlabelled = None
-    if BOTH in params.cluster.modes:
+    if BOTH in recipe.modes:
         unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=cache))
         _check_same_features(shards, unlabelled.shards)
-    side = {CLUSTERED: ClusterRecipe(params.cluster), BOTH: ClusterRecipe(params.cluster, unlabelled)}
-    units = plan(shards, params, None, modes=params.cluster.modes, side=side)
+    side = {CLUSTERED: ClusterRecipe(recipe), BOTH: ClusterRecipe(recipe, unlabelled)}
+    runs = plan(shards, params, None, modes=recipe.modes, side=side)
     if unlabelled is not None and not options.allow_pretrain_speakers:
-        _refuse_heard(units, shards, unlabelled)
+        _refuse_test_speakers(runs, shards, unlabelled)
     return train_runs(
         Context(shards, params, None, Path(cache) / "units", side),
-        units,
+        runs,
         None,
         out=Path(out),
         reports=Path(reports),
@@ -74,12 +76,11 @@ def _check_same_features(one: Shards, other: Shards) -> None:
         )
 
 
-def _refuse_heard(units: list[Run], shards: Shards, unlabelled: Unlabelled) -> None:
-    keys = speaker_keys(shards.rows, unknown_is_own=True)
-    for unit in units:
-        heard = sorted(set(keys[unit.test]) & unlabelled.speakers)
-        if heard:
+def _refuse_test_speakers(runs: list[Run], shards: Shards, unlabelled: Unlabelled) -> None:
+    for run in runs:
+        both = sorted(set(shards.speakers[run.test]) & unlabelled.speakers)
+        if both:
             raise InputError(
-                f"corpus {unit.corpus}, {unit.fold}: test speaker(s) {', '.join(heard[:5])} are in the unlabelled set; "
+                f"corpus {run.corpus}, {run.fold}: test speaker(s) {', '.join(both[:5])} are in the unlabelled set; "
                 "leave them out of it, or set finetune.allow_pretrain_speakers (every result will say so)"
             )

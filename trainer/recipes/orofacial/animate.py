@@ -83,7 +83,7 @@ def features_of(audio: str | Path, loaded: LoadedFace) -> FloatArray:
 
 
 def _metadata(loaded: LoadedFace) -> dict[str, Any]:
-    """Return what the shards of training said of themselves."""
+    """Return what the shards of training say of themselves."""
     about: dict[str, Any] = loaded.config["shards_metadata"]
     if "frame_centre" not in about or "audio" not in about.get("config", {}):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Classes for the task ``viseme`` where nobody aligned the speech: clusters of what the mouth looks like [ours].
+"""Classes for the task ``viseme`` where nobody aligned the speech: clusters of mouth shapes [ours].
 
 They are made of the movement itself, so that they tell a network nothing the movement does not; they only say it in
 classes. Named ``shape_00`` and so on, never by the phones that visemes stand for.
@@ -6,10 +6,10 @@ classes. Named ``shape_00`` and so on, never by the phones that visemes stand fo
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, fields
 
 import numpy as np
-from sklearn.cluster import KMeans
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from trainer.data.arrays import IntArray
@@ -17,6 +17,19 @@ from trainer.data.rows import MISSING
 from trainer.data.shards import Shards
 from trainer.data.tracks import TrackScale
 from trainer.errors import InputError
+from trainer.training.clusters import fit_kmeans
+
+
+@dataclass(frozen=True)
+class ShapedShards(Shards):
+    """Shards with clusters of mouth shapes in place of visemes."""
+
+    shapes: npt.NDArray[np.int8] = field(repr=False, kw_only=True)  # (total frames, 1)
+
+    @property
+    def viseme(self) -> npt.NDArray[np.int8]:
+        """Cluster of all frames."""
+        return self.shapes
 
 
 def shape_names(count: int) -> tuple[str, ...]:
@@ -28,23 +41,25 @@ def shape_names(count: int) -> tuple[str, ...]:
     return tuple(f"shape_{number:02d}" for number in range(count))
 
 
-def with_mouth_shapes(shards: Shards, train: IntArray, scale: TrackScale, *, count: int, seed: int) -> Shards:
+def with_mouth_shapes(shards: Shards, train: IntArray, scale: TrackScale, *, count: int, seed: int) -> ShapedShards:
     """Return the shards with clusters of mouth shapes in place of visemes, on every frame with a face.
 
-    K-means (scikit-learn, on one thread) is fitted to the frames of the ``train`` rows alone, in the standard
-    deviations of ``scale``; every other frame goes to the nearest centre. Raises InputError for fewer training frames
-    than clusters.
+    K-means is fitted to the frames of the ``train`` rows alone, in the standard deviations of ``scale``; every other
+    frame goes to the nearest centre.
+
+    Raises:
+        InputError: there are fewer training frames than clusters.
     """
     rows = np.repeat(np.arange(len(shards.rows)), shards.lengths)
-    shapes = scale.apply(np.asarray(shards.mouth), rows)
-    seen = np.isfinite(shapes).all(axis=1)
-    heard = seen & np.isin(rows, train)
-    if heard.sum() < count:
-        raise InputError(f"{heard.sum()} frames with a face cannot make orofacial.shapes = {count}: lower it")
-    classes = np.full((len(rows), 1), MISSING, np.int8)
-    with threadpool_limits(limits=1):  # the order of sums over threads is not fixed
-        machine = KMeans(count, n_init=1, random_state=seed).fit(shapes[heard])
-        classes[seen, 0] = machine.predict(shapes[seen])
-    changed = replace(shards, frame_names={**shards.frame_names, "viseme": shape_names(count)})
-    changed.__dict__["viseme"] = classes  # what its cached property would read from the map
-    return changed
+    coordinates = scale.apply(np.asarray(shards.mouth), rows)
+    has_face = np.isfinite(coordinates).all(axis=1)
+    fitted = has_face & np.isin(rows, train)
+    if fitted.sum() < count:
+        raise InputError(f"orofacial: {fitted.sum()} frames with a face cannot make shapes = {count}: lower it")
+    shapes = np.full((len(rows), 1), MISSING, np.int8)
+    clusters = fit_kmeans(coordinates[fitted], k=count, seed=seed)
+    with threadpool_limits(limits=1):
+        shapes[has_face, 0] = clusters.predict(coordinates[has_face])
+    values = {item.name: getattr(shards, item.name) for item in fields(Shards)}
+    values["frame_names"] = {**shards.frame_names, "viseme": shape_names(count)}
+    return ShapedShards(**values, shapes=shapes)

@@ -1,4 +1,4 @@
-"""The network of the recipe ``orofacial``: acoustic frames in, mouth movement out, with secondary tasks beside it.
+"""The network of the recipe ``orofacial``: acoustic frames in, mouth movement and secondary tasks out.
 
 After Sadoughi & Busso (FG 2018): bidirectional recurrent layers that all tasks share, and either linear heads on them
 (``shared``) or a recurrent layer of each task's own in between (``branches``) [paper]. Sizes are ours.
@@ -83,8 +83,8 @@ class FaceNetwork(nn.Module):
         scores = {VECTORS: _mean(states, mask)}
         states = self.dropout(states)
         for task, head in self.heads.items():
-            mine = self.own[task](states, mask) if task in self.own else states
-            scores[task] = head(_mean(mine, mask)) if task == EMOTION else head(mine).unsqueeze(1)
+            branch = self.own[task](states, mask) if task in self.own else states
+            scores[task] = head(_mean(branch, mask)) if task == EMOTION else head(branch).unsqueeze(1)
         return scores
 
 
@@ -95,7 +95,7 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class FaceSpec:
-    """What is needed beside the weights to run the network on new shards or new sound; ``config.json`` holds it."""
+    """What is needed apart from the weights to run the network on new shards or new sound; ``config.json`` holds it."""
 
     kinds: ClassVar[tuple[str, ...]] = ("orofacial",)
 
@@ -139,9 +139,9 @@ class FaceSpec:
     def move(self, network: FaceNetwork, features: FloatArray) -> FloatArray:
         """Turn the features (n_frames, F) of one utterance, as the pipeline gives them, into `coordinates`."""
         x = torch.from_numpy(self.normalisation.apply(features.astype(np.float32)))[None, None]
-        every = torch.ones(x.shape[:3], dtype=torch.bool)
+        mask = torch.ones(x.shape[:3], dtype=torch.bool)
         with torch.no_grad():
-            scores = network.eval()(Batch(x, every, every[..., 0], {}))
+            scores = network.eval()(Batch(x, mask, mask[..., 0], {}))
         return self.coordinates(scores[DENSE][0, 0].numpy())
 
     def coordinates(self, scaled: FloatArray) -> FloatArray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from trainer.objectives.metrics import spread
-from trainer.store import replace_file
+from trainer.report.formatting import markdown_table
+from trainer.store import write_table, write_text
 
 MEASURES = {"ccc": "CCC", "r": "r", "ccc_opening": "CCC, inner lips up and down", "velocity_error": "velocity error"}
 SECONDARY = {"viseme_uar": "viseme UAR", "emotion_uar": "emotion UAR"}
@@ -19,14 +19,9 @@ SINGLE = "movement"
 
 def write_report(runs: pd.DataFrame, reports: Path, *, left_out: Iterable[str] = ()) -> None:
     """Write orofacial.parquet, .csv and .md into ``reports``."""
-    replace_file(reports / "orofacial.parquet", lambda path: runs.to_parquet(path, index=False))
-    replace_file(reports / "orofacial.csv", lambda path: runs.to_csv(path, index=False))
-    words = markdown(runs, left_out=left_out)
-    replace_file(reports / "orofacial.md", partial(_write, words=words))
-
-
-def _write(path: Path, words: str) -> None:
-    path.write_text(words, encoding="utf-8")
+    write_table(reports / "orofacial.parquet", runs)
+    write_table(reports / "orofacial.csv", runs)
+    write_text(reports / "orofacial.md", markdown(runs, left_out=left_out))
 
 
 def markdown(runs: pd.DataFrame, *, left_out: Iterable[str] = ()) -> str:
@@ -47,40 +42,35 @@ def markdown(runs: pd.DataFrame, *, left_out: Iterable[str] = ()) -> str:
             continue
         still = runs[f"{side}_still"].mean()
         lines += ["", f"## {title[0].upper()}{title[1:]} (a still face: velocity error {still:.3f})", ""]
-        lines += [_row(["structure", "learnt", "parameters", *columns.values()]), _row(["---"] * (3 + len(columns)))]
+        rows = []
         for (structure, tasks), group in runs.groupby(["structure", "tasks"], sort=False):
-            cells = [_plain(group[f"{side}_{key}"]) for key in columns]
-            lines.append(_row([str(structure), str(tasks), f"{group['parameters'].iloc[0]:,}", *cells]))
-        lines += _paired(runs, side)
+            row = {"structure": structure, "learnt": tasks, "parameters": f"{group['parameters'].iloc[0]:,}"}
+            rows.append(row | {name: _plain(group[f"{side}_{key}"]) for key, name in columns.items()})
+        lines += [*markdown_table(rows), *_paired(runs, side)]
     return "\n".join(lines) + "\n"
 
 
 def _paired(runs: pd.DataFrame, side: str) -> list[str]:
     """Rows of multitask minus movement alone, seed by seed."""
-    others = [tasks for tasks in runs["tasks"].unique() if tasks != SINGLE]
-    if not others or SINGLE not in set(runs["tasks"]):
+    multitask = [tasks for tasks in runs["tasks"].unique() if tasks != SINGLE]
+    if not multitask or SINGLE not in set(runs["tasks"]):
         return []
-    lines = ["", "Minus movement alone, same seeds:", "", _row(["structure", "learnt", *MEASURES.values()])]
-    lines.append(_row(["---"] * (2 + len(MEASURES))))
+    rows = []
     for structure in runs["structure"].unique():
-        mine = runs[runs["structure"] == structure].set_index(["tasks", "seed"])
-        for tasks in others:
-            cells = [
-                _plain(mine.loc[tasks][f"{side}_{key}"] - mine.loc[SINGLE][f"{side}_{key}"], sign="+")
-                for key in MEASURES
-                if f"{side}_{key}" in mine
-            ]
-            lines.append(_row([str(structure), str(tasks), *cells]))
-    return lines
+        own = runs[runs["structure"] == structure].set_index(["tasks", "seed"])
+        for tasks in multitask:
+            differences = {
+                name: _plain(own.loc[tasks][f"{side}_{key}"] - own.loc[SINGLE][f"{side}_{key}"], sign="+")
+                for key, name in MEASURES.items()
+                if f"{side}_{key}" in own
+            }
+            rows.append({"structure": structure, "learnt": tasks, **differences})
+    return ["", "Minus movement alone, same seeds:", "", *markdown_table(rows)]
 
 
 def _plain(values: pd.Series, *, sign: str = "") -> str:
-    told = values.dropna().tolist()
-    if not told:
+    known = values.dropna().tolist()
+    if not known:
         return "-"
-    both = spread(told)
-    return f"{both['mean']:{sign}.3f}" + (f" +- {both['std']:.3f}" if len(told) > 1 else "")
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    both = spread(known)
+    return f"{both['mean']:{sign}.3f}" + (f" +- {both['std']:.3f}" if len(known) > 1 else "")

@@ -1,4 +1,4 @@
-"""One network of the recipe ``orofacial``: from rows of shards to a model folder and its measures."""
+"""One run of the recipe ``orofacial``: from rows of shards to a model folder and its measures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from trainer.data.arrays import IntArray
 from trainer.data.dataset import ChunkDataset
 from trainer.data.normalisation import Normalisation
-from trainer.data.rows import class_indices, speaker_keys, text
+from trainer.data.rows import class_indices, text
 from trainer.data.shards import Shards
 from trainer.data.tracks import DENSE, VISEME, FrameTargets, TrackScale
 from trainer.models.checkpoint import save_model
 from trainer.objectives.losses import CrossEntropy, Loss, SummedLoss, TrackLoss, balanced_weights
 from trainer.objectives.metrics import classification
-from trainer.params import Params
+from trainer.params import OrofacialParams, RuntimeParams
 from trainer.recipes.orofacial.mouth_shapes import with_mouth_shapes
 from trainer.recipes.orofacial.movement import per_coordinate, summary
 from trainer.recipes.orofacial.network import EMOTION, FaceNetwork, FaceSpec, Structure
@@ -38,6 +38,31 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class FaceRun:
+    """What one training is: a seed and the rows it draws, a structure, and the classes of its secondary tasks."""
+
+    seed: int
+    structure: Structure
+    classes: dict[str, tuple[str, ...]]
+    rows: Parts
+    key: str  # of its content; names its folder among the finished runs
+
+    @property
+    def name(self) -> str:
+        """Folder name of the trained network."""
+        return model_name(self.structure, tuple(self.classes))
+
+
+def model_name(structure: str, tasks: tuple[str, ...]) -> str:
+    """Return the folder name of a trained network.
+
+    >>> model_name("shared", ("viseme",))
+    'shared_movement_viseme'
+    """
+    return "_".join((structure, "movement", *tasks))
+
+
+@dataclass(frozen=True)
 class FrameCrossEntropy:
     """Class-weighted cross-entropy over all frames that have a class; 0 without gradients if none has."""
 
@@ -48,68 +73,59 @@ class FrameCrossEntropy:
         return self.base(logits.flatten(0, -2), target.flatten())
 
 
-class FaceRun:
-    """One network of the recipe: its data, training and measures."""
+class FaceTraining:
+    """One run: its data, training and measures."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        rows: Parts,
-        params: Params,
-        seed: int,
-        structure: Structure,
-        classes: dict[str, tuple[str, ...]],
-    ) -> None:
-        self.rows, self.params, self.seed = rows, params, seed
-        options = params.orofacial
-        speakers = speaker_keys(shards.rows, unknown_is_own=True)
+    def __init__(self, shards: Shards, run: FaceRun, runtime: RuntimeParams, options: OrofacialParams) -> None:
+        self.run, self.runtime, self.options = run, runtime, options
+        train = run.rows.train
         scale = TrackScale.fit(
             shards,
-            rows.train,
+            train,
             shards.frame_names["mouth"],
             centre=options.centre,
             clip=TARGET_CLIP,
-            speakers=speakers,
+            speakers=shards.speakers,
             source="mouth",
         )
-        if VISEME in classes and options.viseme == "shapes":
-            shards = with_mouth_shapes(shards, rows.train, scale, count=options.shapes, seed=seed)
+        if VISEME in run.classes and options.viseme == "shapes":
+            shards = with_mouth_shapes(shards, train, scale, count=options.shapes, seed=run.seed)
         self.shards = shards
-        self.frames = FrameTargets(1, scale, visemes=VISEME in classes)
+        self.frames = FrameTargets(1, scale, visemes=VISEME in run.classes)
         self.spec = FaceSpec(
-            structure=structure,
+            structure=run.structure,
             hidden=options.hidden,
             layers=options.layers,
             dropout=options.dropout,
-            classes=classes,
+            classes=run.classes,
             feature_names=shards.feature_names,
             frame_period=shards.frame_period,
-            normalisation=Normalisation.fit(shards, rows.train, clip=options.clip),
+            normalisation=Normalisation.fit(shards, train, clip=options.clip),
             scale=scale,
-            rest=scale.centres[rows.train].mean(axis=0),
+            rest=scale.centres[train].mean(axis=0),
         )
 
     def _data(self, rows: IntArray) -> ChunkDataset:
         """Return rows with all targets of this network."""
         targets = {}
         if EMOTION in self.spec.classes:
-            labels = list(text(self.shards.rows.iloc[rows], self.params.orofacial.emotion))
+            labels = list(text(self.shards.rows.iloc[rows], self.options.emotion))
             targets[EMOTION] = class_indices(labels, self.spec.classes[EMOTION])
         return self.spec.dataset(self.shards, rows, targets, frames=self.frames)
 
     def train(self) -> dict[str, Any]:
         """Train, measure on held-out sentences and speakers, and return a row of results."""
-        options, device = self.params.orofacial, self.params.trainer.device
-        train = self._data(self.rows.train)
-        # early stopping watches the movement alone, whatever is learnt beside it
-        dev = self.spec.dataset(self.shards, self.rows.dev, frames=FrameTargets(1, self.spec.scale))
+        options, rows = self.options, self.run.rows
+        train = self._data(rows.train)
+        # early stopping looks at the movement alone, whatever the secondary tasks
+        dev = self.spec.dataset(self.shards, rows.dev, frames=FrameTargets(1, self.spec.scale))
         losses: dict[str, Loss] = {DENSE: TrackLoss(options.loss)}
         weights = {DENSE: 1.0, VISEME: options.viseme_weight, EMOTION: options.emotion_weight}
         for task, names in self.spec.classes.items():
             balanced = balanced_weights(train.truth()[task].flatten().numpy(), len(names))
             plain = CrossEntropy(balanced, options.label_smoothing)
             losses[task] = FrameCrossEntropy(plain) if task == VISEME else plain
-        make_deterministic(self.params.trainer, seed=self.seed)
+        make_deterministic(self.runtime, seed=self.run.seed)
         self.network: FaceNetwork = self.spec.build()
         self.fitted: Fitted = fit(
             self.network,
@@ -118,51 +134,51 @@ class FaceRun:
             heads={},
             loss=SummedLoss(losses, weights),
             schedule=options,
-            seed=self.seed,
-            device=device,
+            seed=self.run.seed,
+            device=self.runtime.device,
         )
-        self.measures = {
-            name: self._measure(rows)
-            for name, rows in (("sentences", self.rows.sentences), ("speakers", self.rows.speakers))
-            if len(rows)
-        }
+        sides = {"sentences": rows.sentences, "speakers": rows.speakers}
+        self.measures = {name: self._measure(side) for name, side in sides.items() if len(side)}
         size = sum(parameter.numel() for parameter in self.network.parameters())
         row: dict[str, Any] = {"structure": self.spec.structure, "tasks": "+".join(("movement", *self.spec.classes))}
-        row |= {"seed": self.seed, "parameters": size, "best_epoch": self.fitted.best_epoch}
+        row |= {"seed": self.run.seed, "parameters": size, "best_epoch": self.fitted.best_epoch}
         row |= {"dev_score": self.fitted.best_score, "loss": options.loss}
-        row |= {f"n_{name}": len(getattr(self.rows, name)) for name in ("train", "dev", "sentences", "speakers")}
+        row |= {f"n_{name}": len(getattr(rows, name)) for name in ("train", "dev", "sentences", "speakers")}
         for name, values in self.measures.items():
             row |= {f"{name}_{key}": value for key, value in values.items() if not isinstance(value, dict)}
         return row
 
     def _measure(self, rows: IntArray) -> dict[str, Any]:
         data = self._data(rows)
-        told: Outputs = run_network(self.network, data, batch_size=64, device=self.params.trainer.device)
+        outputs: Outputs = run_network(self.network, data, batch_size=64, device=self.runtime.device)
         truth, scale = data.truth(), self.spec.scale
-        guess, seen = (scale.std * values[DENSE][:, 0].numpy() for values in (told.logits, truth))
-        found = per_coordinate(guess, seen, frame_period=self.shards.frame_period)
-        result = summary(found, scale.names)
+        predicted, tracks = (scale.std * values[DENSE][:, 0].numpy() for values in (outputs.logits, truth))
+        measured = per_coordinate(predicted, tracks, frame_period=self.shards.frame_period)
+        result = summary(measured, scale.names)
         for task in self.spec.classes:
-            meant, said = truth[task].flatten().numpy(), told.logits[task].argmax(dim=-1).flatten().numpy()
-            has = meant >= 0
+            labels, answers = truth[task].flatten().numpy(), outputs.logits[task].argmax(dim=-1).flatten().numpy()
+            has = labels >= 0
             if has.any():
-                result |= {f"{task}_{key}": classification(meant[has], said[has])[key] for key in ("uar", "chance")}
+                result |= {f"{task}_{key}": classification(labels[has], answers[has])[key] for key in ("uar", "chance")}
         result["coordinates"] = {
-            name: {key: None if np.isnan(value) else float(value) for key, value in zip(found, values, strict=True)}
-            for name, *values in zip(scale.names, *found.values(), strict=True)
+            name: {key: None if np.isnan(value) else float(value) for key, value in zip(measured, values, strict=True)}
+            for name, *values in zip(scale.names, *measured.values(), strict=True)
         }
         return result
 
     def save(self, folder: Path, row: dict[str, Any]) -> None:
         """Write the model folder; ``row`` of `train` goes into its metrics."""
-        keys = speaker_keys(self.shards.rows, unknown_is_own=True)
+        rows = self.run.rows
         provenance = {
-            "corpora": sorted(set(text(self.shards.rows.iloc[self.rows.train], "corpus"))),
-            "speakers": sorted(set(keys[np.concatenate([self.rows.train, self.rows.dev])])),
-            "seed": self.seed,
+            "corpora": sorted(set(self.shards.corpora[rows.train])),
+            "speakers": sorted(set(self.shards.speakers[np.concatenate([rows.train, rows.dev])])),
+            "seed": self.run.seed,
             "data": {"shards": self.shards.fingerprint},
             "shards_metadata": {key: value for key, value in self.shards.metadata.items() if key != "feature_names"},
-            "params": self.params.model_dump(mode="json", include={"trainer", "orofacial"}),
+            "params": {
+                "trainer": self.runtime.model_dump(mode="json"),
+                "orofacial": self.options.model_dump(mode="json"),
+            },
             "parent": None,
         }
         chosen = {"best_epoch": self.fitted.best_epoch, "dev_score": self.fitted.best_score}

@@ -19,7 +19,7 @@ from trainer.cli import app
 from trainer.errors import InputError
 from trainer.finetuning.finetune import finetune
 from trainer.models.checkpoint import load_model
-from trainer.params import Params, ReportParams
+from trainer.params import ClusterParams, Params, ReportParams
 from trainer.predict import predict
 from trainer.recipes.cluster.latent import agreement, latent_clusters
 from trainer.recipes.cluster.study import cluster
@@ -38,12 +38,12 @@ def run(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., pd.DataF
         where: str = "home", *, rows: Any = None, others: Any = None, k: int = 3, workers: int = 1, encoder: Any = None,
         **options: Any,
     ) -> pd.DataFrame:  # fmt: skip
-        clusters = {"k": k, "modes": options.pop("modes", MODES)}
-        params = tiny(cluster=clusters, finetune={"epochs": 3, **options}, encoder=encoder or {})
+        recipe = ClusterParams(k=k, modes=options.pop("modes", MODES))
+        params = tiny(finetune={"epochs": 3, **options}, encoder=encoder or {})
         home = tmp_path / where
         return cluster(
             make_shards("labelled", rows or labelled_rows()), make_shards("unlabelled", others or unlabelled_rows()),
-            home / "models", home / "reports", params, cache=home / "cache", workers=workers,
+            home / "models", home / "reports", params, recipe, cache=home / "cache", workers=workers,
         )  # fmt: skip
 
     return go
@@ -148,20 +148,21 @@ def test_what_does_not_fit_is_refused(
         run("a", others=unlabelled_rows("toy", speakers=("a", "x")))
     allowed = run("b", others=unlabelled_rows("toy", speakers=("a", "x")), allow_pretrain_speakers=True)
     assert allowed["pretrain_speakers_in_test"].sum() == 1
-    with pytest.raises(InputError, match=r"cannot make cluster\.k = 500"):
+    with pytest.raises(InputError, match=r"cannot make k = 500"):
         run("c", k=500)
     with pytest.raises(InputError, match="no pretrained parent"):
         run("d", normalisation="parent")
     other = make_shards("other", unlabelled_rows(), frame_period=0.1)
+    labelled = make_shards("labelled", labelled_rows())
     with pytest.raises(InputError, match="differ in features or frame period"):
-        cluster(make_shards("labelled", labelled_rows()), other, tmp_path / "m", tmp_path / "r", tiny(), cache=tmp_path)
+        cluster(labelled, other, tmp_path / "m", tmp_path / "r", tiny(), ClusterParams(), cache=tmp_path)
 
 
 def test_two_shard_folders_of_one_name(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
     """Regression: the memory map of the first was deleted as an old version of the second."""
     one, two = make_shards("one/labelled", labelled_rows()), make_shards("two/labelled", unlabelled_rows())
-    params = tiny(cluster={"k": 3, "modes": MODES[2:]}, finetune={"epochs": 1})
-    assert len(cluster(one, two, tmp_path / "m", tmp_path / "r", params, cache=tmp_path / "c")) == 3
+    params, recipe = tiny(finetune={"epochs": 1}), ClusterParams(k=3, modes=("clustered_both",))
+    assert len(cluster(one, two, tmp_path / "m", tmp_path / "r", params, recipe, cache=tmp_path / "c")) == 3
 
 
 def test_agreement_by_hand() -> None:
@@ -176,10 +177,12 @@ def test_agreement_by_hand() -> None:
 
 
 def test_the_commands(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
-    params = tiny(cluster={"k": 3, "modes": ["clustered"]}, finetune={"epochs": 2, "folds": 2, "keep": "all"})
+    params = tiny(finetune={"epochs": 2, "folds": 2, "keep": "all"})
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    (tmp_path / "recipe.yaml").write_text("{k: 3, modes: [clustered]}")
     shards, home = make_shards("labelled", labelled_rows()), tmp_path / "home"
     common = ["--shards", shards, "--params", tmp_path / "params.yaml", "--cache", tmp_path / "c"]
+    common += ["--recipe", tmp_path / "recipe.yaml"]
 
     def call(*arguments: object) -> str:
         result = CliRunner().invoke(app, [*map(str, arguments), *map(str, common)])
