@@ -24,10 +24,7 @@ from pipeline.synthetic.corpus import SyntheticConfig
 
 SetName = Literal["unlabelled", "labelled"]
 # Sections that the trainer owns and checks; known here only so that a misspelt section is still refused.
-TRAINER_SECTIONS = (
-    "trainer", "encoder", "pretrain", "finetune", "cluster", "baselines", "orofacial", "report", "recipes", "ablation",
-    "sequence", "penalisation",
-)  # fmt: skip
+TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "baselines", "report", "variants")
 
 
 class SetConfig(Config):

@@ -6,14 +6,18 @@ Nothing here lists modules by hand but the order of the floors: a file imports f
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import typer
 import yaml
 
 from tests import ROOT
@@ -150,23 +154,16 @@ def reached(path: Path) -> set[Path]:
     return {file for file in seen if file.name != "config.py"}
 
 
-def commands(half: str) -> dict[str, set[Path]]:
-    """Return the commands of a half, each with the files that its function imports, or a function it calls there."""
-    found: dict[str, set[Path]] = {}
-    for path in FILES[half]:
-        if path.name != "cli.py":
-            continue
-        functions = {node.name: node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
-        for function in functions.values():
-            for decorator in function.decorator_list:
-                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith(".command"):
-                    given = [*decorator.args, *(word.value for word in decorator.keywords if word.arg == "name")]
-                    name = ast.literal_eval(given[0]) if given else function.name.replace("_", "-")
-                    called = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} & set(functions)
-                    bodies = [function, *(functions[other] for other in called)]
-                    files = (module_file(module) for body in bodies for module in imports(body))
-                    found[name] = {file for file in files if file is not None}
-    return found
+def command_files(half: str, command: str) -> set[Path]:
+    """Return the files that the function of a command imports, or a function of its module that it calls."""
+    group = typer.main.get_command(importlib.import_module(f"{half}.cli").app)
+    todo, files = [inspect.unwrap(group.commands[command].callback)], set()  # type: ignore[attr-defined]
+    for function in todo:
+        for name in imports(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+            files.add(module_file(name))
+        called = (function.__globals__.get(name) for name in function.__code__.co_names)
+        todo += [other for other in called if inspect.isfunction(other) and other.__module__ == function.__module__]
+    return {file for file in files if file is not None and floor(file) not in GROUND[half]}
 
 
 def stages() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -185,7 +182,7 @@ def test_a_stage_lists_the_folders_it_reaches_and_no_others(name):
     stage = STAGES[name]
     python, flag, half, command = stage["cmd"].split()[:4]
     assert (python, flag) == ("python", "-m")
-    entries = {file for file in commands(half)[command] if floor(file) not in GROUND[half]}
+    entries = command_files(half, command)
     assert entries, f"the command {command} imports nothing"
     needed = set().union(*(reached(entry) for entry in entries))
     listed = [ROOT / dep for dep in stage["deps"] if dep.startswith(f"{half}/")]

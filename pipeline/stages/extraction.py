@@ -1,7 +1,7 @@
 """What the extraction stages share: audio and faces start from media files, acoustics and functionals from sound.
 
-Each has a file of its name beside this one. It reads the table of the stage before it, asks the engine for what is missing, and packs a table folder
-``data/<stage>/<set>``. What an item's cache facts and payload are is decided here alone.
+Each has a file of its name in this folder. It reads the table of the stage before it, asks the engine for what is
+missing, and packs a table folder ``data/<stage>/<set>``. What an item's cache facts and payload are is decided here alone.
 """
 
 from __future__ import annotations

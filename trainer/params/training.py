@@ -147,7 +147,7 @@ Mode = Literal["scratch", "pretrained", "frozen"]
 
 
 class PenaltyParams(Section):
-    """Section ``finetune.penalty``: beta * loss + alpha * penalty by co-occurring emotions; see trainer.objectives.penalty."""
+    """Section ``finetune.penalty``: beta * loss + alpha * penalty by co-occurring emotions (objectives/penalty.py)."""
 
     form: Literal["none", "printed", "pairwise"] = "none"  # printed [paper]; pairwise [ours]; both need votes
     alpha: float = Field(default=1.0, gt=0)  # weight of the penalty; .5 or 1 [paper]
@@ -159,7 +159,7 @@ class PenaltyParams(Section):
 
 
 class AuxiliaryParams(Section):
-    """Section ``finetune.auxiliary``: tasks of pretraining go on beside the target; see trainer.finetuning.auxiliary."""
+    """Section ``finetune.auxiliary``: tasks of pretraining go on beside the target (finetuning/auxiliary.py)."""
 
     weight: float = Field(default=0.0, ge=0)  # of the pretext loss; 0: off. Mode pretrained alone [ours]
     share: float = Field(default=1.0, gt=0)  # rows of film an epoch for every labelled training row [ours]
