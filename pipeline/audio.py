@@ -38,7 +38,6 @@ class AudioExtractor:
 
         Raises:
             Quarantined: there is no sound there or it cannot be decoded.
-
         """
         rate = self.config.sample_rate
         samples = decode_audio(item["media_path"], start=item["start"], end=item["end"], sample_rate=rate)

@@ -144,7 +144,6 @@ def shards(vote_columns: list[str], *, pseudo: bool, dense: bool, more: Sequence
             and units are in the metadata under ``dense``); and ``av_sync``, the correlation of speech level and mouth
             opening.
         more: a recipe's own columns on the frames, described in the metadata under their names.
-
     """
     labels = [
         ("t1_label", pa.string()),

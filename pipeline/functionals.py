@@ -62,7 +62,6 @@ class FunctionalsExtractor:
 
         Raises:
             Quarantined: the sound is too short or gives values that are no numbers.
-
         """
         samples, rate = decode_flac(item["flac"])
         if len(samples) < _SHORTEST * rate:

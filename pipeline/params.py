@@ -81,7 +81,6 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
     Raises:
         InputError: the file is missing, is not YAML, or a key or value is wrong; names the key.
-
     """
     try:
         raw: Any = yaml.safe_load(path.read_text())
@@ -115,7 +114,6 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
 
     Raises:
         InputError: labelled.csv or a root is missing, roots.yaml names something else, or there is no section ``sets``.
-
     """
     roots = _roots(folder / "roots.yaml")
     before = load_params(params).sets

@@ -70,7 +70,6 @@ class SegmentsExtractor:
 
         Raises:
             Quarantined: no sound, no signal, too short, times outside the clip, or a file that cannot be read.
-
         """
         path, labelled = Path(item["media_path"]), bool(item.get("labelled"))
         info = probe(path)
@@ -185,7 +184,6 @@ def cut_at_pauses(rms_db: ArrayLike, hop: float, config: SegmentsConfig) -> list
         rms_db: level of each hop in dB, shape (n,).
         hop: s between readings.
         config: lengths and thresholds.
-
     """
     level = np.asarray(rms_db, dtype=np.float64)
     runs = speech_runs(level, hop, config)

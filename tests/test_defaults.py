@@ -14,7 +14,7 @@ def test_the_pipelines_defaults_are_those_of_the_file():
     assert pipeline.params.Params(sets=shipped.sets) == shipped
 
 
-@pytest.mark.parametrize("section", sorted(set(trainer.params.Params.model_fields) - {"variants"}))
+@pytest.mark.parametrize("section", sorted(set(trainer.params.Params.model_fields) - {"variants"}))  # names: no method
 def test_the_trainers_defaults_are_those_of_the_file(section):
     shipped = trainer.params.load_params(ROOT / "params.yaml")
     assert getattr(trainer.params.Params(), section) == getattr(shipped, section)

@@ -55,11 +55,7 @@ def predict(
 
 
 def movements(
-    shards_folder: str | Path,
-    model: str | Path,
-    out: str | Path | None = None,
-    *,
-    cache: str | Path = ".cache/trainer",
+    shards_folder: str | Path, model: str | Path, out: str | Path | None = None, *, cache: str | Path = ".cache/trainer"
 ) -> pd.DataFrame:
     """Predict the mouth movement of every row with a model of the recipe orofacial; write ``out`` if given.
 

@@ -74,7 +74,6 @@ class Descriptors:
 
     Raises:
         InputError: the installed openSMILE does not have the frames that are to be changed.
-
     """
 
     def __init__(self, name: str, *, frame_size: float = FRAME_SIZE, frame_step: float = FRAME_STEP) -> None:
@@ -108,7 +107,6 @@ class Descriptors:
 
         Raises:
             Quarantined: the sound is shorter than one pitch frame, or a descriptor is no number.
-
         """
         if len(samples) < PITCH_SIZE * sample_rate:
             raise Quarantined(

@@ -83,7 +83,6 @@ class AcousticsExtractor:
 
         Raises:
             Quarantined: the sound is too short or gives values that are no numbers.
-
         """
         samples, rate = decode_flac(item["flac"])
         lld = self._descriptors(samples, rate)

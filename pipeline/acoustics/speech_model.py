@@ -38,7 +38,6 @@ class SpeechModel:
 
     Raises:
         InputError: the folder does not hold such a model, or transformers is not installed.
-
     """
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
@@ -130,7 +129,6 @@ class SpeechModel:
         Raises:
             InputError: the model was trained at another sampling rate.
             Quarantined: the sound is shorter than the model's first frame.
-
         """
         import torch
 

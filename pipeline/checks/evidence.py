@@ -83,7 +83,6 @@ def find_segment(name: str) -> dict[str, Any]:
 
     Raises:
         InputError: there is none, or it was quarantined (the message says why).
-
     """
     rows = pd.read_parquet(table("segments", NAME)).sort_values("segment_id")
     found = rows[(rows["segment_id"] == name) | (rows["clip_id"] == name)]

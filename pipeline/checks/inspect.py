@@ -32,7 +32,6 @@ def inspect_segment(params: Params, name: str, output: Path) -> Path:
 
     Raises:
         InputError: no such segment, or it was quarantined (the message says why).
-
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     evidence = gather(params, name)

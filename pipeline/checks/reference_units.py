@@ -52,7 +52,6 @@ def compare_with_reference(
 
     Raises:
         InputError: the reference lacks a column, or no clip of it is in the faces.
-
     """
     units = [
         name[:-2] for name in reference.columns if name.endswith("_r") and _SAME.get(name[:-2], name[:-2]) in AU_NAMES
@@ -94,7 +93,6 @@ def summarise(comparison: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         comparison: what ``compare_with_reference`` returns.
-
     """
     same = comparison[comparison["yaw_r"] >= SAME_FACE]
     grade = {unit: name for name, units in GRADES.items() for unit in units}
@@ -127,7 +125,6 @@ def compare_tables(faces: Path, reference: Path, segments: Path | None = None) -
 
     Raises:
         InputError: a path does not exist, or as ``compare_with_reference``.
-
     """
     for path in filter(None, (faces, reference, segments)):
         if not path.exists():

@@ -41,7 +41,6 @@ def run_sensitivity(params: Params, *, wanted: int, skip: int = 0, output: Path)
 
     Returns:
         One row a change, corpus (and ``all``), task and reading: see `compare`.
-
     """
     segments = sample(usable_segments("unlabelled"), wanted=wanted, skip=skip)
     if not segments:

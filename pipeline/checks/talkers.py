@@ -50,7 +50,6 @@ def find_clips(folder: Path) -> list[Path]:
 
     Raises:
         InputError: there are fewer than two.
-
     """
     clips = []
     for path in sorted(folder.rglob("*")):
@@ -70,7 +69,6 @@ def spaced(items: list[T], limit: int | None) -> list[T]:
 
     >>> spaced(list("abcde"), 3)
     ['a', 'c', 'e']
-
     """
     if limit is None or limit >= len(items):
         return items
@@ -107,7 +105,6 @@ def pairs(count: int, *, rounds: int) -> Iterator[tuple[int, int]]:
 
     >>> list(pairs(3, rounds=2))
     [(0, 1), (1, 2), (2, 0), (0, 2), (1, 0), (2, 1)]
-
     """
     for step in range(1, min(rounds, count - 1) + 1):
         for talker in range(count):
@@ -158,7 +155,6 @@ def take_films(folder: Path, config: FacesConfig, *, seconds: float, rounds: int
 
     Raises:
         InputError: the folder has fewer than two clips.
-
     """
     clips = find_clips(folder)
     planned = spaced(list(pairs(len(clips), rounds=rounds)), limit)

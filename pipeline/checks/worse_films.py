@@ -47,7 +47,6 @@ def measure_degraded(params: Params, segments: Sequence[dict[str, Any]], degrada
         params: the configured pipeline.
         segments: ok rows of the segments table.
         degradation: what is done to the films before they are processed.
-
     """
     root, run = params.sets.unlabelled.root.resolve(), params.run
     rows = [{**row, "path": root / row["path"]} for row in segments]

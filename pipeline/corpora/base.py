@@ -54,7 +54,6 @@ class Corpus(ABC, Generic[O]):
         name: how its files are called in messages.
         example: a file as it lies below the root, for the message that there is none.
         Options: what ``--option`` may say.
-
     """
 
     about: ClassVar[About]
@@ -70,7 +69,6 @@ class Corpus(ABC, Generic[O]):
 
         Raises:
             InputError: this is not such a corpus.
-
         """
         reading = Reading(root, self.name, self.example)
         self.fill(reading)

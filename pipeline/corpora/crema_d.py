@@ -86,7 +86,6 @@ def read_ratings(root: Path, source: str) -> dict[str, Rated]:
 
     Raises:
         InputError: the table is missing or not as published.
-
     """
     path = root / "processedResults" / "tabulatedVotes.csv"
     if not path.is_file():

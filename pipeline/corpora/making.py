@@ -71,7 +71,6 @@ def make_manifest(
     Raises:
         InputError: an unknown corpus or option, a root that holds no such corpus or lies outside the base, clips that
             are in the manifest already, or a table that ``check_protocol`` refuses. Nothing is written then.
-
     """
     root, base, output = Path(root), Path(base or root), Path(output)
     reader = make_reader(corpus, options or {})

@@ -79,11 +79,9 @@ class MspFace(Corpus[MspFaceOptions]):
 
     def expected(self) -> Expected:
         """Return the published counts; films vanish from the sites, so fewer are common."""
-        return {
-            "all": Expected(27325, 491),
-            "labelled": Expected(9370),
-            "unlabelled": Expected(17955),
-        }[self.options.clips]
+        return {"all": Expected(27325, 491), "labelled": Expected(9370), "unlabelled": Expected(17955)}[
+            self.options.clips
+        ]
 
 
 def _speakers(reading: Reading) -> dict[str, str]:

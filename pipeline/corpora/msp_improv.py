@@ -56,9 +56,7 @@ class MspImprov(Corpus[AudioOptions]):
         return Expected(8438, SPEAKERS)
 
 
-def _evaluation(
-    reading: Reading,
-) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, dict[str, float]]]:
+def _evaluation(reading: Reading) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, dict[str, float]]]:
     """Return turn -> (consensus letter, attributes) and turn -> votes."""
     table = reading.table("Evalution.txt", "Evaluation.txt")
     if table is None:

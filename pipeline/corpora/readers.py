@@ -50,7 +50,6 @@ def make_reader(name: str, options: dict[str, str]) -> Corpus[Config]:
 
     Raises:
         InputError: an unknown corpus or option, or a value that the option does not take.
-
     """
     if name not in CORPORA:
         raise InputError(f"unknown corpus {name!r}; known: {', '.join(CORPORA)}")

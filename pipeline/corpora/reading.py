@@ -52,7 +52,6 @@ class Reading:
         example: a file as it lies below the root.
         rows: a row a clip, paths relative to the root.
         notes: what was left out or is missing, for people.
-
     """
 
     root: Path
@@ -69,7 +68,6 @@ class Reading:
             name: of the clip within the corpus; "#", which separates a clip from its segments, becomes "_".
             path: of the media file, relative to the root.
             columns: others of `ManifestRow`.
-
         """
         clip_id = f"{corpus}_{name}".replace("#", "_")
         self.rows.append(ManifestRow(clip_id=clip_id, corpus=corpus, path=path, **columns))
@@ -101,7 +99,6 @@ class Reading:
 
         Raises:
             InputError: there is no such folder.
-
         """
         start = self.root / below
         if not start.is_dir():
@@ -140,7 +137,6 @@ class Reading:
 
         Raises:
             InputError: no name matches.
-
         """
         matches = {path: pattern.fullmatch(text(path)) for path in paths}
         if unmatched != "":
@@ -171,7 +167,6 @@ def read_text(path: Path) -> str:
 
     Raises:
         InputError: it is a Git-LFS pointer.
-
     """
     raw = path.read_bytes()
     if raw.startswith(b"version https://git-lfs"):
@@ -192,7 +187,6 @@ def read_columns(path: Path, *columns: str, corpus: str) -> list[dict[str, str]]
 
     Raises:
         InputError: a column is missing.
-
     """
     reader = read_csv(path)
     absent = sorted(set(columns) - set(reader.fieldnames or ()))

@@ -35,7 +35,6 @@ def confusion(crema_d: Path, source: str) -> pd.DataFrame:
 
     Raises:
         InputError: another source, or the vote table is missing.
-
     """
     if source not in BLOCKS:
         raise InputError(f"--source {source!r} is not one of {', '.join(BLOCKS)}")
@@ -56,7 +55,6 @@ def simulate(
         table: intended x chosen, rows sum to 1; see `confusion`.
         raters: votes an utterance.
         seed: of the draws; a row's votes depend on it and on the row's corpus and clip id alone.
-
     """
     kept: list[ManifestRow] = []
     without: Counter[str] = Counter()
@@ -79,7 +77,6 @@ def simulate_manifest(
 
     Raises:
         InputError: a row already has votes or a label that is not acted, or no emotion is CREMA-D's.
-
     """
     rows = read_rows(manifest)
     rated = [row.clip_id for row in rows if any(getattr(row, name) is not None for name in VOTES)]

@@ -48,7 +48,6 @@ class Item:
         id: what people call it (clip or segment id); unique in the stage.
         inputs: JSON-able facts that determine the result (content hash, start, end, upstream key).
         load: returns the dict the extractor is called with; called late, so that few are in memory.
-
     """
 
     id: str
@@ -71,7 +70,6 @@ def compute(
 
     Raises:
         InputError: two items share an id, or a fault of the run as a whole came back from a worker.
-
     """
     if len({item.id for item in items}) != len(items):
         raise InputError(f"{stage}: two items share an id")

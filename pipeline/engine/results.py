@@ -56,7 +56,6 @@ def check_failures(stage: str, results: Results, *, max_failed_share: float) -> 
 
     Raises:
         InputError: the share of quarantined items is above ``max_failed_share``.
-
     """
     bad = results.quarantined()
     total = len(results.keys)

@@ -63,7 +63,6 @@ def write_parts(folder: Path, rows: Sequence[Row], *, schema: pa.Schema, metadat
         rows: in any order.
         schema: Arrow schema of the rows.
         metadata: what the file says of itself, stored as JSON under the schema key ``avser``.
-
     """
     total = sum(size for _, _, size in rows)
     n_parts = max(MIN_PARTS, 2 ** math.ceil(math.log2(max(1, total / PART_BYTES))))
@@ -131,7 +130,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: the folder holds no part.
-
     """
     schema = pq.read_schema(path if path.is_file() else parts(path)[0])
     return json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))

@@ -105,7 +105,6 @@ def read_cues(landmarks: Floats, texture: Floats | None, line: Timeline) -> dict
         landmarks: (n_frames, 478, 3) aligned; NaN where there is no face.
         texture: (n_frames, n_regions) or None, which leaves the grey-level cues out.
         line: the frames to use; others come out NaN.
-
     """
     used, count = line.used, len(landmarks)
     face = landmarks[used].astype(np.float64)
@@ -160,7 +159,6 @@ def level(
         line: the usable frames (``timeline.timeline``).
         texture: (n_frames, n_regions) grey-level readings.
         sigma: s, Gaussian smoothing within each run.
-
     """
     result = np.full((len(landmarks), len(AU_NAMES)), np.nan, np.float32)
     if line.runs:

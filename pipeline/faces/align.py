@@ -39,7 +39,6 @@ def umeyama(source: Floats, target: Floats) -> tuple[Floats, Floats, Floats]:
     >>> s, R, t = umeyama(square[None] * 2 + 3, square)
     >>> float(s[0].round(6)), R[0].round(6).tolist(), t[0].round(6).tolist()
     (0.5, [[1.0, 0.0], [0.0, 1.0]], [-1.5, -1.5])
-
     """
     source = np.asarray(source, dtype=np.float64)
     target = np.asarray(target, dtype=np.float64)
@@ -65,7 +64,6 @@ class Aligned:
         pose: (n_frames, 3) pitch, yaw, roll of the head in degrees (see ``euler``).
         interocular: (n_frames,) distance of the outer eye corners in picture pixels, foreshortening undone.
         residual: (n_frames,) rms distance of the stable points from the canonical ones.
-
     """
 
     landmarks: NDArray[np.float32]
@@ -80,7 +78,6 @@ def align(points: Floats) -> Aligned:
     Args:
         points: (n_frames, 478, 3) in pixels as MediaPipe gives them: x right, y down, z away from the viewer.
             Frames whose first point is NaN have no face.
-
     """
     canonical = mesh_model().canonical
     found = np.isfinite(points[:, 0, 0])
@@ -113,7 +110,6 @@ def euler(rotation: Floats) -> Floats:
 
     >>> euler(np.eye(3)[None]).round(3).tolist()
     [[0.0, 0.0, 0.0]]
-
     """
     pitch = np.arcsin(np.clip(rotation[:, 1, 2], -1.0, 1.0))
     yaw = -np.arctan2(rotation[:, 0, 2], rotation[:, 2, 2])

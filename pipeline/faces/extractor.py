@@ -73,7 +73,6 @@ class FacesExtractor:
 
         Raises:
             Quarantined: no video, or no usable face in it.
-
         """
         if not item.get("has_video", True):
             raise Quarantined("no video stream")

@@ -112,6 +112,5 @@ def reliability(backend: str) -> dict[str, float]:
 
     >>> reliability("mesh")["AU12"], reliability("pyfeat")["AU20"]
     (1.0, 1.0)
-
     """
     return dict.fromkeys(AU_NAMES, 1.0) if backend == "pyfeat" else dict(RELIABILITY)

@@ -36,7 +36,6 @@ class MeshModel:
         neutral: (478, 3) the model's output for no action unit and no rotation.
         au_basis: (20, 478, 3) displacement at intensity 1.
         pose_basis: (3, 478, 3) displacement a degree of pitch, yaw, roll.
-
     """
 
     au_names: tuple[str, ...]
@@ -52,7 +51,6 @@ def model_path() -> Path:
 
     Raises:
         InputError: py-feat is not installed or lacks the file.
-
     """
     spec = importlib.util.find_spec("feat")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -69,7 +67,6 @@ def mesh_model() -> MeshModel:
     >>> model = mesh_model()
     >>> model.au_names[:3], bool((model.mirror[model.mirror] == np.arange(478)).all())
     (('AU01', 'AU02', 'AU04'), True)
-
     """
     from scipy.optimize import linear_sum_assignment
 

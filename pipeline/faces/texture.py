@@ -46,7 +46,6 @@ def face_picture(image: NDArray[np.uint8], points: NDArray[np.floating]) -> NDAr
     Args:
         image: (height, width, 3) RGB.
         points: (478, >=2) face points in pixels of it.
-
     """
     import cv2
 

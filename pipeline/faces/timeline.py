@@ -31,7 +31,6 @@ class Timeline:
         time: (n_frames,) s.
         runs: index arrays of usable frames without cut or long gap between them: what may be smoothed.
         shot: (n_frames,) number of the shot; light and person are the same within one.
-
     """
 
     time: NDArray[np.float64]
@@ -50,7 +49,6 @@ def cuts(points: Floats, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Args:
         points: (n_frames, 478, 3) pixels.
         found: (n_frames,) whether there is a face.
-
     """
     result = np.zeros(len(found), bool)
     at = np.flatnonzero(found)
@@ -84,7 +82,6 @@ def bridge(track: Track, *, max_gap: float) -> tuple[Track, NDArray[np.bool_]]:
 
     Returns:
         The track with the gaps filled, and (n_frames,) True for the frames that were filled in.
-
     """
     found = np.isfinite(track.points[:, 0, 0])
     shot = np.cumsum(all_cuts(track, found))
@@ -122,7 +119,6 @@ def timeline(time: Floats, usable: NDArray[np.bool_], cut: NDArray[np.bool_], *,
     >>> line = timeline(time, np.array([1, 1, 0, 1, 1, 1], bool), np.arange(6) == 4, max_gap=0.05)
     >>> [list(map(int, run)) for run in line.runs], line.shot.tolist()
     ([[0, 1], [3], [4, 5]], [0, 0, 0, 0, 1, 1])
-
     """
     shot = np.cumsum(cut, dtype=np.intp)  # a cut that falls on an unusable frame still parts its neighbours
     at = np.flatnonzero(usable)

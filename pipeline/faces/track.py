@@ -25,7 +25,6 @@ class Track:
         n_faces: most faces at one time.
         chosen_by: why this face and no other (``pipeline.faces.tracking.choosing``).
         talk_score: how well its mouth fits the sound, where that was looked at; else NaN.
-
     """
 
     time: NDArray[np.float64]

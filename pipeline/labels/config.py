@@ -29,9 +29,7 @@ class Threshold(Config):
         "corpus", description="rows that share a threshold; a global one turns the label into a corpus label"
     )
     min_segments: int = Field(
-        8,
-        ge=1,
-        description="train segments a corpus or speaker needs for its own threshold; else the wider scope",
+        8, ge=1, description="train segments a corpus or speaker needs for its own threshold; else the wider scope"
     )
 
     @model_validator(mode="after")
@@ -55,15 +53,11 @@ class FacialActivation(Config):
 
     region: Literal["whole", "mouth", "rest"] = Field("whole", description="which statistic the label follows")
     smooth: float = Field(
-        0.06,
-        ge=0,
-        description="s, standard deviation of a Gaussian over the landmarks; jitter is not movement",
+        0.06, ge=0, description="s, standard deviation of a Gaussian over the landmarks; jitter is not movement"
     )
     max_step: float = Field(0.21, gt=0, description="s between two frames; longer gaps are not counted as movement")
     max_jump: float = Field(
-        0.25,
-        gt=0,
-        description="inter-ocular distances a step; more is a camera cut or a lost face, not a face",
+        0.25, gt=0, description="inter-ocular distances a step; more is a camera cut or a lost face, not a face"
     )
     threshold: Threshold = Threshold()
 
@@ -74,18 +68,14 @@ class AuEmotion(Config):
     rules: dict[str, list[str]] = Field(default=RULES, description="emotion -> action units")
     summary: float = Field(0.75, gt=0, le=1, description="quantile over frames that stands for the segment")
     contrast: float = Field(
-        0.5,
-        ge=0,
-        description="share of the other emotions' units subtracted, since surprise lies inside fear",
+        0.5, ge=0, description="share of the other emotions' units subtracted, since surprise lies inside fear"
     )
     floor: float = Field(0.6, ge=0, description="score (train standard deviations) below which a face is neutral")
     min_confidence: float = Field(
         0.05, ge=0, description="margin to the second score below which there is no label; a third of those would flip"
     )
     baseline_segments: int = Field(
-        1,
-        ge=1,
-        description="segments a speaker needs for a baseline of their own; else the corpus' typical face",
+        1, ge=1, description="segments a speaker needs for a baseline of their own; else the corpus' typical face"
     )
     min_reliability: float = Field(
         0.0, ge=0, le=1, description="mean reliability of an emotion's units below which it is not among the labels"

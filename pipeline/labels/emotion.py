@@ -10,11 +10,7 @@ NEUTRAL = "neutral"
 
 
 def rule_matrix(
-    rules: Mapping[str, Sequence[str]],
-    au_names: Sequence[str],
-    weights: Mapping[str, float],
-    *,
-    contrast: float = 0.0,
+    rules: Mapping[str, Sequence[str]], au_names: Sequence[str], weights: Mapping[str, float], *, contrast: float = 0.0
 ) -> tuple[list[str], np.ndarray]:
     """Return emotion names and the (n_emotions, n_aus) matrix that averages an emotion's action units.
 
@@ -60,7 +56,6 @@ def soft_scores(
         scale: (n_aus,) standard deviation over training frames, so that units of all AUs compare.
         matrix: (n_emotions, n_aus) from `rule_matrix`.
         summary: quantile over frames that stands for the segment.
-
     """
     relative = np.clip((aus - baseline) / scale, 0.0, None)
     return np.quantile(relative @ matrix.T, summary, axis=0)

@@ -26,7 +26,6 @@ def fit(
         config: section ``labels``.
         units: names of the action units of ``measured.tracks``.
         trust: unit to reliability weight.
-
     """
     rows, task = measured.rows, config.au_emotion
     reliability = emotion.class_reliability(task.rules, trust)

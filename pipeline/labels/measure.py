@@ -26,7 +26,6 @@ class Measured:
             ``t2_rest`` (inter-ocular distances a second), ``valid_ratio``, and ``t1_reason`` ... ``t3_reason``, why a
             statistic is missing (None where it is not).
         tracks: segment id to the action units (n_valid_frames, n_aus) of segments good enough for T3.
-
     """
 
     rows: pd.DataFrame
@@ -49,7 +48,6 @@ def measure(
         faces: rows of the faces table (``FACE_COLUMNS``); likewise.
         frame_period: s between two frames of the acoustics.
         config: section ``labels``.
-
     """
     rows = origin.set_index("segment_id", drop=False).sort_index()
     sound = {row["segment_id"]: _of_sound(row, frame_period, config) for row in acoustics}

@@ -30,7 +30,6 @@ def label_summary(labels: pd.DataFrame) -> dict[str, Any]:
     Returns:
         ``t1`` ... ``t3``: ``counts`` and ``missing`` (reason -> segments); ``spearman`` between the statistics;
         ``t3_confidence``: quantiles; ``t3_confidence_by_label``: medians.
-
     """
     parts = {str(corpus): _one(rows) for corpus, rows in labels.groupby("corpus")}
     return _one(labels) | ({"by_corpus": parts} if len(parts) > 1 else {})

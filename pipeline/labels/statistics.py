@@ -22,7 +22,6 @@ def energy_variation(rms_db: np.ndarray, voiced: np.ndarray, *, statistic: str =
     1.0
     >>> energy_variation(np.array([0.0, 2.0, -99.0, 2.0]), np.array([1, 1, 0, 1], bool), statistic="mean_abs_change")
     2.0
-
     """
     if statistic == "std":
         return float(np.std(rms_db[voiced], dtype=np.float64)) if voiced.any() else float("nan")
@@ -74,7 +73,6 @@ def facial_activation(
 
     Returns:
         NaN in all three places when no step counts.
-
     """
     if len(time) < 2:
         return Activation(*[float("nan")] * 3)

@@ -109,7 +109,6 @@ def dense_targets(
         rms_at: (n_descriptor_frames,) s, the middles of those frames.
         face: a row of the faces table, or None where the segment has none.
         aus: units in the order of the faces table's columns.
-
     """
     columns: list[Floats] = []
     level = np.interp(at, rms_at, rms_db)
@@ -141,7 +140,6 @@ def correspondence(level: Floats, mouth: Floats) -> float:
 
     >>> correspondence(np.array([0.0, 1.0, 2.0, 9.0]), np.array([0.0, 0.5, 1.0, np.nan]))
     1.0
-
     """
     both = np.isfinite(mouth)
     return round(pearson(level[both], mouth[both]), 6) if both.sum() >= 3 else float("nan")
@@ -183,7 +181,6 @@ def on_frames(values: Floats, line: Timeline, at: Floats) -> Floats:
     >>> line = timeline(np.arange(4) * 0.04, np.array([1, 1, 1, 0], bool), np.zeros(4, bool), max_gap=0.2)
     >>> on_frames(np.array([0.0, 1.0, 1.0, 9.0]), line, np.array([0.0, 0.02, 0.05, 0.095, 0.12])).tolist()
     [0.0, 0.5, 1.0, 1.0, nan]
-
     """
     result = np.full(len(at), np.nan)
     for run in line.runs:

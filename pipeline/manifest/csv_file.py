@@ -24,7 +24,6 @@ def read_cells(path: Path) -> dict[int, dict[str, str]]:
 
     Raises:
         InputError: there is no such file, it is not CSV in UTF-8, a column is unknown or missing, or there is no row.
-
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such manifest file; make one with `python -m pipeline manifest`")
@@ -73,7 +72,6 @@ def write_manifest(rows: Iterable[ManifestRow], path: Path) -> None:
 
     Raises:
         InputError: an id is used twice.
-
     """
     ordered = sorted(rows, key=lambda row: (row.corpus, row.clip_id))
     twice = [clip_id for clip_id, count in Counter(row.clip_id for row in ordered).items() if count > 1]

@@ -18,7 +18,6 @@ def check_protocol(rows: Mapping[str, ManifestRow], *, where: str) -> None:
 
     Raises:
         InputError: names the speaker or the corpus.
-
     """
     for column in ("split", "fold"):
         leaks = _conflicts(rows, lambda row: (row.corpus, row.speaker), column)

@@ -44,7 +44,6 @@ def check_manifest(path: Path, root: Path) -> tuple[pd.DataFrame, list[Problem]]
     Raises:
         InputError: the table as a whole is wrong: file missing or not CSV, unknown or missing column, no rows, the root
             is no folder, a speaker in two splits or two folds, label sources or rules mixed in a corpus.
-
     """
     if not Path(root).is_dir():
         raise InputError(f"{path}: the root {root} is not a folder; set the root to where the media files lie")
@@ -80,7 +79,6 @@ def read_rows(path: Path) -> list[ManifestRow]:
 
     Raises:
         InputError: a wrong table or wrong rows, of which it lists the first ten.
-
     """
     rows: list[ManifestRow] = []
     messages: list[str] = []

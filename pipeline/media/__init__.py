@@ -7,16 +7,3 @@ from pipeline.media.files import content_hash, ffmpeg_exe, ffmpeg_version
 from pipeline.media.info import MediaInfo, check_complete, probe
 from pipeline.media.picture import Frame, frames
 from pipeline.media.sound import audio_blocks, decode_audio
-
-__all__ = [
-    "Frame",
-    "MediaInfo",
-    "audio_blocks",
-    "check_complete",
-    "content_hash",
-    "decode_audio",
-    "ffmpeg_exe",
-    "ffmpeg_version",
-    "frames",
-    "probe",
-]

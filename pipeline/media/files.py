@@ -39,7 +39,6 @@ def ffmpeg_exe() -> str:
 
     Raises:
         InputError: none of them runs.
-
     """
     return _ffmpeg(os.environ.get("AVSER_FFMPEG"))[0]
 
@@ -78,7 +77,6 @@ def content_hash(path: str | Path) -> str:
 
     Raises:
         Quarantined: it is no file that could be media (missing, empty, a folder, a pointer, text).
-
     """
     check_file(path)
     with Path(path).open("rb") as handle:
@@ -95,7 +93,6 @@ def check_file(path: str | Path) -> None:
 
     Raises:
         Quarantined: names what it is instead, and the remedy.
-
     """
     path = Path(path)
     if path.is_dir():
@@ -135,7 +132,6 @@ def open_media(path: str | Path) -> Iterator[Any]:
 
     Raises:
         Quarantined: it cannot be media, or is cut off, damaged or of a format that is not allowed.
-
     """
     import av
 

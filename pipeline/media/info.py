@@ -45,7 +45,6 @@ def probe(path: str | Path) -> MediaInfo:
     Raises:
         Quarantined: the file is missing, empty, a folder, a Git-LFS pointer, text, a playlist, cut off, or
             holds neither sound nor video.
-
     """
     with open_media(path) as container:
         info = describe(container)
@@ -148,7 +147,6 @@ def last_packet(path: str | Path) -> float:
 
     Raises:
         Quarantined: as :func:`probe`.
-
     """
     import av
 
@@ -170,7 +168,6 @@ def check_complete(path: str | Path, info: MediaInfo) -> None:
 
     Raises:
         Quarantined: it was cut off while it was recorded or copied.
-
     """
     if states_length(info):
         check_reached("the file", last_packet(path), info.duration * _riff_excess(path))

@@ -47,7 +47,6 @@ def frames(
 
     Raises:
         Quarantined: there is no video, it cannot be decoded, or it stops well before the stated length.
-
     """
     due = -np.inf
     draw: _Draw | None = None

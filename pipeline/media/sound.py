@@ -38,7 +38,6 @@ def decode_audio(
 
     Raises:
         Quarantined: there is no sound there, it cannot be decoded, or it stops well before the stated length.
-
     """
     blocks = list(audio_blocks(path, start=start, end=end, sample_rate=sample_rate, timeout=timeout))
     return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]

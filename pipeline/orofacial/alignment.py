@@ -36,7 +36,6 @@ def read_alignment(path: Path) -> Alignment:
 
     Raises:
         InputError: the file is missing, of another format, or its times do not rise.
-
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:

@@ -1,7 +1,7 @@
 """What the extraction stages share: audio and faces start from media files, acoustics and functionals from sound.
 
 Each has a file of its name in this folder. It reads the table of the stage before it, asks the engine for what is
-missing, and packs a table folder ``data/<stage>/<set>``. What an item's cache facts and payload are is decided here alone.
+missing, and packs a table folder ``data/<stage>/<set>``. What an item's cache facts and payload are is decided here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ def run_extraction(params: Params, name: str, stage: str, extractor: Any) -> Non
 
     Raises:
         InputError: the table of the stage before is missing, or too many segments were quarantined.
-
     """
     segments = usable_segments(name)
     if stage in FROM_MEDIA:
@@ -53,7 +52,6 @@ def media_items(segments: Iterable[Mapping[str, Any]], root: Path) -> list[Item]
     Args:
         segments: ok rows of the segments table.
         root: folder that their ``path`` starts from; an absolute ``path`` stays what it is.
-
     """
     items = []
     for row in segments:

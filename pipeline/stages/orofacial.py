@@ -21,7 +21,6 @@ def run_orofacial(params: Params) -> None:
 
     Raises:
         InputError: there is no faces table, or no segment with a face.
-
     """
     folder = table("faces", "unlabelled")
     if not folder.is_dir():

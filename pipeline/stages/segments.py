@@ -102,7 +102,6 @@ def assign_split(segments: list[dict[str, Any]], *, share: float) -> None:
     Args:
         segments: rows of the segments table; those that are ok and have no split get one.
         share: of these rows that become ``dev``, at most.
-
     """
     open_rows = [row for row in segments if not row.get("split") and row["status"] == OK]
     by_speaker: dict[tuple[str, str], list[dict[str, Any]]] = {}

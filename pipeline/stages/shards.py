@@ -65,7 +65,6 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
 
     Raises:
         InputError: the wanted features are not in the acoustics table, or no segment is left.
-
     """
     column = params.shards.features
     acoustics = read_metadata(table("acoustics", name))
@@ -175,7 +174,6 @@ def feature_grid(acoustics: dict[str, Any], column: str, sample_rate: int) -> Gr
 
     Raises:
         InputError: the acoustics table lacks the column.
-
     """
     if column == "lld":
         return Grid(acoustics["feature_names"], acoustics["frame_period"], float(acoustics["frame_size"]) / 2)

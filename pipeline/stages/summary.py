@@ -86,7 +86,6 @@ def agreement(labels: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         A task: n, accuracy, UAR, Cohen's kappa, and chance (accuracy of the largest class; UAR 1/k).
-
     """
     joined = labels.merge(truth.drop(columns=["speaker", "corpus"], errors="ignore"), on="clip_id")
     return {

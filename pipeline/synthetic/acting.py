@@ -99,7 +99,6 @@ def draw_manner(
             the sound carries information about the face.
         overlap: 1: default spread between utterances, 0: none.
         rng: draws the rest.
-
     """
     kind = EMOTIONS[emotion]
     acted = 1 + overlap * rng.normal(0, 0.25)  # how much of the emotion this utterance shows
@@ -138,7 +137,6 @@ def face_tracks(
             one mumbles and blinks.
         speaker: strength of expression.
         rng: draws the rest.
-
     """
     time = (np.arange(frames) + 0.5) / fps
     length = frames / fps
@@ -206,7 +204,6 @@ def head_track(*, frames: int, fps: float, amount: float, rng: np.random.Generat
         fps: frames a second.
         amount: 1: up to about 4 % size, 5 degrees and 3 % of the canvas; 0: the head stays still.
         rng: draws the motion.
-
     """
     time = np.arange(frames) / fps
     reach = amount * np.array([0.02, 2.5, 0.015, 0.012])

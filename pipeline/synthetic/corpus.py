@@ -75,7 +75,6 @@ def synthesize(
 
     Raises:
         InputError: a package's data is missing, or ffmpeg fails.
-
     """
     out_dir = Path(out_dir)
     _prepare(config, out_dir)

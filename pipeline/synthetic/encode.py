@@ -31,7 +31,6 @@ def write_film(
 
     Raises:
         InputError: ffmpeg fails; with its message.
-
     """
     import ffmpeg
 

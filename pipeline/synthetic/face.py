@@ -40,7 +40,6 @@ class Animator:
         photo: the photograph and its landmarks.
         relax: first bring an expressive photo to rest (smile taken back, lips closed), so that channels at 0 mean the
             same on every face.
-
     """
 
     def __init__(self, photo: FacePhoto, *, relax: bool = True) -> None:
@@ -93,7 +92,6 @@ class Animator:
             channels: (T, 21) intensities of ``CHANNELS``.
             head: (T, 4) relative size (1 = the photo's), roll in degrees, shift right and down in shares of the
                 canvas; the whole picture moves. None: no head motion.
-
         """
         channels = np.atleast_2d(channels)
         if head is None:

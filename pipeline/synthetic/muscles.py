@@ -62,7 +62,6 @@ def mesh_basis() -> tuple[FloatArray, FloatArray]:
     Returns:
         ``basis`` (21 of ``CHANNELS``, 478, 3) and ``neutral`` (478, 3), in inter-ocular distances, y up, origin between
         the eyes.
-
     """
     model = mesh_model()
     if model.au_names != AU_NAMES:

@@ -77,7 +77,6 @@ def load_photos(*, size: int, face_width: float, count: int = len(PHOTOS)) -> li
 
     Raises:
         InputError: a photograph is missing, or MediaPipe finds no face in it.
-
     """
     import cv2
     import mediapipe as mp

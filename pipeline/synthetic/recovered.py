@@ -42,7 +42,6 @@ def compare_planted(
     Returns:
         ``clip``, ``au``, ``rho``, ``n_frames``; one row a segment and moving unit. A reading that never changes
         counts as rho 0.
-
     """
     planted = {str(row["clip_id"]): row for row in truth}
     starts = starts or {}
@@ -73,7 +72,6 @@ def summarise(comparison: pd.DataFrame, reliability: Mapping[str, float]) -> pd.
     Args:
         comparison: what `compare_planted` returns.
         reliability: the weight the backend gives each unit, shown next to it.
-
     """
     by_unit = comparison.groupby("au")["rho"]
     result = pd.DataFrame(
@@ -101,7 +99,6 @@ def compare_planted_tables(faces: Path, truth: Path, segments: Path | None = Non
 
     Raises:
         InputError: a table is missing, or no clip of the truth is in the faces.
-
     """
     planted = truth / "frames.parquet"
     for path in filter(None, (faces, planted, segments)):

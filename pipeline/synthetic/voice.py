@@ -155,7 +155,6 @@ def speak(text: str, *, voice: str, manner: Manner, rng: np.random.Generator, no
 
     Raises:
         InputError: the library does not load or does not know the voice.
-
     """
     raw, events = _synthesise(text, voice, manner)
     shift = round(_MARGIN * RATE)

@@ -200,13 +200,7 @@ def _predict(trial: Trial, tables: dict[str, Functionals], y: IntArray, options:
 
 
 def _collect(
-    trials: list[Trial],
-    shards: Shards,
-    tables: dict[str, Functionals],
-    params: Params,
-    *,
-    store: Path,
-    reports: Path,
+    trials: list[Trial], shards: Shards, tables: dict[str, Functionals], params: Params, *, store: Path, reports: Path
 ) -> pd.DataFrame:
     """Measure the stored predictions; everything that an honest reader needs with a number is in its row."""
     options, target = params.baselines, params.finetune.target

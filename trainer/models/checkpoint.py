@@ -81,11 +81,7 @@ class ModelSpec:
         )
 
     def dataset(
-        self,
-        shards: Shards,
-        rows: npt.ArrayLike,
-        targets: Mapping[str, Target] | None = None,
-        **options: Any,
+        self, shards: Shards, rows: npt.ArrayLike, targets: Mapping[str, Target] | None = None, **options: Any
     ) -> ChunkDataset:
         """Rows of ``shards`` as this network's input, with further ``options`` of `ChunkDataset`.
 

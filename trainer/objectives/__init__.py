@@ -12,12 +12,7 @@ from trainer.objectives.votes import MultiLabel, Soft
 __all__ = ["OBJECTIVES", "Attribute", "Hard", "MultiLabel", "Objective", "Soft", "restore_objective"]
 
 # name in ``finetune.objective`` -> class
-OBJECTIVES: dict[str, type[Objective]] = {
-    "hard": Hard,
-    "soft": Soft,
-    "multilabel": MultiLabel,
-    "attribute": Attribute,
-}
+OBJECTIVES: dict[str, type[Objective]] = {"hard": Hard, "soft": Soft, "multilabel": MultiLabel, "attribute": Attribute}
 
 
 def restore_objective(names: list[str], raw: dict[str, Any]) -> Objective:

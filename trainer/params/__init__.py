@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import InputError
 from trainer.params.recipes import (
-    VARIANTS,
     AblationParams,
     ClusterParams,
     ComparisonParams,
@@ -34,32 +33,6 @@ from trainer.params.training import (
     RuntimeParams,
     ScheduleParams,
 )
-
-__all__ = [
-    "PIPELINE_SECTIONS",
-    "SECTIONS",
-    "AblationParams",
-    "AugmentParams",
-    "AuxiliaryParams",
-    "BaselinesParams",
-    "ClusterParams",
-    "ComparisonParams",
-    "EncoderParams",
-    "FinetuneParams",
-    "OrofacialParams",
-    "Params",
-    "PenalisationParams",
-    "PenaltyParams",
-    "PretrainParams",
-    "ReportParams",
-    "RuntimeParams",
-    "ScheduleParams",
-    "SequenceParams",
-    "VerdictParams",
-    "load_params",
-    "load_recipe",
-    "parse_params",
-]
 
 PIPELINE_SECTIONS = frozenset(
     {"sets", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels", "shards"}
@@ -82,7 +55,7 @@ class Params(BaseModel):
     finetune: FinetuneParams = FinetuneParams()
     baselines: BaselinesParams = BaselinesParams()
     report: ReportParams = ReportParams()
-    variants: dict[str, dict[str, Any]] = VARIANTS  # named changes of encoder, pretrain and finetune
+    variants: dict[str, dict[str, Any]] = {}  # named changes of encoder, pretrain and finetune
 
 
 SECTIONS = frozenset(Params.model_fields)

@@ -111,41 +111,7 @@ class AblationParams(Section):
         return ordered
 
 
-# Section ``variants`` of params.yaml: named changes of encoder, pretrain and finetune [ours, paper where named so]
-VARIANTS: dict[str, dict[str, Any]] = {
-    "dense": {},
-    "paper": {
-        "pretrain": {"tasks": [1, 2, 3], "dense": [], "monitor": "score", "epochs": 40},
-        "finetune.transfer": "all",
-    },
-    "joint": {"finetune.auxiliary.weight": 1.0},
-    "face": {"pretrain.dense": ["motion", "aus"]},
-    "energy": {"pretrain.dense": ["energy"]},
-    "masked": {"pretrain": {"dense": [], "reconstruct": 1.0}},
-}
-
 SystemName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # names a folder of models too
-SYSTEMS: dict[str, dict[str, Any]] = {
-    "cnn-gated": {},
-    "cnn-mean": {"aggregator": "mean"},
-    "cnn-rnn_attention": {"aggregator": "rnn_attention"},
-    "cnn-self_attention": {"aggregator": "self_attention"},
-    "cnn-pad": {"length": "pad", "aggregator": "mean"},
-    "cnn-crop": {"length": "crop", "aggregator": "mean"},
-    "lstm-mean": {"chunk_encoder": "lstm", "aggregator": "mean"},
-    "lstm-gated": {"chunk_encoder": "lstm", "aggregator": "gated"},
-    "lstm-pad": {"chunk_encoder": "lstm", "length": "pad", "aggregator": "mean"},
-}
-
-
-PENALTIES: dict[str, dict[str, Any]] = {
-    "none": {},
-    "printed": {"form": "printed"},
-    "printed-half": {"form": "printed", "alpha": 0.5},
-    "printed-alone": {"form": "printed", "beta": 0.0},
-    "pairwise": {"form": "pairwise"},
-    "pairwise-half": {"form": "pairwise", "alpha": 0.5},
-}
 
 
 class ComparisonParams(Section):
@@ -164,7 +130,6 @@ class PenalisationParams(ComparisonParams):
     name = "penalisation"
     changed = "finetune.penalty."
     heading = "A loss that knows which emotions go together"
-    systems: dict[SystemName, dict[str, Any]] = Field(default=PENALTIES, min_length=1)
 
 
 class SequenceParams(ComparisonParams):
@@ -173,7 +138,6 @@ class SequenceParams(ComparisonParams):
     name = "sequence"
     changed = "encoder."
     heading = "From speech of any length to one answer"
-    systems: dict[SystemName, dict[str, Any]] = Field(default=SYSTEMS, min_length=1)  # [ours]
     shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance that the networks get [ours]
     cut: Literal["beginning", "middle"] = "middle"  # which part of a test utterance is kept [ours]
     timed: int = Field(default=50, ge=1)  # utterances a system is timed on, at most [ours]

@@ -25,11 +25,7 @@ from trainer.objectives import Hard
 from trainer.objectives.losses import GuardedLoss, Loss, SummedLoss, TotalLoss, TrackLoss
 from trainer.params import EncoderParams, PretrainParams
 
-TASKS = {
-    1: ("energy_variation", "t1_label"),
-    2: ("facial_activation", "t2_label"),
-    3: ("au_emotion", "t3_label"),
-}
+TASKS = {1: ("energy_variation", "t1_label"), 2: ("facial_activation", "t2_label"), 3: ("au_emotion", "t3_label")}
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,7 @@ def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measu
         for position, row in enumerate(rows.to_dict("records")):
             mean, deviation = row[f"{measure}_mean"], row[f"{measure}_std"]
             axis.bar(
-                position,
-                mean,
-                yerr=deviation,
-                capsize=5,
-                width=0.65,
-                color=COLOURS.get(row["mode"], OTHER),
-                alpha=0.85,
+                position, mean, yerr=deviation, capsize=5, width=0.65, color=COLOURS.get(row["mode"], OTHER), alpha=0.85
             )
             values = runs[(runs["corpus"] == corpus) & (runs["mode"] == row["mode"])][measure].to_numpy()
             lowest = min(lowest, float(np.min(values)) - 0.05) if np.min(values) < 0 else lowest

@@ -206,11 +206,7 @@ def _scores(
 
 
 def _batches(
-    data: ChunkDataset,
-    *,
-    batch_size: int,
-    generator: torch.Generator | None = None,
-    order: IntArray | None = None,
+    data: ChunkDataset, *, batch_size: int, generator: torch.Generator | None = None, order: IntArray | None = None
 ) -> Iterator[Batch]:
     """Batches in the given ``order``, shuffled by ``generator``, or in row order; the data set collates, not torch."""
     return iter(

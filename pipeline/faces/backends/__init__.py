@@ -9,8 +9,4 @@ from pipeline.faces.backends.pyfeat import PyfeatBackend
 
 __all__ = ["BACKENDS", "Backend"]
 
-BACKENDS: dict[str, type[Backend]] = {
-    "mesh": MeshBackend,
-    "blendshapes": BlendshapeBackend,
-    "pyfeat": PyfeatBackend,
-}
+BACKENDS: dict[str, type[Backend]] = {"mesh": MeshBackend, "blendshapes": BlendshapeBackend, "pyfeat": PyfeatBackend}

@@ -55,7 +55,6 @@ def model_file(config: FacesConfig) -> tuple[Path, str]:
 
     Raises:
         InputError: no path is given, there is no such file, or its hash is not the expected one.
-
     """
     path = config.blendshapes_model
     if path is None:
@@ -183,7 +182,6 @@ def refine(
         shapes: (n_frames, 52) blendshapes; where they are NaN the reading stays as it is.
         line: the usable frames.
         sigma: s, Gaussian smoothing.
-
     """
     result = np.array(aus, np.float32)
     for au, (names, neutral, scale) in HELPS.items():

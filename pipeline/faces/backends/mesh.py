@@ -52,7 +52,6 @@ def assemble(scene: Scene, empty: dict[str, NDArray[np.float32]], sound: Sound |
         scene: all faces.
         empty: readings of a frame without a face.
         sound: gives the sound, should there be a choice to make.
-
     """
     choice = choose(scene, sound)
     count = len(scene.time)

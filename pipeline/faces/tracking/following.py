@@ -44,7 +44,6 @@ class Face:
         frames: indices of the frames in which it was found, rising.
         points: for each of them (478, 3) pixels.
         readings: for each of them what the backend reads from the picture.
-
     """
 
     number: int
@@ -82,7 +81,6 @@ class Scene:
         shot: (n_frames,) number of the shot, from 0, rising at every cut.
         size: (width, height) of the picture, px.
         faces: in the order of discovery.
-
     """
 
     time: NDArray[np.float64]
@@ -212,7 +210,6 @@ class FaceFollower:
         Args:
             frame: the picture to look at.
             alone: no face is followed in it.
-
         """
         boxes = []
         if self.config.search_interval > 0 and frame.time >= self._due:

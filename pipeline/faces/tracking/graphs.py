@@ -24,12 +24,7 @@ from pipeline.faces.meshmodel import N_POINTS
 
 # Protocol-buffer layout of one NormalizedLandmark in its list: tag, length 15, then three tagged float32.
 _RECORD = np.dtype(
-    {
-        "names": ["tags", "x", "y", "z"],
-        "formats": ["S3", "<f4", "<f4", "<f4"],
-        "offsets": [0, 3, 8, 13],
-        "itemsize": 17,
-    }
+    {"names": ["tags", "x", "y", "z"], "formats": ["S3", "<f4", "<f4", "<f4"], "offsets": [0, 3, 8, 13], "itemsize": 17}
 )
 _TAGS = b"\x0a\x0f\x0d"
 _START = 0.1  # s; a graph's models still load, and log, when its first picture is done
@@ -120,7 +115,6 @@ class Points:
         Args:
             image: (height, width, 3) RGB.
             place: what ``place`` or the last call returned.
-
         """
         if self._graph is None:
             with quiet():

@@ -67,7 +67,6 @@ class Sound:
     Attributes:
         start: s on the file's clock at which the samples begin.
         load: returns mono samples at ``RATE``; empty where there is no sound.
-
     """
 
     start: float
@@ -138,7 +137,6 @@ def mouth_motion(landmarks: Floats, time: Floats) -> tuple[Floats, Floats]:
     Args:
         landmarks: (n_frames, 478, 3) aligned.
         time: (n_frames,) s, rising.
-
     """
     opening = np.mean([_distance(landmarks, a, b) for a, b in ((13, 14), (81, 178), (311, 402))], axis=0)
     both = np.stack([opening, _distance(landmarks, 4, 152)], axis=1)  # the tip of the nose to the chin
@@ -163,7 +161,6 @@ def talk_score(landmarks: Floats, time: Floats, sound: Sound) -> float:
         landmarks: (n_frames, 478, 3) aligned points of the frames in which the face is seen.
         time: (n_frames,) s on the file's clock, rising.
         sound: the sound on that clock.
-
     """
     at, mouth = mouth_motion(landmarks, time)
     expected = sound.expected

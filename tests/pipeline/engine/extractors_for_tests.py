@@ -14,12 +14,7 @@ from pipeline.config import Config
 from pipeline.errors import InputError, Quarantined
 
 SCHEMA = pa.schema(
-    [
-        ("segment_id", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("value", pa.list_(pa.float32())),
-    ]
+    [("segment_id", pa.string()), ("status", pa.string()), ("reason", pa.string()), ("value", pa.list_(pa.float32()))]
 )
 
 

@@ -69,11 +69,7 @@ def test_only_what_is_new_is_computed_and_config_is_part_of_the_key(tmp_path):
     first = [item(f"i{n}", n, log=str(log)) for n in range(4)]
     compute("t", Double(DoubleConfig()), first, schema=SCHEMA, run=run_config(tmp_path))
     compute(
-        "t",
-        Double(DoubleConfig()),
-        [*first, item("new", 9, log=str(log))],
-        schema=SCHEMA,
-        run=run_config(tmp_path),
+        "t", Double(DoubleConfig()), [*first, item("new", 9, log=str(log))], schema=SCHEMA, run=run_config(tmp_path)
     )
     assert sorted(log.read_text().split()) == ["0", "1", "2", "3", "9"]
     compute("t", Double(DoubleConfig(factor=3)), first[:1], schema=SCHEMA, run=run_config(tmp_path))

@@ -34,10 +34,7 @@ def test_mp4_without_its_index(make_film: Callable[..., Path]) -> None:
         media.probe(path)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["cut.mp4", "cut.mkv", "cut.flv", "cut.avi"],
-)
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.flv", "cut.avi"])
 def test_file_cut_off_in_the_middle(make_film: Callable[..., Path], name: str) -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (100, 48, 64, 3), dtype=np.uint8)  # so that bytes are spread evenly over time

@@ -100,8 +100,7 @@ def test_a_folder_of_before_is_one_class() -> None:
 
 LABELS = st.integers(2, 5).flatmap(
     lambda k: st.tuples(
-        st.just(k),
-        st.lists(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=40),
+        st.just(k), st.lists(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=40)
     )
 )
 

@@ -49,12 +49,12 @@ def test_an_aggregator_and_a_loss_of_ones_own_are_what_the_pages_say(
     edit(
         code / "trainer/models/aggregators.py",
         "from trainer.models.peak import Peak",
-        (r'("self_attention": \w+,)', r'\1 "peak": Peak,'),
+        (r'("self_attention": \w+)', r'\1, "peak": Peak'),
     )
     edit(
         code / "trainer/objectives/__init__.py",
         "from trainer.objectives.soft_ce import SoftCrossEntropy",
-        (r'("attribute": \w+,)', r'\1 "soft_ce": SoftCrossEntropy,'),
+        (r'("attribute": \w+)', r'\1, "soft_ce": SoftCrossEntropy'),
     )
     edit(
         code / "trainer/params/training.py",
