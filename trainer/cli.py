@@ -133,8 +133,7 @@ def report(
 ) -> None:
     """Write tables, tests, pictures and the page, and print the result."""
     options = load_params(params)
-    from trainer.objectives.base import title
-    from trainer.report.formatting import brief, chosen_measure, paired_line, records, rules_line
+    from trainer.report.formatting import brief, chosen_measure, paired_line, records, rules_line, title
     from trainer.report.report import read_report
     from trainer.report.report import report as run
 

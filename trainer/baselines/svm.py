@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from trainer.data.functionals import Matrix
+from trainer.baselines.functionals import Matrix
 from trainer.params import BaselinesParams
 
 MAJORITY = "majority"

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainer.baselines.functionals import Functionals, open_functionals
 from trainer.baselines.svm import MAJORITY, build, per_speaker
 from trainer.data.arrays import IntArray
-from trainer.data.functionals import Functionals, open_functionals
 from trainer.data.rows import class_indices, text
 from trainer.data.shards import Shards, open_shards
 from trainer.data.splits import label_subset

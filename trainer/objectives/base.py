@@ -24,26 +24,6 @@ from trainer.objectives.metrics import Array, Measures
 from trainer.params import FinetuneParams
 
 LOWER_IS_BETTER = frozenset({"kl", "ece"})
-_TITLES = {
-    "macro_precision": "macro P",
-    "macro_recall": "macro R",
-    "uar": "UAR",
-    "macro_f1": "macro F1",
-    "accuracy": "weighted accuracy",
-    "kl": "KL",
-    "ece": "calibration error",
-    "f1_over_chance": "macro F1, share > 1/K",
-    "ccc": "CCC",
-}
-
-
-def title(measure: str) -> str:
-    """Return a measure's name for people.
-
-    >>> title("uar"), title("ccc_arousal")
-    ('UAR', 'CCC arousal')
-    """
-    return _TITLES.get(measure) or measure.replace("ccc_", "CCC ")
 
 
 @dataclass(frozen=True)

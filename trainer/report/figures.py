@@ -16,10 +16,9 @@ from matplotlib import pyplot as plt
 from trainer.data.rows import class_indices
 from trainer.evaluation.pooled import Pooled
 from trainer.evaluation.tables import modes_in_order
-from trainer.objectives.base import title
 from trainer.objectives.metrics import confusion
 from trainer.report.dvc import mean_history
-from trainer.report.formatting import chosen_measure, records
+from trainer.report.formatting import chosen_measure, records, title
 
 COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
 OTHER = "#b58a3c"  # baselines

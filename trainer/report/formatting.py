@@ -7,7 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.objectives.base import title
+_TITLES = {
+    "macro_precision": "macro P",
+    "macro_recall": "macro R",
+    "uar": "UAR",
+    "macro_f1": "macro F1",
+    "accuracy": "weighted accuracy",
+    "kl": "KL",
+    "ece": "calibration error",
+    "f1_over_chance": "macro F1, share > 1/K",
+    "ccc": "CCC",
+}
 
 PAIR_NOTE = (
     "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
@@ -243,3 +253,12 @@ def markdown_table(rows: list[dict[str, Any]]) -> list[str]:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def title(measure: str) -> str:
+    """Return a measure's name for people.
+
+    >>> title("uar"), title("ccc_arousal")
+    ('UAR', 'CCC arousal')
+    """
+    return _TITLES.get(measure) or measure.replace("ccc_", "CCC ")

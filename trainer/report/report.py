@@ -10,12 +10,11 @@ import pandas as pd
 
 from trainer.errors import InputError
 from trainer.evaluation.tables import class_table, paired_table, pool, result_table, with_baselines
-from trainer.objectives.base import title
 from trainer.objectives.metrics import MEASURES
 from trainer.params import ReportParams
 from trainer.report import figures, page
 from trainer.report.dvc import metrics_json, write_plots
-from trainer.report.formatting import PAIR_NOTE, markdown_table, paired_rows, readable, records, synthetic_banner
+from trainer.report.formatting import PAIR_NOTE, markdown_table, paired_rows, readable, records, synthetic_banner, title
 from trainer.store import replace_file, replace_folder, write_json, write_table, write_text
 
 SUBSET_NOTE = (

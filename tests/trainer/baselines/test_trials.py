@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from tests.trainer.conftest import N_FEATURES, labelled_rows
+from trainer.baselines.functionals import open_functionals
 from trainer.baselines.svm import build, per_speaker
 from trainer.baselines.trials import baselines
-from trainer.data.functionals import open_functionals
 from trainer.errors import InputError
 from trainer.evaluation.tables import with_baselines
 from trainer.finetuning.finetune import finetune

@@ -8,9 +8,9 @@ import pandas as pd
 
 from trainer.evaluation.significance import paired_test
 from trainer.evaluation.tables import comparison_columns, with_conclusions
-from trainer.objectives.base import LOWER_IS_BETTER, title
+from trainer.objectives.base import LOWER_IS_BETTER
 from trainer.params import ReportParams
-from trainer.report.formatting import interval, paired_cells
+from trainer.report.formatting import interval, paired_cells, title
 
 CELL = ["part", "corpus", "variant", "tasks", "mode", "unlabelled_fraction"]
 PAIR = ["fold", "seed"]

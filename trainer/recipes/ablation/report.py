@@ -11,7 +11,6 @@ import pandas as pd
 
 from trainer.errors import InputError
 from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
-from trainer.objectives.base import title
 from trainer.params import AblationParams, ReportParams
 from trainer.recipes.ablation import overall as over_shares
 from trainer.report import figures
@@ -27,6 +26,7 @@ from trainer.report.formatting import (
     records,
     synthetic_banner,
     target,
+    title,
 )
 from trainer.store import replace_file, write_table, write_text
 

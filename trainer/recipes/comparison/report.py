@@ -16,7 +16,6 @@ from trainer.evaluation.tables import (
     with_baselines,
     with_conclusions,
 )
-from trainer.objectives.base import title
 from trainer.params import ComparisonParams, ReportParams, SequenceParams
 from trainer.report import figures
 from trainer.report.formatting import (
@@ -30,6 +29,7 @@ from trainer.report.formatting import (
     records,
     rules_line,
     synthetic_banner,
+    title,
 )
 from trainer.store import replace_file, write_table, write_text
 
