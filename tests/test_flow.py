@@ -100,6 +100,18 @@ def test_a_second_run_does_nothing(finished):
     assert before == {path: path.stat().st_mtime_ns for path in finished.glob("data/**/*.parquet")}
 
 
+def test_an_edited_split_runs_the_segments_again(finished, tmp_path):
+    # Regression: no stage depended on the code that says which speakers are held out.
+    folder = tmp_path / "edited"
+    shutil.copytree(finished, folder, symlinks=True)
+    assert "up to date" in dvc(folder, "status")
+    with (folder / "pipeline/stages/segments.py").open("a") as code:
+        code.write("\n\nANOTHER_SHARE = 1\n")
+    status = dvc(folder, "status")
+    assert "segments@unlabelled" in status
+    assert "pretrain" not in status  # it runs only if the segments' table changes
+
+
 def test_metrics_params_and_plots_are_dvcs(finished):
     assert "planted_truth" in dvc(finished, "metrics", "show")
     assert "html" in dvc(finished, "plots", "show")
