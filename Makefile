@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Commands below find the environment's python, dvc and pytest before any other.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo results test test-slow lint format setup clean
+.PHONY: demo results test test-slow test-faults lint format setup clean
 
 setup: $(READY)
 
@@ -31,6 +31,9 @@ test: $(READY)  ## the fast tests
 
 test-slow: $(READY)  ## the tests that take minutes
 	python -m pytest -m slow
+
+test-faults: $(READY)  ## at least 200 random faults (kills, flipped bits, full disks, vanishing files) in under ten minutes
+	python -m tests.faults --trials 200 --minutes 9
 
 lint: $(READY)  ## lint, formatting, types
 	ruff check .

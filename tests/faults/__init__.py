@@ -1,0 +1,1 @@
+"""Random faults against small projects: `make test-faults` (python -m tests.faults)."""
