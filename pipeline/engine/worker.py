@@ -79,11 +79,11 @@ def run_item(cls: type, config: Config, task: Task, *, rows: Cache, marks: Path,
             finally:
                 faulthandler.cancel_dump_traceback_later()
                 mark.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(marks, error) from error
-    if isinstance(row, Failure):
-        return row
-    rows.write(task.key, {**row, **task.ids})
+        if isinstance(row, Failure):
+            return row
+        rows.write(task.key, {**row, **task.ids})
+    except OSError as error:  # the extractor's own are among its failures
+        raise cannot_write(rows.root, error) from error
     return None
 
 
