@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -13,6 +13,7 @@ from pipeline.checks.cli import read_params
 from pipeline.errors import InputError
 
 SetName = Literal["unlabelled", "labelled"]
+INTERRUPTED = "interrupted; what is finished is kept: the same command goes on from there"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 models = typer.Typer(no_args_is_help=True, help="Downloadable weights of optional face backends.")
@@ -159,9 +160,27 @@ def fetch() -> None:
 
 
 def main() -> None:
-    """Run a command; a mistake in the input ends with its message and status 2, not with a traceback."""
+    """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2.
+
+    Ctrl-C ends with status 130, as the shell has it.
+    """
     try:
         app()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(str(error))
+    except OSError as error:  # a folder that is full or closed, a file that is away
+        stop(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except MemoryError:
+        stop("out of memory; lower run.workers and run the same command again")
+    except KeyboardInterrupt:
+        stop(INTERRUPTED, status=130)
+    except SystemExit as end:  # typer turns Ctrl-C into a bare status
+        if end.code == 130:
+            stop(INTERRUPTED, status=130)
+        raise
+
+
+def stop(message: str, *, status: int = 2) -> NoReturn:
+    """End the process with one message on standard error."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,4 +1,4 @@
-"""The two ways in which input can be wrong: one item, or the whole run."""
+"""The ways in which work can fail: a clip for good, a clip for now, or the whole run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from __future__ import annotations
 class Quarantined(Exception):
     """One clip or segment cannot be used; its row says why and the run goes on.
 
-    The message is the reason that users read in the table: name what is wrong and the remedy.
+    The message is the reason that users read in the table: name what is wrong and the remedy. It is a lasting property
+    of the file, and is remembered as long as the content stays the same.
     """
 
 
+class Transient(Quarantined):
+    """One clip failed by a passing fault of the machine: never remembered, tried again by the next run."""
+
+
+class Missing(Transient):
+    """The file that a manifest names is not there (yet)."""
+
+
 class InputError(Exception):
-    """The run as a whole cannot go on (wrong manifest, wrong parameter); shown without a traceback."""
+    """The run as a whole cannot go on (wrong manifest or parameter, full disk); shown without a traceback."""

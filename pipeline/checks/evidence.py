@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.contracts import OK
 from pipeline.engine.places import table
-from pipeline.engine.tables import iter_rows, read_metadata, read_row
+from pipeline.engine.tables import iter_rows, read_metadata, read_row, read_table
 from pipeline.errors import InputError
 from pipeline.labels.labelling import baselines_of
 from pipeline.labels.measure import Measured
@@ -84,7 +84,7 @@ def find_segment(name: str) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it was quarantined (the message says why).
     """
-    rows = pd.read_parquet(table("segments", NAME)).sort_values("segment_id")
+    rows = read_table(table("segments", NAME)).sort_values("segment_id")
     found = rows[(rows["segment_id"] == name) | (rows["clip_id"] == name)]
     if found.empty:
         raise InputError(f"no segment or clip {name!r} in {table('segments', NAME)}")

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.contracts import OK
-from pipeline.engine.tables import read_column
+from pipeline.engine.tables import read_column, read_table
 from pipeline.errors import InputError
 from pipeline.faces.formulas import AU_NAMES, GRADES
 from pipeline.labels.statistics import pearson
@@ -129,7 +129,7 @@ def compare_tables(faces: Path, reference: Path, segments: Path | None = None) -
     for path in filter(None, (faces, reference, segments)):
         if not path.exists():
             raise InputError(f"no such table: {path}")
-    rows = pd.read_parquet(faces, columns=_ROW_COLUMNS)
+    rows = read_table(faces, _ROW_COLUMNS)
     table = pd.read_csv(reference) if reference.suffix == ".csv" else pd.read_parquet(reference)
     found: list[Any] = rows[rows["status"] == OK].to_dict("records")
     starts = read_column(segments, "start") if segments is not None else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,14 @@ import pyarrow as pa
 from pipeline.engine.files import replace_file
 from pipeline.engine.tables import row_table
 
+HASH_BYTES = 32  # SHA-256 of the rest, at the start of the file
+
 
 class Cache:
-    """Rows of one stage, each under its content key."""
+    """Rows of one stage, each under its content key, with a checksum.
+
+    Whatever cannot be read, or is not what was written, counts as absent: it is computed anew.
+    """
 
     def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
         self.root = Path(root) / stage
@@ -23,41 +30,48 @@ class Cache:
         """Return where the row with this key lies or would lie."""
         return self.root / key[:2] / f"{key}.arrow"
 
-    def attempt(self, key: str) -> Path:
-        """Return the mark that says a worker has begun this item (to explain its death)."""
-        return self.root / key[:2] / f"{key}.attempt"
-
     def write(self, key: str, row: dict[str, Any]) -> None:
-        """Store one row (missing columns become null)."""
-        table = row_table(row, self.schema)
+        """Store one row (missing columns become null).
 
-        def write(path: Path) -> None:
-            options = pa.ipc.IpcWriteOptions(compression="zstd")
-            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema, options=options) as writer:
-                writer.write_table(table)
+        Raises:
+            InputError: the disk is full, read-only or closed.
+        """
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_file(sink, self.schema, options=options) as writer:
+            writer.write_table(row_table(row, self.schema))
+        content = sink.getvalue()
+        path = self.path(key)
+        if path.is_dir():
+            shutil.rmtree(path)
 
-        replace_file(self.path(key), write)
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                file.write(hashlib.sha256(content).digest())
+                file.write(content)
+
+        replace_file(path, write)
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the one-row table of this key, or None if it is absent or unreadable (then: recompute)."""
-        path = self.path(key)
-        if not path.exists():
-            return None
         fields = None if columns is None else [self.schema.get_field_index(name) for name in columns]
-        options = pa.ipc.IpcReadOptions(included_fields=fields)
         try:
-            with pa.memory_map(str(path)) as source:
-                table = pa.ipc.open_file(source, options=options).read_all()
-        except (pa.ArrowInvalid, OSError):
+            data = self.path(key).read_bytes()
+            content = memoryview(data)[HASH_BYTES:]
+            if hashlib.sha256(content).digest() != data[:HASH_BYTES]:
+                return None
+            options = pa.ipc.IpcReadOptions(included_fields=fields)
+            table = pa.ipc.open_file(pa.py_buffer(content), options=options).read_all()
+        except (pa.ArrowException, OSError):
             return None
         wanted = self.schema if fields is None else pa.schema([self.schema.field(i) for i in sorted(fields)])
         return table if table.schema.equals(wanted) and table.num_rows == 1 else None
 
     def has(self, key: str) -> bool:
-        """Return whether a whole row lies under this key; reads only its first column and its footer."""
+        """Return whether a whole and sound row lies under this key."""
         return self.read(key, self.schema.names[:1]) is not None
 
     def size(self, key: str) -> int:
         """Return the size of a stored row in bytes, 0 if absent."""
         path = self.path(key)
-        return path.stat().st_size if path.exists() else 0
+        return path.stat().st_size - HASH_BYTES if path.exists() else 0

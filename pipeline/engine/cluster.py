@@ -1,11 +1,19 @@
-"""Dask worker processes: how many, with which environment and limits."""
+"""Dask worker processes: how many, with which environment and limits, and reachable for nobody else.
+
+A Dask scheduler runs whatever code a client sends, so the local one speaks TLS with a certificate made for the run,
+whose key never leaves its processes. How to close a remote one is in docs/faults.md.
+"""
 
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from pipeline.engine.storage import check_temporary
+from pipeline.errors import InputError
 
 # One thread a worker process for every library that would otherwise start a pool of its own, and quiet logs.
 WORKER_ENVIRONMENT = {
@@ -22,31 +30,93 @@ SETTINGS = {
     # A dead worker's tasks come back at once; the attempt marks tell which of them was running.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.no-workers-timeout": "120s",
     "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.tick.limit": "60s",
 }
+ANSWER_SECONDS = 60  # how long a remote scheduler, and its first worker, may take to answer
 
 
 @contextmanager
 def connect(scheduler: str, *, workers: int) -> Iterator[Any]:
-    """Yield a client of the scheduler at this address, or, without one, of a local cluster of worker processes."""
+    """Yield a client of the scheduler at this address, or, without one, of a local cluster of worker processes.
+
+    Raises:
+        InputError: the scheduler does not answer or has no worker, or the local processes do not start.
+    """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     with dask.config.set(SETTINGS):
         if scheduler:
-            with Client(scheduler) as client:
+            with _remote(scheduler) as client:
                 yield client
             return
+        # A folder that nobody else can enter, since workers trust what they find in it.
         with (
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-            ) as cluster,
+            _scratch() as scratch,
+            dask.config.set({"temporary-directory": scratch}),
+            _local(workers) as cluster,
             Client(cluster) as client,
         ):
             yield client
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    check_temporary()
+    return tempfile.TemporaryDirectory(prefix="avser-workers-", ignore_cleanup_errors=True)
+
+
+def _remote(address: str) -> Any:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=ANSWER_SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"run.scheduler: no Dask scheduler answers at {address} ({_first_line(error)}); start it (`dask "
+            "scheduler`), correct the address, or leave it empty to work on this machine"
+        ) from error
+    try:
+        client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+    except TimeoutError as error:
+        client.close()
+        raise InputError(f"run.scheduler: {address} has no worker; start one (`dask worker {address}`)") from error
+    return client
+
+
+def _local(workers: int, *, again: bool = True) -> Any:
+    """Return a started cluster on this machine; a start that fails is tried once more."""
+    from distributed import Nanny, SpecCluster
+    from distributed.security import Security
+    from distributed.worker_memory import parse_memory_limit
+
+    from pipeline.engine.nodes import QuietScheduler, QuietWorker
+
+    common = {"host": "127.0.0.1", "protocol": "tls://", "security": Security.temporary()}
+    options = {
+        **common,
+        "worker_class": QuietWorker,
+        "nthreads": 1,
+        "memory_limit": parse_memory_limit("auto", 1, workers, logger=logging.getLogger(__name__)),
+        "silence_logs": logging.CRITICAL,
+    }
+    try:
+        return SpecCluster(
+            scheduler={"cls": QuietScheduler, "options": {**common, "port": 0, "dashboard": False}},
+            workers={number: {"cls": Nanny, "options": options} for number in range(workers)},
+            security=common["security"],
+            silence_logs=logging.CRITICAL,
+        )
+    except Exception as error:  # a worker process that was killed while it started ends in one of many
+        check_temporary(error if isinstance(error, OSError) else None)
+        if again:
+            return _local(workers, again=False)
+        raise InputError(
+            f"the worker processes did not start ({_first_line(error)}): out of memory? Lower run.workers and run again"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

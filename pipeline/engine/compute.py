@@ -2,15 +2,18 @@
 
 What it owes its users: finished items survive a kill (each is in the content-keyed cache the moment it is
 done), an item that fails, hangs or takes its process down is quarantined with the reason while the rest goes
-on, and the result depends neither on the number of workers nor on their order.
+on, and the result depends neither on the number of workers nor on their order. What is a fault of the machine is
+never stored as a fact about the data (docs/faults.md).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +24,11 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.engine.cache import Cache
 from pipeline.engine.cluster import connect
+from pipeline.engine.content import Source
 from pipeline.engine.identity import digest, identity
 from pipeline.engine.progress import progress
 from pipeline.engine.results import Results
-from pipeline.engine.worker import run_item, why_killed
+from pipeline.engine.worker import Failure, Task, run_item, took_too_long
 from pipeline.errors import InputError
 
 MAX_RESENDS = 10  # how often an item that had not begun is sent again after the worker it waited on died
@@ -48,11 +52,22 @@ class Item:
         id: what people call it (clip or segment id); unique in the stage.
         inputs: JSON-able facts that determine the result (content hash, start, end, upstream key).
         load: returns the dict the extractor is called with; called late, so that few are in memory.
+        source: the media file that the extractor opens, with the content that the key stands for.
     """
 
     id: str
     inputs: dict[str, Any]
     load: Callable[[], dict[str, Any]]
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
+class _Try:
+    """An item that waits to be sent: how often it was sent in vain, and how often its process was killed."""
+
+    item: Item
+    resends: int = 0
+    kills: int = 0
 
 
 def compute(
@@ -89,50 +104,81 @@ def compute(
 
 def _run(
     extractor: Any, pending: list[Item], results: Results, run: RunConfig, advance: Callable[[], None]
-) -> dict[str, str]:
-    """Send items to the workers, a few more than there are workers at a time; return key -> reason of failures."""
-    from distributed import KilledWorker, as_completed
+) -> dict[str, Failure]:
+    """Send items to the workers, a few more than there are workers at a time; return key -> why of failures."""
+    from distributed import as_completed
 
-    failed: dict[str, str] = {}
-    work = partial(run_item, type(extractor), extractor.config, rows=results.cache, timeout=run.item_timeout)
-    queue = deque((item, 0) for item in pending)
+    failed: dict[str, Failure] = {}
+    # Marks of this run alone: those that a killed run left blame nobody.
+    marks = results.cache.root / "attempts" / uuid.uuid4().hex
+    work = partial(
+        run_item, type(extractor), extractor.config, rows=results.cache, marks=marks, timeout=run.item_timeout
+    )
+    queue = deque(_Try(item) for item in pending)
+    suspects: deque[_Try] = deque()  # their process was killed: each is tried once more with nothing beside it
     workers = min(run.workers or os.cpu_count() or 1, len(pending))
-    with connect(run.scheduler, workers=workers) as client:
-        done = as_completed()
-        running: dict[str, tuple[Item, int]] = {}
+    try:
+        with connect(run.scheduler, workers=workers) as client:
+            done = as_completed()
+            running: dict[str, _Try] = {}
 
-        def submit() -> None:
-            if not queue:
-                return
-            item, resends = queue.popleft()
-            ids = {results.id_column: item.id}
-            future = client.submit(work, item.load(), results.keys[item.id], ids, pure=False)
-            running[future.key] = item, resends
-            done.add(future)
+            def submit() -> None:
+                if not queue and (running or not suspects):
+                    return
+                one = queue.popleft() if queue else suspects.popleft()
+                ids = {results.id_column: one.item.id}
+                task = Task(one.item.load(), results.keys[one.item.id], ids, one.item.source)
+                future = client.submit(work, task, pure=False)
+                running[future.key] = one
+                done.add(future)
 
-        for _ in range(2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))):
-            submit()
-        for future in done:
-            item, resends = running.pop(future.key)
-            mark = results.cache.attempt(results.keys[item.id])
-            error = future.exception()
-            if isinstance(error, KilledWorker) and not mark.exists() and resends < MAX_RESENDS:
-                # It only waited on the worker that another item took down, or was done but not yet reported.
-                queue.appendleft((item, resends + 1))
-            else:
-                reason = _why_failed(error, mark, run.item_timeout) if error else future.result()
-                if reason is not None:
-                    failed[results.keys[item.id]] = reason
-                advance()
-            future.release()
-            submit()
+            for _ in range(2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))):
+                submit()
+            for future in done:
+                one = running.pop(future.key)
+                key = results.keys[one.item.id]
+                found = _outcome(future, one, marks / key, run)
+                if isinstance(found, _Try):
+                    (suspects if found.kills else queue).appendleft(found)
+                else:
+                    if found is not None:
+                        failed[key] = found
+                    advance()
+                future.release()
+                submit()
+    finally:
+        shutil.rmtree(marks, ignore_errors=True)
     return failed
 
 
-def _why_failed(error: BaseException, mark: Path, timeout: float) -> str:
-    """Return the reason for people; raise what is wrong for every item alike."""
+def _outcome(future: Any, one: _Try, mark: Path, run: RunConfig) -> _Try | Failure | None:
+    """Return how an item ended: to be sent again, failed, or None where its row is in the cache.
+
+    Raises:
+        InputError: what is wrong for every item alike.
+    """
     from distributed import KilledWorker
 
+    error = None if future.cancelled() else future.exception()
+    if future.cancelled() or type(error).__name__ in ("NoValidWorkerError", "FutureCancelledError", "CommClosedError"):
+        where = f"the scheduler at {run.scheduler}" if run.scheduler else "the local cluster"
+        raise InputError(f"{where} is gone, or has no worker left; what is finished is kept: run the stage again")
     if isinstance(error, InputError):
         raise error
-    return why_killed(mark, timeout) if isinstance(error, KilledWorker) else f"{type(error).__name__}: {error}"
+    if not isinstance(error, KilledWorker):
+        return Failure(f"{type(error).__name__}: {error}", passing=False) if error else future.result()
+    if took_too_long(mark):
+        return Failure(
+            f"took longer than {run.item_timeout:g} s; raise run.item_timeout if the file is sound", passing=True
+        )
+    if not mark.exists() and one.resends < MAX_RESENDS:
+        # It only waited on the worker that another item took down, or was done but not yet reported.
+        return replace(one, resends=one.resends + 1)
+    mark.unlink(missing_ok=True)
+    if not one.kills:
+        return replace(one, kills=1)
+    return Failure(
+        "killed twice: its worker process died, the second time with no other item beside it (a crash in native code, "
+        "or out of memory)",
+        passing=True,
+    )

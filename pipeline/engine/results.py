@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.cache import Cache
 from pipeline.engine.tables import row_table, write_parts
+from pipeline.engine.worker import Failure
 from pipeline.errors import InputError
 
 
@@ -21,13 +22,13 @@ class Results:
 
     cache: Cache
     keys: dict[str, str]  # item id -> key of its row
-    failed: dict[str, str] = field(default_factory=dict)  # item id -> reason
+    failed: dict[str, Failure] = field(default_factory=dict)  # by item id
     id_column: str = "segment_id"
 
     def row(self, item_id: str) -> pa.Table:
         """Return the one-row table of an item."""
         if item_id in self.failed:
-            row = {self.id_column: item_id, "status": QUARANTINED, "reason": self.failed[item_id]}
+            row = {self.id_column: item_id, "status": QUARANTINED, "reason": self.failed[item_id].reason}
             return row_table(row, self.cache.schema)
         table = self.cache.read(self.keys[item_id])
         if table is None:
@@ -38,7 +39,7 @@ class Results:
 
     def quarantined(self) -> dict[str, str]:
         """Return item id -> reason of all rows that are not usable."""
-        found = dict(self.failed)
+        found = {item_id: failure.reason for item_id, failure in self.failed.items()}
         for item_id in self.keys.keys() - self.failed.keys():
             row = self.cache.read(self.keys[item_id], ["status", "reason"])
             if row is not None and row["status"][0].as_py() != OK:
@@ -52,10 +53,11 @@ class Results:
 
 
 def check_failures(stage: str, results: Results, *, max_failed_share: float) -> None:
-    """Print what was quarantined and fail the stage if it is too much; the rest is safe in the cache.
+    """Print what was quarantined and fail the stage if it is too much, or not for good; the rest is safe in the cache.
 
     Raises:
-        InputError: the share of quarantined items is above ``max_failed_share``.
+        InputError: the share of quarantined items is above ``max_failed_share``, or some failed by a passing fault of
+            the machine: then the stage must not count as done.
     """
     bad = results.quarantined()
     total = len(results.keys)
@@ -68,4 +70,12 @@ def check_failures(stage: str, results: Results, *, max_failed_share: float) -> 
         raise InputError(
             f"{stage}: {len(bad)} of {total} items were quarantined, more than run.max_failed_share = "
             f"{max_failed_share:g}; the reasons are above and in the table"
+        )
+    passing = sorted(item_id for item_id, failure in results.failed.items() if failure.passing)
+    if passing:
+        some = ", ".join(passing[:3]) + (", ..." if len(passing) > 3 else "")
+        raise InputError(
+            f"{stage}: {len(passing)} of {total} items failed for passing reasons (missing, forbidden, slow, changed, "
+            f"killed): {some}. The table is written, and what is finished is kept: run the stage again (dvc repro) to "
+            "try these, or take clips that can never work out of the manifest"
         )

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import faulthandler
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.config import Config
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.cache import Cache
-from pipeline.errors import InputError, Quarantined
+from pipeline.engine.content import Source
+from pipeline.engine.storage import cannot_write, check_temporary
+from pipeline.errors import InputError, Quarantined, Transient
+
+
+class Failure(NamedTuple):
+    """Why an item has no row in the cache; the next run tries it again.
+
+    Attributes:
+        reason: for people, in the table.
+        passing: a fault of the machine and not of the file.
+    """
+
+    reason: str
+    passing: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know of one item.
+
+    Attributes:
+        payload: the dict the extractor is called with.
+        key: where the row is stored.
+        ids: the row's id column and its value.
+        source: the media file, if the item is read from one.
+    """
+
+    payload: dict[str, Any]
+    key: str
+    ids: dict[str, str]
+    source: Source | None = None
 
 
 @cache
@@ -19,38 +51,73 @@ def _extractor(cls: type, config: Config) -> Any:
     return cls(config)
 
 
-def run_item(
-    cls: type, config: Config, payload: dict[str, Any], key: str, ids: dict[str, str], *, rows: Cache, timeout: float
-) -> str | None:
-    """Compute one item and store its row under ``key``; return the reason if the next run should try it again.
+def run_item(cls: type, config: Config, task: Task, *, rows: Cache, marks: Path, timeout: float) -> Failure | None:
+    """Compute one item and store its row; return why, if the next run should try it again.
 
-    ``ids`` is the row's id column and its value; after ``timeout`` s the process ends itself.
+    After ``timeout`` s the process ends itself.
+
+    Args:
+        cls: the extractor's class.
+        config: its config.
+        task: the item.
+        rows: where rows are stored.
+        marks: folder of this run in which a mark says which items have begun.
+        timeout: s.
+
+    Raises:
+        InputError: what is wrong for every item alike, such as a full disk.
     """
-    mark = rows.attempt(key)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    # A C-level watchdog: it ends the process even when native code holds the interpreter lock for ever, and says
-    # so in the mark, which tells a hang from a crash afterwards.
-    with mark.open("w") as sink:
-        faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
-        try:
-            row = {**_extractor(cls, config)(payload), "status": OK}
-        except InputError:
-            raise  # wrong for every item alike: the driver stops the run
-        except Quarantined as reason:
-            row = {"status": QUARANTINED, "reason": str(reason)}
-        except Exception as error:  # one bad file of any kind must not stop the run
-            return f"{type(error).__name__}: {error}"
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-            mark.unlink(missing_ok=True)
-    rows.write(key, {**row, **ids})
+    mark = marks / task.key
+    try:
+        marks.mkdir(parents=True, exist_ok=True)
+        # A C-level watchdog: it ends the process even when native code holds the interpreter lock for ever, and says
+        # so in the mark, which tells a hang from a crash afterwards.
+        with mark.open("w") as sink:
+            faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
+            try:
+                row = _attempt(cls, config, task)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+                mark.unlink(missing_ok=True)
+        if isinstance(row, Failure):
+            return row
+        rows.write(task.key, {**row, **task.ids})
+    except OSError as error:  # the extractor's own are among its failures
+        raise cannot_write(rows.root, error) from error
     return None
 
 
-def why_killed(mark: Path, timeout: float) -> str:
-    """Return why a worker process ended during an item, from the mark that it left; remove the mark."""
-    traceback = mark.read_text(errors="replace") if mark.exists() else ""
-    mark.unlink(missing_ok=True)
-    if traceback.startswith("Timeout"):
-        return f"took longer than {timeout:g} s; raise run.item_timeout if the file is sound"
-    return "its worker process died (a crash in native code, or out of memory)"
+def _attempt(cls: type, config: Config, task: Task) -> dict[str, Any] | Failure:
+    try:
+        return _row(cls, config, task)
+    except InputError:
+        raise  # wrong for every item alike: the driver stops the run
+    except Transient as reason:
+        check_temporary()
+        return Failure(str(reason), passing=True)
+    except Exception as error:  # one bad file of any kind must not stop the run
+        check_temporary(error if isinstance(error, OSError) else None)
+        return Failure(f"{type(error).__name__}: {error}", passing=isinstance(error, OSError | MemoryError))
+
+
+def _row(cls: type, config: Config, task: Task) -> dict[str, Any]:
+    """Return the row of an item, ok or with a reason that is a property of its content."""
+    before = task.source.check() if task.source else None
+    try:
+        row = {**_extractor(cls, config)(task.payload), "status": OK}
+    except Transient:
+        raise
+    except Quarantined as reason:
+        row = {"status": QUARANTINED, "reason": str(reason)}
+        # A reason is believed where the machine is sound: there is room, and the whole file can be read.
+        check_temporary()
+        if task.source:
+            task.source.check(anew=True)
+    if task.source and before:
+        task.source.check_unchanged(before)
+    return row
+
+
+def took_too_long(mark: Path) -> bool:
+    """Tell whether the watchdog ended the process that left this mark."""
+    return mark.exists() and mark.read_text(errors="replace").startswith("Timeout")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, Quarantined
+from pipeline.errors import InputError, Missing, Quarantined, Transient
 
 # Demuxers that read one file and follow no reference out of it. Playlists and scripts (hls, dash, concat,
 # image2, sdp, ...) are left out: a crafted one would make ffmpeg read other files or reach the network.
@@ -76,7 +76,8 @@ def content_hash(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes in hex, read in blocks.
 
     Raises:
-        Quarantined: it is no file that could be media (missing, empty, a folder, a pointer, text).
+        Quarantined: it is no file that could be media (missing, empty, a folder, a pointer, text); Transient if it is
+            missing or forbidden.
     """
     check_file(path)
     with Path(path).open("rb") as handle:
@@ -98,13 +99,14 @@ def check_file(path: str | Path) -> None:
     if path.is_dir():
         raise Quarantined("is a folder, not a file")
     if not path.is_file():
-        kind = "is not a regular file" if path.exists() else "no such file"
-        raise Quarantined(f"{kind}: check the path and the root of the manifest")
+        if path.exists():
+            raise Quarantined("is not a regular file: check the path and the root of the manifest")
+        raise Missing("no such file: check the path and the root of the manifest")
     try:
         with path.open("rb") as handle:
             head = handle.read(4096)
     except OSError as error:
-        raise Quarantined(f"cannot be read: {error.strerror}") from error
+        raise Transient(f"cannot be read: {error.strerror}") from error
     if not head:
         raise Quarantined("is empty (0 bytes); copy or download it again")
     if head.startswith(_LFS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import Quarantined
+from pipeline.errors import Quarantined, Transient
 from pipeline.media.files import FORMATS, PROTOCOLS, ffmpeg_exe, open_media, url
 from pipeline.media.info import MediaInfo, check_reached, describe, states_length
 
@@ -138,7 +139,9 @@ class _Reader:
                 watchdog.cancel()
                 process.kill()
             if overdue.is_set():
-                raise Quarantined(f"decoding its sound took longer than {self.timeout:g} s")
+                raise Transient(f"decoding its sound took longer than {self.timeout:g} s")
+            if failed and process.returncode in (-signal.SIGKILL, -signal.SIGTERM):
+                raise Transient("ffmpeg was killed while it decoded its sound (out of memory?)")
             if failed:
                 errors.seek(0)
                 raise Quarantined(f"its sound cannot be decoded ({_last_line(errors.read())})")

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline import contracts
 from pipeline.engine.compute import Item, RunConfig, compute
-from pipeline.engine.places import describe, index_rows, table, usable_segments
+from pipeline.engine.content import Source
+from pipeline.engine.places import check_made_from, describe, fingerprint, index_rows, table, usable_segments, writing
 from pipeline.engine.results import Results, check_failures
 from pipeline.engine.tables import read_metadata
 from pipeline.params import Params
@@ -28,21 +30,34 @@ def run_extraction(params: Params, name: str, stage: str, extractor: Any) -> Non
     """Run an extractor over the usable segments of a set and write the table of its stage.
 
     Raises:
-        InputError: the table of the stage before is missing, or too many segments were quarantined.
+        InputError: the table of the stage before is missing or of other segments, too many segments were quarantined,
+            or some for passing reasons.
     """
-    segments = usable_segments(name)
-    if stage in FROM_MEDIA:
-        items = media_items(segments, params.set(name).root.resolve())
-    else:
-        items = audio_items(segments, table("audio", name))
-    results = extract(stage, extractor, items, run=params.run, folder=table(stage, name))
+    folder = table(stage, name)
+    with writing(folder, params.run.cache):
+        segments = usable_segments(name)
+        if stage in FROM_MEDIA:
+            items = media_items(segments, params.set(name).root.resolve())
+        else:
+            check_made_from(table("audio", name), segments)
+            items = audio_items(segments, table("audio", name))
+        made_from = {"segments": fingerprint(segments)}
+        results = extract(stage, extractor, items, run=params.run, folder=folder, metadata=made_from)
     check_failures(f"{stage} {name}", results, max_failed_share=params.run.max_failed_share)
 
 
-def extract(stage: str, extractor: Any, items: list[Item], *, run: RunConfig, folder: Path) -> Results:
-    """Compute items from `media_items` or `audio_items` and write the stage's table to ``folder``."""
+def extract(
+    stage: str,
+    extractor: Any,
+    items: list[Item],
+    *,
+    run: RunConfig,
+    folder: Path,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
+) -> Results:
+    """Compute items from `media_items` or `audio_items` and write the table of the stage, with ``metadata`` also."""
     results = compute(stage, extractor, items, schema=(FROM_MEDIA | FROM_AUDIO)[stage], run=run)
-    results.write(folder, metadata=describe(stage, extractor))
+    results.write(folder, metadata={**describe(stage, extractor), **metadata})
     return results
 
 
@@ -57,7 +72,8 @@ def media_items(segments: Iterable[Mapping[str, Any]], root: Path) -> list[Item]
     for row in segments:
         payload = {key: row[key] for key in ("segment_id", "start", "end", "has_audio", "has_video")}
         payload["media_path"] = str(root / row["path"])
-        items.append(Item(row["segment_id"], _facts(row), partial(dict, payload)))
+        source = Source(payload["media_path"], row["content_hash"])
+        items.append(Item(row["segment_id"], _facts(row), partial(dict, payload), source))
     return items
 
 

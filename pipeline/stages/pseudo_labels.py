@@ -9,9 +9,9 @@ import pandas as pd
 
 from pipeline import contracts
 from pipeline.engine.files import write_json
-from pipeline.engine.places import DATA, records, table, usable_segments
+from pipeline.engine.places import DATA, check_made_from, fingerprint, records, table, usable_segments, writing
 from pipeline.engine.progress import progress
-from pipeline.engine.tables import iter_rows, parts, read_metadata, write_rows
+from pipeline.engine.tables import iter_rows, read_metadata, read_table, write_rows
 from pipeline.labels import labelling
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, measure
 from pipeline.params import Params
@@ -24,8 +24,16 @@ ORIGIN = ["segment_id", "clip_id", "corpus", "speaker", "split"]
 
 def run_pseudo_labels(params: Params) -> None:
     """Write ``data/pseudo_labels`` and ``data/thresholds.json``."""
+    with writing(FOLDER, params.run.cache):
+        _write_labels(params)
+
+
+def _write_labels(params: Params) -> None:
     config = params.labels
-    origin = pd.DataFrame(usable_segments(NAME))[ORIGIN]
+    segments = usable_segments(NAME)
+    for stage in ("acoustics", "faces"):
+        check_made_from(table(stage, NAME), segments)
+    origin = pd.DataFrame(segments)[ORIGIN]
     measured = measure(
         origin,
         acoustics=iter_rows(table("acoustics", NAME), ACOUSTIC_COLUMNS),
@@ -41,6 +49,7 @@ def run_pseudo_labels(params: Params) -> None:
     rows = records(labels[schema.names])
     metadata = {
         "stage": "pseudo_labels",
+        "segments": fingerprint(segments),
         "config": config.model_dump(mode="json"),
         "t3_reliability": fitted["t3"]["reliability"],
         "units": {
@@ -63,5 +72,4 @@ def _counted(rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, A
 
 def read_labels() -> pd.DataFrame:
     """Return the pseudo-label table; an error names the stage that makes it."""
-    parts(FOLDER)
-    return pd.read_parquet(FOLDER)
+    return read_table(FOLDER)

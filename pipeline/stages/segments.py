@@ -11,17 +11,25 @@ from typing import Any
 from pipeline import contracts
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.compute import Item, compute
-from pipeline.engine.places import describe, records, table
+from pipeline.engine.content import Source
+from pipeline.engine.places import describe, records, table, writing
 from pipeline.engine.progress import progress
-from pipeline.engine.results import check_failures
+from pipeline.engine.results import Results, check_failures
 from pipeline.engine.tables import write_rows
-from pipeline.errors import Quarantined
+from pipeline.engine.worker import Failure
+from pipeline.errors import Missing, Quarantined, Transient
 from pipeline.manifest.table import check_manifest
 from pipeline.params import Params
 
 
 def run_segments(params: Params, name: str) -> None:
     """Check the manifest and cut its clips into segments; every row ends up in the table, ok or with a reason."""
+    with writing(table("segments", name), params.run.cache):
+        results = _write_segments(params, name)
+    check_failures(f"segments {name}", results, max_failed_share=params.run.max_failed_share)
+
+
+def _write_segments(params: Params, name: str) -> Results:
     from pipeline.segments import SegmentsExtractor
 
     chosen = params.set(name)
@@ -29,7 +37,7 @@ def run_segments(params: Params, name: str) -> None:
     clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(manifest)}
     media = {clip_id: chosen.root.resolve() / row["path"] for clip_id, row in clips.items()}
     hashes, unusable = _hash_all(name, media)
-    unusable |= {problem.clip_id: str(problem.message) for problem in problems}
+    unusable |= {problem.clip_id: Failure(str(problem.message), passing=False) for problem in problems}
 
     extractor = SegmentsExtractor(params.segments)
     items = []
@@ -37,7 +45,8 @@ def run_segments(params: Params, name: str) -> None:
         row = clips[clip_id]
         facts = {"start": row.get("start"), "end": row.get("end"), "labelled": _labelled(row)}
         payload = {**facts, "media_path": str(media[clip_id]), "clip_id": clip_id, "content_hash": content}
-        items.append(Item(clip_id, {"content": content, **facts}, partial(dict, payload)))
+        source = Source(str(media[clip_id]), content)
+        items.append(Item(clip_id, {"content": content, **facts}, partial(dict, payload), source))
     results = compute("segments", extractor, items, schema=contracts.CLIP, run=params.run, id_column="clip_id")
 
     schema = contracts.segments(sorted(column for column in manifest.columns if column.startswith("votes_")))
@@ -46,7 +55,7 @@ def run_segments(params: Params, name: str) -> None:
         origin = {key: value for key, value in clips.get(clip_id, {}).items() if key in schema.names}
         origin |= {"clip_id": clip_id, "segment_id": clip_id, "content_hash": hashes.get(clip_id)}
         if clip_id in unusable:
-            rows.append({**origin, "status": QUARANTINED, "reason": unusable[clip_id]})
+            rows.append({**origin, "status": QUARANTINED, "reason": unusable[clip_id].reason})
         else:
             rows += _segment_rows(origin, results.row(clip_id).to_pylist()[0])
     if name == "unlabelled":
@@ -54,7 +63,7 @@ def run_segments(params: Params, name: str) -> None:
     write_rows(table("segments", name), rows, schema=schema, metadata=describe("segments", extractor))
     results.failed |= unusable
     results.keys |= dict.fromkeys(unusable, "")
-    check_failures(f"segments {name}", results, max_failed_share=params.run.max_failed_share)
+    return results
 
 
 def _segment_rows(origin: dict[str, Any], cut: dict[str, Any]) -> list[dict[str, Any]]:
@@ -68,18 +77,22 @@ def _segment_rows(origin: dict[str, Any], cut: dict[str, Any]) -> list[dict[str,
     ]
 
 
-def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return clip id -> content hash, and clip id -> reason of files that cannot be read as media at all."""
+def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[str, Failure]]:
+    """Return clip id -> content hash, and clip id -> why of files that cannot be read as media at all."""
     from pipeline.media import content_hash
 
     hashes: dict[str, str] = {}
-    unusable: dict[str, str] = {}
+    unusable: dict[str, Failure] = {}
 
     def hash_clip(clip_id: str) -> None:
         try:
             hashes[clip_id] = content_hash(media[clip_id])
         except Quarantined as reason:
-            unusable[clip_id] = str(reason)
+            # A file that is not there is a fault of the manifest as it stands; DVC sees it come (docs/faults.md).
+            passing = isinstance(reason, Transient) and not isinstance(reason, Missing)
+            unusable[clip_id] = Failure(str(reason), passing)
+        except OSError as error:
+            unusable[clip_id] = Failure(f"cannot be read: {error.strerror or error}", passing=True)
 
     # Hashing releases the interpreter lock, so threads are enough here.
     with progress(f"hash {name}", len(media)) as ticker, ThreadPoolExecutor() as pool:

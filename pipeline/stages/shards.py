@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import contracts
-from pipeline.engine.places import index_rows, records, table, usable_segments
+from pipeline.engine.places import check_made_from, index_rows, records, table, usable_segments, writing
 from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.errors import InputError
 from pipeline.labels.tracks import DenseConfig, Floats, dense_targets, face_row, track_names, track_units
@@ -66,10 +66,20 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
     Raises:
         InputError: the wanted features are not in the acoustics table, or no segment is left.
     """
+    folder = folder or table("shards", name)
+    with writing(folder, params.run.cache):
+        count = _write_shards(params, name, more=more, folder=folder)
+    print(f"shards {folder.name}: {count} segments")
+
+
+def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folder: Path) -> int:
     column = params.shards.features
     acoustics = read_metadata(table("acoustics", name))
     pseudo = name == "unlabelled"
-    segments = {row["segment_id"]: row for row in usable_segments(name)}
+    usable = usable_segments(name)
+    for made in (table("acoustics", name), *((FOLDER,) if pseudo else ())):
+        check_made_from(made, usable)
+    segments = {row["segment_id"]: row for row in usable}
     labels = {row.pop("segment_id"): row for row in records(read_labels()[LABEL_COLUMNS])} if pseudo else {}
     grid = feature_grid(acoustics, column, params.audio.sample_rate)
     votes = sorted({key for row in segments.values() for key in row if key.startswith("votes_")})
@@ -114,9 +124,8 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
         **({"dense": dense.metadata()} if dense is not None else {}),
         **(more.metadata() if more is not None else {}),
     }
-    folder = folder or table("shards", name)
     write_parts(folder, rows, schema=schema, metadata=metadata)
-    print(f"shards {folder.name}: {len(rows)} segments")
+    return len(rows)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
 from pipeline.contracts import OK
 from pipeline.engine.files import write_json
 from pipeline.engine.places import table
-from pipeline.engine.tables import iter_rows
+from pipeline.engine.tables import iter_rows, read_table
 from pipeline.labels.report import label_summary, print_summary, reasons
 from pipeline.params import Params
 from pipeline.stages.pseudo_labels import read_labels
@@ -46,11 +46,11 @@ def _recovered(truth: Path) -> dict[str, float]:
 
 
 def _set_summary(name: str) -> dict[str, Any]:
-    segments = pd.read_parquet(table("segments", name))
+    segments = read_table(table("segments", name))
     ok = segments[segments["status"] == OK]
     bad = {"segments": reasons(segments.loc[segments["status"] != OK, "reason"])}
     for stage in STAGES[name]:
-        rows = pd.read_parquet(table(stage, name), columns=["segment_id", "status", "reason"])
+        rows = read_table(table(stage, name), ["segment_id", "status", "reason"])
         bad[stage] = reasons(rows.loc[rows["status"] != OK, "reason"])
     return {
         "corpora": sorted(segments["corpus"].dropna().unique().tolist()),

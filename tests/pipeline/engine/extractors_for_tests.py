@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,6 +44,17 @@ class Double:
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "hang":
                 time.sleep(600)
+            case "kill-once" if not (flag := Path(item["log"])).exists():
+                flag.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "full":
+                raise OSError(errno.ENOSPC, "No space left on device", "/disk/some/file")
+            case "away":
+                raise PermissionError(errno.EACCES, "Permission denied", "/film")
+            case "read":
+                return {"value": np.frombuffer(Path(item["path"]).read_bytes(), np.uint8).astype(np.float32)}
+            case "overwrite":
+                Path(item["path"]).write_text("other")
             case "stop":
                 raise InputError("weights are missing")
         if item.get("log"):
