@@ -11,6 +11,7 @@ from typing import Any
 from pipeline import contracts
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.compute import Item, compute
+from pipeline.engine.names import locate
 from pipeline.engine.places import describe, records, table
 from pipeline.engine.progress import progress
 from pipeline.engine.results import check_failures
@@ -27,7 +28,7 @@ def run_segments(params: Params, name: str) -> None:
     chosen = params.set(name)
     manifest, problems = check_manifest(chosen.manifest, root=chosen.root)
     clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(manifest)}
-    media = {clip_id: chosen.root.resolve() / row["path"] for clip_id, row in clips.items()}
+    media = {clip_id: locate(chosen.root.resolve() / row["path"]) for clip_id, row in clips.items()}
     hashes, unusable = _hash_all(name, media)
     unusable |= {problem.clip_id: str(problem.message) for problem in problems}
 
