@@ -56,9 +56,7 @@ class Folder(Corpus[FolderOptions]):
         stems = {path: canonical(str(PurePosixPath(path).with_suffix(""))) for path in reading.files(endings)}
         others = Counter(suffix(path) or "none" for path in reading.listing().files if suffix(path) not in endings)
         listed = ", ".join(f"{name} {number}" for name, number in others.most_common(8))
-        reading.note(
-            others.total(), f"left out: files with other endings than those of {options.media} media ({listed})"
-        )
+        reading.note(others.total(), f"left out: not among the endings of {options.media} media ({listed})")
         if not stems:
             raise reading.nothing_found()
         corpus = one_line(options.corpus or reading.root.resolve().name or "folder")

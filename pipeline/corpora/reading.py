@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -91,23 +92,20 @@ class Reading:
         for position in self._named:
             same[self.rows[position].clip_id].append(position)
         changed = []
-        for clip_id, positions in same.items():
+        for clip_id, positions in list(same.items()):
             # The file that is called so keeps the id.
             positions.sort(key=lambda position: (self._named[position] != clip_id, self.rows[position].path))
-            for number, position in enumerate(positions[1:], start=2):
-                while (other := f"{clip_id}~{number}") in same:
-                    number += 1
+            free = (other for number in count(2) if (other := f"{clip_id}~{number}") not in same)
+            for position, other in zip(positions[1:], free, strict=False):
                 same[other] = []
                 self.rows[position] = self.rows[position].model_copy(update={"clip_id": other})
                 changed.append(self.rows[position].path)
-        self.note(
-            len(changed), f"files have '~2' and so on in their ids, as their names make one id ({first_few(changed)})"
-        )
+        self.note(len(changed), f"ids end in '~2' and so on, as names of files make the same id ({first_few(changed)})")
 
-    def note(self, count: int, text: str) -> None:
+    def note(self, number: int, text: str) -> None:
         """Note that so many items are as the text says, if there are any."""
-        if count:
-            self.notes.append(f"{count} {text}")
+        if number:
+            self.notes.append(f"{number} {text}")
 
     def left_out(self, items: Collection[str], why: str) -> None:
         """Note that some items were left out, naming the first few."""

@@ -38,12 +38,11 @@ def locate(path: str | Path) -> Path:
     if not path.name.isascii():
         wanted = unicodedata.normalize("NFC", path.name)
         try:
-            names = sorted(os.listdir(parent))
+            found = sorted(other for other in parent.iterdir() if unicodedata.normalize("NFC", other.name) == wanted)
         except OSError:
-            names = []
-        for name in names:
-            if unicodedata.normalize("NFC", name) == wanted:
-                return parent / name
+            found = []
+        if found:
+            return found[0]
     return parent / path.name
 
 

@@ -21,75 +21,16 @@ from pipeline.errors import InputError, Quarantined
 # image2, sdp, ...) are left out: a crafted one would make ffmpeg read other files or reach the network.
 FORMATS = "mov,matroska,avi,flv,mpeg,mpegts,asf,mp3,wav,w64,flac,ogg,aac,aiff,caf,amr,au"
 #: How names of files in these formats end, lower case.
-AUDIO = frozenset(
-    [
-        ".wav",
-        ".wave",
-        ".bwf",
-        ".rf64",
-        ".w64",
-        ".flac",
-        ".mp3",
-        ".mp2",
-        ".mpa",
-        ".m2a",
-        ".m4a",
-        ".m4b",
-        ".m4r",
-        ".f4a",
-        ".isma",
-        ".aac",
-        ".adts",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".spx",
-        ".wma",
-        ".mka",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".afc",
-        ".caf",
-        ".amr",
-        ".awb",
-        ".au",
-        ".snd",
-    ]
-)
-VIDEO = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".qt",
-        ".3gp",
-        ".3g2",
-        ".mj2",
-        ".psp",
-        ".f4v",
-        ".ismv",
-        ".mkv",
-        ".mk3d",
-        ".webm",
-        ".avi",
-        ".divx",
-        ".flv",
-        ".mpg",
-        ".mpeg",
-        ".mpe",
-        ".vob",
-        ".mod",
-        ".tod",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".m2t",
-        ".wmv",
-        ".asf",
-        ".ogv",
-    ]
-)
+AUDIO = frozenset({
+    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".mpa", ".m2a", ".m4a", ".m4b", ".m4r", ".f4a",
+    ".isma", ".aac", ".adts", ".ogg", ".oga", ".opus", ".spx", ".wma", ".mka", ".aif", ".aiff", ".aifc", ".afc",
+    ".caf", ".amr", ".awb", ".au", ".snd",
+})  # fmt: skip
+VIDEO = frozenset({
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mj2", ".psp", ".f4v", ".ismv", ".mkv", ".mk3d", ".webm", ".avi",
+    ".divx", ".flv", ".mpg", ".mpeg", ".mpe", ".vob", ".mod", ".tod", ".ts", ".mts", ".m2ts", ".m2t", ".wmv", ".asf",
+    ".ogv",
+})  # fmt: skip
 PROTOCOLS = "file"
 
 _LFS = b"version https://git-lfs.github.com/spec/"
