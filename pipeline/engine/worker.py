@@ -30,7 +30,7 @@ def run_item(
     mark.parent.mkdir(parents=True, exist_ok=True)
     # A C-level watchdog: it ends the process even when native code holds the interpreter lock for ever, and says
     # so in the mark, which tells a hang from a crash afterwards.
-    with mark.open("w") as sink:
+    with mark.open("w", encoding="utf-8") as sink:
         faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
         try:
             row = {**_extractor(cls, config)(payload), "status": OK}
@@ -49,7 +49,7 @@ def run_item(
 
 def why_killed(mark: Path, timeout: float) -> str:
     """Return why a worker process ended during an item, from the mark that it left; remove the mark."""
-    traceback = mark.read_text(errors="replace") if mark.exists() else ""
+    traceback = mark.read_text(encoding="utf-8", errors="replace") if mark.exists() else ""
     mark.unlink(missing_ok=True)
     if traceback.startswith("Timeout"):
         return f"took longer than {timeout:g} s; raise run.item_timeout if the file is sound"

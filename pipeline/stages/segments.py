@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,13 @@ def run_segments(params: Params, name: str) -> None:
     from pipeline.segments import SegmentsExtractor
 
     chosen = params.set(name)
+    watched = getattr(params.watch, name)
+    if not chosen.root.resolve().is_relative_to(watched.resolve()):
+        print(
+            f"note: DVC does not look at the files in {chosen.root}; name it in params.yaml, watch.{name}, or run "
+            f"`dvc repro -f segments@{name}` after a file has changed",
+            file=sys.stderr,
+        )
     manifest, problems = check_manifest(chosen.manifest, root=chosen.root)
     clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(manifest)}
     media = {clip_id: locate(chosen.root.resolve() / row["path"]) for clip_id, row in clips.items()}
