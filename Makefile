@@ -14,6 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	test -e .git || $(VENV)/bin/dvc config --local core.no_scm true # unpacked or copied without git
 	touch $(READY)
 
 demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table

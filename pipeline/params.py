@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from pipeline.audio import AudioConfig
 from pipeline.config import Config
 from pipeline.engine.compute import RunConfig
 from pipeline.engine.files import replace_file
+from pipeline.engine.names import expand
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
 from pipeline.functionals import FunctionalsConfig
@@ -29,8 +29,7 @@ SetName = Literal["unlabelled", "labelled"]
 TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "baselines", "report", "variants")
 
 
-# os.path: Path.expanduser raises where a user has no home.
-UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]  # noqa: PTH111
+UserPath = Annotated[Path, AfterValidator(expand)]
 
 
 class SetConfig(Config):
@@ -148,7 +147,7 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
     before = load_params(params)
     chosen: dict[str, SetConfig] = {}
     for name in Sets.model_fields:
-        manifest, root = folder / f"{name}.csv", folder / os.path.expanduser(roots.get(name, ""))  # noqa: PTH111
+        manifest, root = folder / f"{name}.csv", folder / expand(roots.get(name, ""))
         if name == "unlabelled" and not manifest.is_file() and name not in roots:
             chosen[name] = before.sets.unlabelled
             continue

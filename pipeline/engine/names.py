@@ -26,6 +26,11 @@ def canonical(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
+def expand(path: str | Path) -> Path:
+    """Return the path with a leading ``~`` replaced by the home, if there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where a user has no home
+
+
 def locate(path: str | Path) -> Path:
     """Return ``path`` as its names are spelt on disk: macOS and some archives write them in another Unicode form.
 

@@ -34,9 +34,10 @@ from trainer.params.training import (
     ScheduleParams,
 )
 
-PIPELINE_SECTIONS = frozenset(
-    "sets watch run synthetic segments split audio acoustics functionals faces labels shards".split()
-)
+PIPELINE_SECTIONS = frozenset({
+    "sets", "watch", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels",
+    "shards",
+})  # fmt: skip
 # Former sections of params.yaml and where their keys are now.
 _RECIPES = ("ablation", "cluster", "orofacial", "penalisation", "sequence")
 MOVED = {**{name: f"recipes/{name}/params.yaml" for name in _RECIPES}, "recipes": "section variants"}
