@@ -1,10 +1,9 @@
 # Commands: `make demo`, `make results`, `make test`. Each sets up everything it needs in .venv; nothing needs root.
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' >/dev/null 2>&1 && echo python3.12 || echo python3)
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 # Commands below find the environment's python, dvc and pytest before any other.
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: demo results test test-slow test-faults lint format setup clean
 
@@ -13,8 +12,9 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "avser needs Python 3.11 or 3.12; run: make PYTHON=/path/to/python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	test -e .git || $(VENV)/bin/dvc config --local core.no_scm true # unpacked or copied without git
 	touch $(READY)
 
 demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
+from pydantic import AfterValidator, Field, ValidationError
+from ruamel.yaml import YAML, YAMLError
 
 from pipeline.acoustics import AcousticsConfig
 from pipeline.audio import AudioConfig
 from pipeline.config import Config
 from pipeline.engine.compute import RunConfig
 from pipeline.engine.files import replace_file
+from pipeline.engine.names import expand
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
 from pipeline.functionals import FunctionalsConfig
@@ -27,11 +29,14 @@ SetName = Literal["unlabelled", "labelled"]
 TRAINER_SECTIONS = ("trainer", "encoder", "pretrain", "finetune", "baselines", "report", "variants")
 
 
-class SetConfig(Config):
-    """One set of clips: a manifest and the folder that its paths start from."""
+UserPath = Annotated[Path, AfterValidator(expand)]
 
-    manifest: Path
-    root: Path
+
+class SetConfig(Config):
+    """One set of clips: a manifest and the folder that its paths start from; ``~`` is the home."""
+
+    manifest: UserPath
+    root: UserPath
 
 
 class Sets(Config):
@@ -39,6 +44,13 @@ class Sets(Config):
 
     unlabelled: SetConfig
     labelled: SetConfig
+
+
+class WatchConfig(Config):
+    """Section ``watch``: what DVC looks at, beside the manifests, to see whether media files changed."""
+
+    unlabelled: Path = Path("data/synthetic")
+    labelled: Path = Path("data/synthetic")
 
 
 class SplitConfig(Config):
@@ -60,6 +72,7 @@ class Params(Config):
     """All sections of ``params.yaml`` that the pipeline reads."""
 
     sets: Sets
+    watch: WatchConfig = WatchConfig()
     run: RunConfig = RunConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     segments: SegmentsConfig = SegmentsConfig()
@@ -76,25 +89,39 @@ class Params(Config):
         return getattr(self.sets, name)
 
 
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        InputError: it cannot be read, is no text in UTF-8 or no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} not found: run from the folder that holds {path.name}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text in UTF-8 ({error}); save it anew") from error
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        # PyYAML leaves what its constructors stumble over: an impossible date, a number without digits, endless depth.
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+
+
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check the parameters.
 
     Raises:
         InputError: the file is missing, is not YAML, or a key or value is wrong; names the key.
     """
-    try:
-        raw: Any = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"{path} not found: run from the folder that holds params.yaml") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from error
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path} must be a table of sections, not {type(raw).__name__}")
     own = {name: section for name, section in raw.items() if name not in TRAINER_SECTIONS}
     try:
         return Params.model_validate(own)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {reprlib.repr(e['input'])})" for e in error.errors()
+        ]
         raise InputError(f"{path}:\n" + "\n".join(lines)) from error
 
 
@@ -103,7 +130,8 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
 
     Without unlabelled.csv the films stay those that ``params`` names. Paths in a manifest start from ``folder``, or
     from what ``folder``/roots.yaml says of its set (``labelled: /data/ravdess``; relative ones start from ``folder``).
-    All other values and comments of ``params`` stay.
+    DVC watches the roots then, but for one that holds the folder ``data`` of the
+    outputs. All other values and comments of ``params`` stay.
 
     Args:
         folder: Folder of the manifests.
@@ -116,12 +144,12 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
         InputError: labelled.csv or a root is missing, roots.yaml names something else, or there is no section ``sets``.
     """
     roots = _roots(folder / "roots.yaml")
-    before = load_params(params).sets
+    before = load_params(params)
     chosen: dict[str, SetConfig] = {}
     for name in Sets.model_fields:
-        manifest, root = folder / f"{name}.csv", folder / roots.get(name, "")
+        manifest, root = folder / f"{name}.csv", folder / expand(roots.get(name, ""))
         if name == "unlabelled" and not manifest.is_file() and name not in roots:
-            chosen[name] = before.unlabelled
+            chosen[name] = before.sets.unlabelled
             continue
         if not manifest.is_file():
             raise InputError(
@@ -135,9 +163,16 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
     editor.width = 10**6
     editor.preserve_quotes = True
     editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
-    content = editor.load(params.read_text(encoding="utf-8"))
+    try:
+        content = editor.load(params.read_text(encoding="utf-8-sig"))
+    except YAMLError as error:
+        raise InputError(f"{params} is not valid YAML: {error}") from error
     for name, one in chosen.items():
         content["sets"][name].update(one.model_dump(mode="json"))
+        if one != before.set(name):
+            outputs = params.absolute().parent / "data"
+            inside = outputs.resolve().is_relative_to(one.root.resolve())
+            content.setdefault("watch", {})[name] = str(one.manifest if inside else one.root)
     replace_file(params, lambda temporary: editor.dump(content, temporary))
     return chosen
 
@@ -145,7 +180,7 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
 def _roots(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw = read_yaml(path)
     fine = isinstance(raw, dict) and set(raw) <= set(Sets.model_fields)
     if not fine or not all(isinstance(root, str) for root in raw.values()):
         raise InputError(f"{path} must give a folder to unlabelled, labelled or both, and name nothing else")

@@ -86,11 +86,14 @@ class Descriptors:
         for include in chosen.includes:
             target = root / include
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_with_frames((installed / include).read_text(), frame_size, frame_step))
+            target.write_text(
+                _with_frames((installed / include).read_text(encoding="utf-8"), frame_size, frame_step),
+                encoding="utf-8",
+            )
         shutil.copytree(installed / "shared", root / "shared")
         main = root / f"{name}.conf"
         includes = "\n".join(rf"\{{{include}}}" for include in chosen.includes)
-        main.write_text(_OURS.format(includes=includes, levels=";".join(chosen.levels)))
+        main.write_text(_OURS.format(includes=includes, levels=";".join(chosen.levels)), encoding="utf-8")
         modes = {"bufferModeConf": "BufferMode", "bufferModeRbLagConf": "BufferModeRbLag"}
         self._smile: Any = opensmile.Smile(
             feature_set=str(main),

@@ -60,7 +60,7 @@ class SpeechModel:
 
     @cached_property
     def _architecture(self) -> dict[str, Any]:
-        described: dict[str, Any] = json.loads((self.path / "config.json").read_text())
+        described: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
         missing = [key for key in ("conv_stride", "hidden_size", "num_hidden_layers") if key not in described]
         if missing:
             raise InputError(
@@ -77,7 +77,7 @@ class SpeechModel:
     @cached_property
     def _front(self) -> dict[str, Any]:
         path = self.path / "preprocessor_config.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @cached_property
     def _hash(self) -> str:

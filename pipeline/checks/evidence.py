@@ -44,7 +44,7 @@ def gather(params: Params, name: str) -> Evidence:
     where = segment["segment_id"]
     if not FITTED.exists():
         raise InputError(f"{FITTED} not found: run the pseudo-labels stage (dvc repro)")
-    fitted = json.loads(FITTED.read_text())
+    fitted = json.loads(FITTED.read_text(encoding="utf-8"))
     all_labels = read_labels().set_index("segment_id", drop=False)
     face = _row("faces", where)
     if face["status"] == OK:

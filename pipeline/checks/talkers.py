@@ -95,7 +95,7 @@ def join_films(left: Path, right: Path, voice: Path, output: Path, *, seconds: f
     command = ffmpeg.output(picture, sound, str(output), t=length, loglevel="error", **codec).compile(
         cmd=ffmpeg_exe(), overwrite_output=True
     )
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         raise InputError(f"ffmpeg cannot join {left} and {right}: {done.stderr.strip()[-300:]}")
 

@@ -93,6 +93,6 @@ def _encode(source: Path, target: Path, *, crf: int, shrink: int) -> None:
                "-map", "0:a:0", "-vf", size, "-fps_mode", "passthrough", "-c:v", "libx264", "-preset", "veryfast",
                "-crf", str(crf), "-threads", "1", "-c:a", "aac", "-b:a", "64k", "-f", "matroska",
                str(target)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         raise InputError(f"ffmpeg cannot re-encode {source}: {done.stderr.strip()[:500]}")

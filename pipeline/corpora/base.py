@@ -72,6 +72,7 @@ class Corpus(ABC, Generic[O]):
         """
         reading = Reading(root, self.name, self.example)
         self.fill(reading)
+        reading.tell_apart()
         return reading
 
     @abstractmethod

@@ -7,11 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model, field_validator
 
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus
-from pipeline.corpora.reading import Reading, one_line, read_csv
+from pipeline.corpora.reading import Reading, one_line
+from pipeline.corpora.tables import SEPARATORS, Table, read_table
 from pipeline.corpora.votes import SPELLINGS
 from pipeline.errors import InputError
 from pipeline.manifest.row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
@@ -21,8 +22,16 @@ class _TableOptions(Config):
     """The table itself; an option for every column of the manifest is added below."""
 
     table: str = Field("labels.csv", description="the CSV, relative to the root")
-    delimiter: str = Field(",", min_length=1, max_length=1, description="what separates its columns")
+    delimiter: str = Field(",", description=r"what separates its columns: one character, or \t for a tab")
     emotions: str = Field("", description="its names of emotions, e.g. ang:anger,xxx: (an empty name: no label)")
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        value = next((mark for mark, spelt in SEPARATORS.items() if value == spelt), value)
+        if len(value) != 1 or value in '"\r\n':
+            raise ValueError(f"{value!r} is not one character that can separate columns")
+        return value
 
 
 # A value of an option is a column of the table, a text with columns in braces, or a fixed text after "=".
@@ -48,20 +57,19 @@ class Csv(Corpus[Config]):
         table = reading.root / options["table"]
         if not table.is_file():
             raise reading.nothing_found(f"{options['table']} (option table)")
-        reader = read_csv(table, options["delimiter"])
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        templates = {name: self._template(name, options[name], columns, table) for name in COLUMNS}
+        content = read_table(table, options["delimiter"])
+        templates = {name: self._template(name, options[name], content, table) for name in COLUMNS}
         for name in REQUIRED:
             if not templates[name]:
                 raise InputError(
                     f"{table} has no column {name!r}; say what gives it: --option {name}=COLUMN, "
-                    f"--option {name}='text with {{COLUMN}}' or --option {name}==TEXT. It has: {', '.join(columns)}"
+                    f"--option {name}='text with {{COLUMN}}' or --option {name}==TEXT. It has: "
+                    f"{', '.join(content.columns)}{content.hint}"
                 )
         spelt = self._spellings(options["emotions"])
         strange: Counter[str] = Counter()
-        for number, record in enumerate(reader, start=2):
-            values = {key: one_line(value or "") for key, value in record.items() if isinstance(key, str)}
+        for number, record in content.rows.items():
+            values = {key: one_line(value) for key, value in record.items()}
             cells = {name: template.format_map(values) for name, template in templates.items() if template}
             emotion = cells.get("emotion", "").lower()
             if emotion:
@@ -82,17 +90,18 @@ class Csv(Corpus[Config]):
                 f"unlabelled; map it with --option emotions={emotion}:NAME",
             )
 
-    def _template(self, name: str, given: str, columns: list[str], table: Path) -> str:
+    def _template(self, name: str, given: str, content: Table, table: Path) -> str:
         """Return a format string over the table's columns, or nothing."""
         if given.startswith("="):
             return given[1:].replace("{", "{{").replace("}", "}}")
         used = re.findall(r"\{([^{}]*)\}", given) if "{" in given else [given or name]
         for column in used:
-            if column not in columns:
+            if column not in content.columns:
                 if not given:
                     return ""
                 raise InputError(
-                    f"{table} has no column {column!r}{suggestion(column, columns)}. It has: {', '.join(columns)}"
+                    f"{table} has no column {column!r}{suggestion(column, content.columns)}. "
+                    f"It has: {', '.join(content.columns)}{content.hint}"
                 )
         return given if "{" in given else "{" + used[0] + "}"
 

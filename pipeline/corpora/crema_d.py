@@ -10,7 +10,8 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
-from pipeline.corpora.reading import AUDIO, VIDEO, Reading, first_few, read_csv, stem
+from pipeline.corpora.reading import AUDIO, VIDEO, Reading, first_few, stem
+from pipeline.corpora.tables import read_table
 from pipeline.corpora.votes import Rule, label_from_votes, vote_columns
 from pipeline.errors import InputError
 
@@ -44,6 +45,8 @@ SESSIONS = {
 #: Known bad items: no sound at all; broken picture.
 SILENT = frozenset({"1076_MTI_SAD_XX"})
 BROKEN_FILMS = frozenset({"1007_ITH_NEU_XX", "1064_IEO_DIS_MD"})
+#: Misnamed in copies from before 2022.
+MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
 _FOLDERS = {"wav": ("AudioWAV", AUDIO), "video": ("VideoFlash", VIDEO), "mp3": ("AudioMP3", AUDIO)}
 
 
@@ -59,6 +62,15 @@ class CremaDOptions(Config):
         "auto", description="AudioWAV, VideoFlash or AudioMP3; auto: the first of these that holds files"
     )
     keep_bad: bool = Field(False, description="keep the known bad items")
+
+
+def clip_name(path: str) -> str:
+    """Return the published name of the clip in a file.
+
+    >>> clip_name("AudioWAV/1040_ITH_SAD_X.wav")
+    '1040_ITH_SAD_XX'
+    """
+    return MISNAMED.get(stem(path), stem(path))
 
 
 def session(actor: int) -> str:
@@ -94,7 +106,7 @@ def read_ratings(root: Path, source: str) -> dict[str, Rated]:
             "--option labels=acted"
         )
     rated: dict[str, Rated] = {}
-    for record in read_csv(path):
+    for record in read_table(path).rows.values():
         try:
             if int(record[""]) // 100000 == BLOCKS[source]:
                 votes = {name: float(record[letter]) for letter, name in LETTERS.items()}
@@ -123,12 +135,12 @@ class CremaD(Corpus[CremaDOptions]):
         """Add a row a clip. Clips without a label under the rule keep their votes and have no emotion."""
         options = self.options
         folder, paths = self._media(reading)
-        codes = reading.match(paths, NAME)
+        codes = reading.match(paths, NAME, text=clip_name)
         ratings = {} if options.labels == "acted" else read_ratings(reading.root, options.labels)
         bad = set() if options.keep_bad else SILENT | (BROKEN_FILMS if folder == "VideoFlash" else frozenset())
         dropped, unrated = [], []
-        for path, (actor, sentence, acted, intensity) in reading.first_of_each(codes).items():
-            clip = stem(path)
+        for path, (actor, sentence, acted, intensity) in reading.first_of_each(codes, clip_name).items():
+            clip = clip_name(path)
             if clip in bad:
                 dropped.append(clip)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from pathlib import PurePosixPath
 from typing import Literal
@@ -11,8 +12,8 @@ from pydantic import Field, field_validator
 
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus
-from pipeline.corpora.reading import MEDIA, Reading, one_line
-from pipeline.manifest.row import ManifestRow
+from pipeline.corpora.reading import MEDIA, Reading, one_line, suffix
+from pipeline.engine.names import canonical
 
 
 class FolderOptions(Config):
@@ -32,7 +33,7 @@ class FolderOptions(Config):
     @classmethod
     def _compiles(cls, value: str) -> str:
         try:
-            groups = re.compile(value).groups
+            groups = re.compile(value := unicodedata.normalize("NFC", value)).groups
         except re.error as error:
             raise ValueError(f"{value!r} is not a regular expression ({error})") from None
         if value and groups < 1:
@@ -51,7 +52,11 @@ class Folder(Corpus[FolderOptions]):
     def fill(self, reading: Reading) -> None:
         """Add a row a file, unlabelled."""
         options = self.options
-        stems = {path: str(PurePosixPath(path).with_suffix("")) for path in reading.files(MEDIA[options.media])}
+        endings = MEDIA[options.media]
+        stems = {path: canonical(str(PurePosixPath(path).with_suffix(""))) for path in reading.files(endings)}
+        others = Counter(suffix(path) or "none" for path in reading.listing().files if suffix(path) not in endings)
+        listed = ", ".join(f"{name} {number}" for name, number in others.most_common(8))
+        reading.note(others.total(), f"left out: not among the endings of {options.media} media ({listed})")
         if not stems:
             raise reading.nothing_found()
         corpus = one_line(options.corpus or reading.root.resolve().name or "folder")
@@ -61,20 +66,18 @@ class Folder(Corpus[FolderOptions]):
             name = path if count[stem] > 1 else stem  # a.mp4 beside a.wav: the suffix keeps them distinct
             speaker = self._speaker(path)
             nameless += not speaker
-            reading.rows.append(
-                ManifestRow(
-                    clip_id=f"{corpus}/{name}".replace("#", "_"),
-                    corpus=corpus,
-                    path=path,
-                    speaker=speaker or f"clip:{name}",
-                    language=options.language,
-                )
+            reading.add_row(
+                f"{corpus}/{name}",
+                corpus=corpus,
+                path=path,
+                speaker=speaker or f"clip:{name}",
+                language=options.language,
             )
         reading.note(nameless, "clips count as a speaker each, because nothing says who speaks in them")
 
     def _speaker(self, path: str) -> str:
         if self.options.speaker_pattern:
-            match = re.search(self.options.speaker_pattern, path)
+            match = re.search(self.options.speaker_pattern, unicodedata.normalize("NFC", path))
             return (match[1] or "").strip() if match else ""
         folder = PurePosixPath(path).parent
         return str(folder) if self.options.speaker == "parent" and folder.parts else ""

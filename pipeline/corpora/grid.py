@@ -6,7 +6,8 @@ import re
 from pathlib import Path, PurePosixPath
 
 from pipeline.corpora.base import About, Corpus, Expected, VideoOptions
-from pipeline.corpora.reading import MEDIA, Reading, read_text
+from pipeline.corpora.reading import MEDIA, Reading
+from pipeline.engine.names import read_text
 
 _NAME = re.compile("[blps][bgrw][abiw][a-z][z1-9][anps]")
 _WORDS: tuple[dict[str, str], ...] = (

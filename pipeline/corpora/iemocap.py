@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
-from pipeline.corpora.reading import Reading, one_line, read_text, stem
+from pipeline.corpora.reading import Reading, one_line, stem
 from pipeline.corpora.votes import SPELLINGS, vote_columns
+from pipeline.engine.names import read_text
 
 # In Ses01F_impro01_M000, "F" is who wore the markers; the turn's own letter (M) says who speaks.
 NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\w+?_([FM])(?:XX)?\d+")
@@ -44,8 +46,8 @@ class Iemocap(Corpus[IemocapOptions]):
         """Add a row a turn; fold is the session; attributes are means on a scale of 1 to 5."""
         # The release has wav files of whole dialogues and of turns; the name marks a turn.
         codes = reading.match(reading.files({".wav"}), NAME, unmatched="")
-        labels, votes = self._evaluations(reading.root)
-        texts = _texts(reading.root)
+        labels, votes = self._evaluations(reading)
+        texts = _texts(reading)
         unlabelled = 0
         for path, (number, sex) in reading.first_of_each(codes).items():
             turn = stem(path)
@@ -71,13 +73,13 @@ class Iemocap(Corpus[IemocapOptions]):
             return "happiness" if self.options.excited else ""
         return SPELLINGS.get(lowered, "")  # frustrated, other, no agreement (xxx): no class of the vocabulary
 
-    def _evaluations(self, root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
+    def _evaluations(self, reading: Reading) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
         """Return turn -> label columns, and turn -> votes of the raters (the actors' own ratings left aside)."""
         labels: dict[str, dict[str, Any]] = {}
         votes: dict[str, dict[str, float]] = {}
-        for path in sorted(root.glob("**/EmoEvaluation/Ses*.txt")):
+        for lines in _sheets(reading, "EmoEvaluation"):
             turn = ""
-            for line in read_text(path).splitlines():
+            for line in lines:
                 if match := _SUMMARY.match(line):
                     turn, code, valence, arousal, dominance = match.groups()
                     scale = {"valence": float(valence), "arousal": float(arousal), "dominance": float(dominance)}
@@ -94,10 +96,17 @@ class Iemocap(Corpus[IemocapOptions]):
         return Expected(10039, SPEAKERS)
 
 
-def _texts(root: Path) -> dict[str, str]:
+def _sheets(reading: Reading, folder: str) -> Iterator[list[str]]:
+    """Yield the lines of every text file of a dialogue in a folder of this name."""
+    for path in map(PurePosixPath, reading.files({".txt"})):
+        if path.parent.name == folder and path.name.startswith("Ses"):
+            yield read_text(reading.root / path).splitlines()
+
+
+def _texts(reading: Reading) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for path in sorted(root.glob("**/transcriptions/Ses*.txt")):
-        for line in read_text(path).splitlines():
+    for lines in _sheets(reading, "transcriptions"):
+        for line in lines:
             if match := _TURN_TEXT.match(line):
                 texts[match[1]] = one_line(match[2])
     return texts

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus
-from pipeline.corpora.reading import Reading, first_few, one_line, read_text
+from pipeline.corpora.reading import Reading, first_few, one_line
+from pipeline.engine.names import read_text
 
 
 class LrsOptions(Config):

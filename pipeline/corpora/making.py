@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.corpora.base import About, Expected
 from pipeline.corpora.readers import make_reader
 from pipeline.corpora.reading import first_few
+from pipeline.engine.names import expand
 from pipeline.errors import InputError
 from pipeline.manifest.csv_file import write_manifest
 from pipeline.manifest.protocol import check_protocol
@@ -72,7 +73,7 @@ def make_manifest(
         InputError: an unknown corpus or option, a root that holds no such corpus or lies outside the base, clips that
             are in the manifest already, or a table that ``check_protocol`` refuses. Nothing is written then.
     """
-    root, base, output = Path(root), Path(base or root), Path(output)
+    root, base, output = expand(root), expand(base or root), expand(output)
     reader = make_reader(corpus, options or {})
     try:
         reading = reader.read(root)

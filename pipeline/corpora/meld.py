@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus, Expected
-from pipeline.corpora.reading import Reading, one_line, read_columns
+from pipeline.corpora.reading import Reading, one_line
+from pipeline.corpora.tables import read_columns
 from pipeline.corpora.votes import SPELLINGS
 
 # Part -> table, and the folder of its films once MELD.Raw is unpacked.
@@ -18,6 +19,8 @@ PARTS = {
 _COLUMNS = ("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "Utterance")
 #: Known bad: the film cannot be decoded.
 BROKEN = frozenset({("train", "dia125_utt3")})
+#: Known bad: wrongly cut, minutes of other speech under the label of one utterance.
+MINUTES = frozenset({("test", "dia38_utt4"), ("test", "dia220_utt0")})
 
 
 class Meld(Corpus[Config]):
@@ -38,7 +41,7 @@ class Meld(Corpus[Config]):
         for path in reading.files({".mp4"}):
             pure = PurePosixPath(path)
             films[(pure.parent.name, pure.stem)] = path
-        missing, broken, tables = [], [], 0
+        missing, broken, minutes, tables = [], [], [], 0
         for part, (name, folder) in PARTS.items():
             table = reading.table(name)
             if table is None:
@@ -49,6 +52,8 @@ class Meld(Corpus[Config]):
                 turn = f"dia{record['Dialogue_ID']}_utt{record['Utterance_ID']}"
                 if (part, turn) in BROKEN:
                     broken.append(f"{part} {turn}")
+                elif (part, turn) in MINUTES:
+                    minutes.append(f"{part} {turn}")
                 elif (folder, turn) not in films:
                     missing.append(f"{part} {turn}")
                 else:
@@ -67,6 +72,7 @@ class Meld(Corpus[Config]):
             raise reading.nothing_found()
         reading.left_out(missing, "in the table but not on disk")
         reading.left_out(broken, "known bad")
+        reading.left_out(minutes, "known bad: cut wrongly, minutes instead of one utterance")
         reading.notes.append("split left empty: the series' main cast is in all published parts; use folds by speaker")
 
     def expected(self) -> Expected:

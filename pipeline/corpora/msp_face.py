@@ -9,8 +9,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipeline.corpora.base import About, Corpus, Expected, VideoOptions
-from pipeline.corpora.reading import MEDIA, Reading, read_text, stem
+from pipeline.corpora.reading import MEDIA, Reading, stem
 from pipeline.corpora.votes import count_votes, vote_columns
+from pipeline.engine.names import read_text
 from pipeline.errors import InputError
 
 NAME = re.compile(r"MSP-FACE_(\d{4})_\d{4}")

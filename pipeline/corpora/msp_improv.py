@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from pipeline.corpora.base import About, AudioOptions, Corpus, Expected
-from pipeline.corpora.reading import Reading, read_text
+from pipeline.corpora.reading import Reading
 from pipeline.corpora.votes import label_from_votes, vote_columns
+from pipeline.engine.names import read_text
 
 # sentence, intended emotion - speaker (sex, session) - scenario - turn; sound is MSP-..., film and labels are UTD-...
 NAME = re.compile(r"(?:MSP|UTD)-IMPROV-(S\d\d[AHNS]-([FM]\d\d)-[PRST]-[FM]{2}\d\d\d?)")

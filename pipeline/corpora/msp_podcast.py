@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from pathlib import PurePosixPath
 from typing import Literal
@@ -11,8 +12,10 @@ from pydantic import Field
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus
 from pipeline.corpora.msp_face import LETTERS, SPLITS
-from pipeline.corpora.reading import Reading, one_line, read_columns, read_text, stem
+from pipeline.corpora.reading import Reading, one_line, stem
+from pipeline.corpora.tables import read_columns
 from pipeline.corpora.votes import count_votes, vote_columns
+from pipeline.engine.names import read_text
 
 _COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Split_Set")
 
@@ -43,7 +46,7 @@ class MspPodcast(Corpus[MspPodcastOptions]):
         if table is None:
             raise reading.nothing_found()
         files = {PurePosixPath(path).name: path for path in reading.files({".wav"})}
-        transcripts = {path.stem: path for path in sorted(reading.root.glob("Transcripts/*.txt"))}
+        transcripts = {stem(path): path for path in reading.files({".txt"}) if re.fullmatch(r"Transcripts/[^/]+", path)}
         answers = _answers(reading)
         tests = {name.strip().lower() for name in self.options.test.split(",")}
         skipped: Counter[str] = Counter()
@@ -75,7 +78,7 @@ class MspPodcast(Corpus[MspPodcastOptions]):
                 arousal=_number(record["EmoAct"]),
                 valence=_number(record["EmoVal"]),
                 dominance=_number(record["EmoDom"]),
-                sentence=one_line(read_text(transcripts[clip])) if clip in transcripts else "",
+                sentence=one_line(read_text(reading.root / transcripts[clip])) if clip in transcripts else "",
                 language="en",
                 **(vote_columns(count_votes(answers[name], LETTERS.values())) if name in answers else {}),
             )

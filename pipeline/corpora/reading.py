@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.corpora.listing import Listing, list_files
 from pipeline.errors import InputError
 from pipeline.manifest.row import UNPRINTABLE, ManifestRow, inside_root, printable
+from pipeline.media.files import AUDIO, VIDEO
 
-AUDIO = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})
-VIDEO = frozenset({".mp4", ".mpg", ".mpeg", ".avi", ".mov", ".mkv", ".webm", ".flv", ".m4v", ".wmv"})
 #: The suffixes that an option ``media`` stands for.
 MEDIA = {"audio": AUDIO, "video": VIDEO, "all": AUDIO | VIDEO}
 
@@ -42,6 +41,15 @@ def stem(path: str) -> str:
     return PurePosixPath(path).stem
 
 
+def suffix(path: str) -> str:
+    """Return how a file's name ends, lower case.
+
+    >>> suffix("a.b/CLIP.MTS"), suffix("a.b/clip")
+    ('.mts', '')
+    """
+    return PurePosixPath(path).suffix.lower()
+
+
 @dataclass
 class Reading:
     """The rows of a corpus, and what its reader has to say about them.
@@ -59,23 +67,45 @@ class Reading:
     example: str
     rows: list[ManifestRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _named: dict[int, str] = field(default_factory=dict)  # position of a row -> the name that its id was made from
+    _listings: dict[str, Listing] = field(default_factory=dict)
 
     def add(self, corpus: str, name: str, path: str, **columns: Any) -> None:
         """Add a row.
 
         Args:
             corpus: its short name.
-            name: of the clip within the corpus; "#", which separates a clip from its segments, becomes "_".
+            name: of the clip, from names of files; "#", which separates a clip from its segments, becomes "_".
             path: of the media file, relative to the root.
             columns: others of `ManifestRow`.
         """
-        clip_id = f"{corpus}_{name}".replace("#", "_")
-        self.rows.append(ManifestRow(clip_id=clip_id, corpus=corpus, path=path, **columns))
+        self.add_row(f"{corpus}_{name}", corpus=corpus, path=path, **columns)
 
-    def note(self, count: int, text: str) -> None:
+    def add_row(self, name: str, **columns: Any) -> None:
+        """Add a row whose clip id is made from ``name`` as in `add`, without the corpus in front."""
+        self._named[len(self.rows)] = name
+        self.rows.append(ManifestRow(clip_id=name.replace("#", "_"), **columns))
+
+    def tell_apart(self) -> None:
+        """Give files whose names make the same clip id (``take#1`` beside ``take_1``) ids that differ."""
+        same: dict[str, list[int]] = defaultdict(list)
+        for position in self._named:
+            same[self.rows[position].clip_id].append(position)
+        changed = []
+        for clip_id, positions in list(same.items()):
+            # The file that is called so keeps the id.
+            positions.sort(key=lambda position: (self._named[position] != clip_id, self.rows[position].path))
+            free = (other for number in count(2) if (other := f"{clip_id}~{number}") not in same)
+            for position, other in zip(positions[1:], free, strict=False):
+                same[other] = []
+                self.rows[position] = self.rows[position].model_copy(update={"clip_id": other})
+                changed.append(self.rows[position].path)
+        self.note(len(changed), f"ids end in '~2' and so on, as names of files make the same id ({first_few(changed)})")
+
+    def note(self, number: int, text: str) -> None:
         """Note that so many items are as the text says, if there are any."""
-        if count:
-            self.notes.append(f"{count} {text}")
+        if number:
+            self.notes.append(f"{number} {text}")
 
     def left_out(self, items: Collection[str], why: str) -> None:
         """Note that some items were left out, naming the first few."""
@@ -85,13 +115,31 @@ class Reading:
         """Return the error of a reader that found none of its files."""
         return InputError(
             f"no {self.corpus} files below {self.root}: looked for names such as {example or self.example}; "
-            "is it the right --root?"
+            + "; ".join(["is it the right --root?", *self.notes])
         )
+
+    def listing(self, below: str = "") -> Listing:
+        """Return what lies below a folder of the root, and note what is passed over.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        start = self.root / below
+        if not start.is_dir():
+            raise InputError(f"there is no folder {start}; give --root the folder that holds the corpus")
+        if below not in self._listings:
+            listing = self._listings[below] = list_files(self.root, below)
+            for items, why in (
+                (listing.hidden, "hidden files and folders"),
+                (listing.closed, "folders that may not be read; ask for access"),
+                (listing.outside, "links to folders outside the root; give a --root that holds both, or mount them"),
+                (listing.again, "links to folders that are listed already"),
+            ):
+                self.left_out(items, why)
+        return self._listings[below]
 
     def files(self, suffixes: Collection[str], *, below: str = "") -> list[str]:
         """Return the files with one of ``suffixes`` (lower case): relative to the root, with ``/``, sorted.
-
-        Hidden files and folders are passed over (macOS leaves ``._`` twins in archives), linked folders too.
 
         Args:
             suffixes: such as ``.wav``.
@@ -100,24 +148,16 @@ class Reading:
         Raises:
             InputError: there is no such folder.
         """
-        start = self.root / below
-        if not start.is_dir():
-            raise InputError(f"there is no folder {start}; give --root the folder that holds the corpus")
         found: list[str] = []
         strange: list[str] = []
-        for folder, folders, names in os.walk(start):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            place = Path(folder).relative_to(self.root).as_posix()
-            for name in names:
-                if name.startswith(".") or os.path.splitext(name)[1].lower() not in suffixes:  # noqa: PTH122 - fast
-                    continue
-                path = name if place == "." else f"{place}/{name}"
+        for path in self.listing(below).files:
+            if suffix(path) in suffixes:
                 try:
                     found.append(inside_root(printable(path)))
                 except ValueError:
                     strange.append(ascii(path))
         self.left_out(strange, "rename them: control characters, backslashes and 'x:' in front have no place in a path")
-        return sorted(found)
+        return found
 
     def match(
         self,
@@ -158,41 +198,8 @@ class Reading:
 
     def table(self, *names: str) -> Path | None:
         """Return the first file below the root with one of these names, the shallowest first."""
-        hits = sorted((p for name in names for p in self.root.rglob(name)), key=lambda p: (len(p.parts), str(p)))
-        return hits[0] if hits else None
-
-
-def read_text(path: Path) -> str:
-    """Return a small text file of a corpus; some are in Latin-1.
-
-    Raises:
-        InputError: it is a Git-LFS pointer.
-    """
-    raw = path.read_bytes()
-    if raw.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is a Git-LFS pointer, not the table itself; run `git lfs pull` in its folder")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def read_csv(path: Path, delimiter: str = ",") -> csv.DictReader[str]:
-    """Return a reader of a corpus's table; see ``read_text`` for errors."""
-    return csv.DictReader(io.StringIO(read_text(path)), delimiter=delimiter)
-
-
-def read_columns(path: Path, *columns: str, corpus: str) -> list[dict[str, str]]:
-    """Return the named columns of a corpus's table, a dictionary a row, without blanks around the cells.
-
-    Raises:
-        InputError: a column is missing.
-    """
-    reader = read_csv(path)
-    absent = sorted(set(columns) - set(reader.fieldnames or ()))
-    if absent:
-        raise InputError(f"{path}: no column {absent[0]!r}; is it {corpus}'s table?")
-    return [{key: (record[key] or "").strip() for key in columns} for record in reader]
+        hits = [path for path in self.listing().files if path.rpartition("/")[2] in names]
+        return self.root / min(hits, key=lambda path: (path.count("/"), path)) if hits else None
 
 
 def one_line(text: str) -> str:

@@ -52,7 +52,10 @@ def code_digest(modules: tuple[str, ...]) -> str:
         for path in origin.parent.rglob("*.py"):
             if path.name != "config.py":
                 files[f"{name}/{path.relative_to(origin.parent).as_posix()}"] = path
-    trees = {key: ast.dump(_strip_docstrings(ast.parse(path.read_text()))) for key, path in sorted(files.items())}
+    trees = {
+        key: ast.dump(_strip_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
+        for key, path in sorted(files.items())
+    }
     return digest(trees)
 
 

@@ -72,7 +72,7 @@ def run_item(cls: type, config: Config, task: Task, *, rows: Cache, marks: Path,
         marks.mkdir(parents=True, exist_ok=True)
         # A C-level watchdog: it ends the process even when native code holds the interpreter lock for ever, and says
         # so in the mark, which tells a hang from a crash afterwards.
-        with mark.open("w") as sink:
+        with mark.open("w", encoding="utf-8") as sink:
             faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
             try:
                 row = _attempt(cls, config, task)
@@ -120,4 +120,4 @@ def _row(cls: type, config: Config, task: Task) -> dict[str, Any]:
 
 def took_too_long(mark: Path) -> bool:
     """Tell whether the watchdog ended the process that left this mark."""
-    return mark.exists() and mark.read_text(errors="replace").startswith("Timeout")
+    return mark.exists() and mark.read_text(encoding="utf-8", errors="replace").startswith("Timeout")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.engine.files import replace_file
+from pipeline.engine.names import canonical
 from pipeline.errors import InputError
 from pipeline.manifest.row import COLUMNS, REQUIRED, ManifestRow, suggestion
 
@@ -55,7 +56,7 @@ def read_cells(path: Path) -> dict[int, dict[str, str]]:
         if not any(cell.strip() for cell in record):
             continue
         cells = zip(header, record, strict=False)
-        table[number] = {n: c if n in VERBATIM else c.strip() for n, c in cells if c.strip()}
+        table[number] = {n: c if n in VERBATIM else canonical(c) for n, c in cells if c.strip()}
         if len(record) != len(header):
             table[number][WIDTH] = (
                 f"it has {len(record)} fields, the header {len(header)}; put a text with commas in quotes"

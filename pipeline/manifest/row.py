@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config import Config
+from pipeline.engine.names import canonical
 
 #: The one vocabulary of emotion names; readers of corpora translate into it.
 EMOTIONS = (
@@ -83,9 +84,10 @@ def inside_root(value: str) -> str:
     return value
 
 
-Text = Annotated[str, AfterValidator(printable)]
+# A path stays as it is written: it has to be found on disk. All else is compared, so that its form must be one.
+RelativePath = Annotated[str, AfterValidator(printable), AfterValidator(inside_root)]
+Text = Annotated[str, AfterValidator(printable), AfterValidator(canonical)]
 Required = Annotated[Text, Field(min_length=1)]
-RelativePath = Annotated[Text, AfterValidator(inside_root)]
 Number = Annotated[float, Field(allow_inf_nan=False)] | None
 Count = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
@@ -99,7 +101,7 @@ class ManifestRow(Config):
 
     clip_id: Annotated[Required, AfterValidator(_identifier)] = Field(description="unique name of the clip")
     corpus: Required = Field(description="short name of the corpus; speakers are told apart within it")
-    path: Annotated[Required, AfterValidator(inside_root)] = Field(description="media file, relative to the root")
+    path: Annotated[RelativePath, Field(min_length=1)] = Field(description="media file, relative to the root")
     speaker: Required = Field(description="who speaks; splits and folds are checked on it")
     split: Annotated[Text, AfterValidator(_one_of(SPLITS))] = _column("train, dev, test or empty")
     fold: Text = _column("name of a fold or session; all of a speaker's clips share one")

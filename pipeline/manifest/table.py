@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+from pipeline.engine.names import locate
 from pipeline.errors import InputError
 from pipeline.manifest.csv_file import VERBATIM, WIDTH, read_cells
 from pipeline.manifest.protocol import check_protocol
@@ -137,7 +138,7 @@ def _link_check(root: Path) -> Callable[[str], str]:
     real_folders: dict[Path, Path] = {}  # a corpus has many files in few folders: resolve each folder once
 
     def fault(path: str) -> str:
-        target = root / path
+        target = locate(root / path)
         try:
             if target.parent not in real_folders:
                 real_folders[target.parent] = target.parent.resolve()

@@ -14,11 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.engine.names import locate
 from pipeline.errors import InputError, Missing, Quarantined, Transient
 
 # Demuxers that read one file and follow no reference out of it. Playlists and scripts (hls, dash, concat,
 # image2, sdp, ...) are left out: a crafted one would make ffmpeg read other files or reach the network.
 FORMATS = "mov,matroska,avi,flv,mpeg,mpegts,asf,mp3,wav,w64,flac,ogg,aac,aiff,caf,amr,au"
+#: How names of files in these formats end, lower case.
+AUDIO = frozenset({
+    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".mpa", ".m2a", ".m4a", ".m4b", ".m4r", ".f4a",
+    ".isma", ".aac", ".adts", ".ogg", ".oga", ".opus", ".spx", ".wma", ".mka", ".aif", ".aiff", ".aifc", ".afc",
+    ".caf", ".amr", ".awb", ".au", ".snd",
+})  # fmt: skip
+VIDEO = frozenset({
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mj2", ".psp", ".f4v", ".ismv", ".mkv", ".mk3d", ".webm", ".avi",
+    ".divx", ".flv", ".mpg", ".mpeg", ".mpe", ".vob", ".mod", ".tod", ".ts", ".mts", ".m2ts", ".m2t", ".wmv", ".asf",
+    ".ogv",
+})  # fmt: skip
 PROTOCOLS = "file"
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -53,7 +65,9 @@ def _ffmpeg(override: str | None) -> tuple[str, str]:
     candidates = [override] if override else [shutil.which("ffmpeg"), _bundled_ffmpeg()]
     for path in filter(None, candidates):
         try:
-            done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=60, check=True)
+            done = subprocess.run(
+                [path, "-version"], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             continue
         if found := re.match(r"ffmpeg version (\S+)", done.stdout):
@@ -79,14 +93,15 @@ def content_hash(path: str | Path) -> str:
         Quarantined: it is no file that could be media (missing, empty, a folder, a pointer, text); Transient if it is
             missing or forbidden.
     """
+    path = locate(path)
     check_file(path)
-    with Path(path).open("rb") as handle:
+    with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def url(path: str | Path) -> str:
     """Return the path in a form that ffmpeg takes literally, whatever dashes, colons or ``%d`` are in it."""
-    return f"file:{Path(path).absolute()}"
+    return f"file:{locate(path).absolute()}"
 
 
 def check_file(path: str | Path) -> None:
@@ -137,12 +152,13 @@ def open_media(path: str | Path) -> Iterator[Any]:
     """
     import av
 
+    path = locate(path)
     check_file(path)
     options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS}
     try:
         container = av.open(url(path), options=options, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise Quarantined(_why_unreadable(Path(path), error)) from error
+        raise Quarantined(_why_unreadable(path, error)) from error
     with container:
         yield container
 

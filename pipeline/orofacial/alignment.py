@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.engine.names import locate, read_text
 from pipeline.errors import InputError
 
 UNITS_PER_SECOND = 25_000  # of GRID's .align files: 1000 are one frame of its films
@@ -37,6 +38,7 @@ def read_alignment(path: Path) -> Alignment:
     Raises:
         InputError: the file is missing, of another format, or its times do not rise.
     """
+    path = locate(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: an alignment is {', '.join(_READERS)} (LRS: .txt); correct the manifest")
@@ -76,7 +78,7 @@ def _grid(path: Path) -> Alignment:
         begin, end, name = fields
         return Span(int(begin) / UNITS_PER_SECOND, int(end) / UNITS_PER_SECOND, name.lower())
 
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     return _words(path, lines, parse, expected="'begin end word' (1/25000 s)")
 
 
@@ -86,7 +88,7 @@ def _lrs(path: Path) -> Alignment:
     def parse(fields: list[str]) -> Span:
         return Span(float(fields[1]), float(fields[2]), fields[0].lower())
 
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     header = next((number for number, line in enumerate(lines) if line.startswith(_LRS_HEADER)), None)
     if header is None:
         raise InputError(f"{path}: no line {_LRS_HEADER!r}, so this transcript of LRS has no times")

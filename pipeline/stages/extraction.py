@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline import contracts
 from pipeline.engine.compute import Item, RunConfig, compute
 from pipeline.engine.content import Source
+from pipeline.engine.names import locate
 from pipeline.engine.places import check_made_from, describe, fingerprint, index_rows, table, usable_segments, writing
 from pipeline.engine.results import Results, check_failures
 from pipeline.engine.tables import read_metadata
@@ -71,7 +72,7 @@ def media_items(segments: Iterable[Mapping[str, Any]], root: Path) -> list[Item]
     items = []
     for row in segments:
         payload = {key: row[key] for key in ("segment_id", "start", "end", "has_audio", "has_video")}
-        payload["media_path"] = str(root / row["path"])
+        payload["media_path"] = str(locate(root / row["path"]))
         source = Source(payload["media_path"], row["content_hash"])
         items.append(Item(row["segment_id"], _facts(row), partial(dict, payload), source))
     return items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline import contracts
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.compute import Item, compute
 from pipeline.engine.content import Source
+from pipeline.engine.names import locate
 from pipeline.engine.places import describe, records, table, writing
 from pipeline.engine.progress import progress
 from pipeline.engine.results import Results, check_failures
@@ -33,9 +35,16 @@ def _write_segments(params: Params, name: str) -> Results:
     from pipeline.segments import SegmentsExtractor
 
     chosen = params.set(name)
+    watched = getattr(params.watch, name)
+    if not chosen.root.resolve().is_relative_to(watched.resolve()):
+        print(
+            f"note: DVC does not look at the files in {chosen.root}; name it in params.yaml, watch.{name}, or run "
+            f"`dvc repro -f segments@{name}` after a file has changed",
+            file=sys.stderr,
+        )
     manifest, problems = check_manifest(chosen.manifest, root=chosen.root)
     clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(manifest)}
-    media = {clip_id: chosen.root.resolve() / row["path"] for clip_id, row in clips.items()}
+    media = {clip_id: locate(chosen.root.resolve() / row["path"]) for clip_id, row in clips.items()}
     hashes, unusable = _hash_all(name, media)
     unusable |= {problem.clip_id: Failure(str(problem.message), passing=False) for problem in problems}
 

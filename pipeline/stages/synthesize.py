@@ -18,7 +18,9 @@ def run_synthesize(params: Params) -> None:
     if not used:
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
-        (FOLDER / "NOT_MADE.txt").write_text("No set in params.yaml has its manifest in this folder.\n")
+        (FOLDER / "NOT_MADE.txt").write_text(
+            "No set in params.yaml has its manifest in this folder.\n", encoding="utf-8"
+        )
         print("synthetic corpus: not used by params.yaml, not made")
         return
     with progress("synthesize", len(plan(params.synthetic))) as ticker:

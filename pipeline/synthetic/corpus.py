@@ -114,7 +114,7 @@ def _prepare(config: SyntheticConfig, out_dir: Path) -> None:
         "packages": {name: version(name) for name in _PACKAGES},
     }
     try:
-        found = json.loads(note.read_text())
+        found = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # absent or cut off: then nothing can be trusted
         found = None
     for folder in ("unlabelled", "labelled", "truth"):

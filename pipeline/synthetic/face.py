@@ -52,7 +52,9 @@ class Animator:
         self.scale, rotation = float(scales[0]), rotations[0]  # px per inter-ocular distance, turn of the head
         #: px per unit of each channel: (21, 478, 2)
         self.basis = np.round((self.scale * basis @ rotation.T)[..., :2] * np.array([1.0, -1.0]), _DIGITS)
-        tessellation = json.loads(package_file("feat", "resources/canonical_face_tessellation.json").read_text())
+        tessellation = json.loads(
+            package_file("feat", "resources/canonical_face_tessellation.json").read_text(encoding="utf-8")
+        )
         oval = photo.landmarks[list(OVAL), :2]
         ring = oval.mean(0) + 1.32 * (oval - oval.mean(0))  # still points around the face: the warp fades out to them
         self.source = np.vstack([photo.landmarks[:, :2], ring])

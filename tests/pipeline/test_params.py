@@ -76,3 +76,48 @@ def test_missing_files_are_named(project, tmp_path):
     (folder / "labelled.csv").write_text("")
     with pytest.raises(InputError, match="sets: Field required"):
         use_manifests(folder, params=params)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "cannot be read as text in UTF-8"),
+        (b"sets: 2020-13-45", "not valid YAML"),
+        (b"sets: !!int x", "not valid YAML"),
+        (b"sets: !!timestamp x", "not valid YAML"),
+        (b"[" * 20000, "not valid YAML"),
+        (b"? [a]\n: b", "not valid YAML"),
+        (b"run: {item_timeout: .inf}", r"run.item_timeout: .*finite"),
+        (b"run: {item_timeout: .nan}", r"run.item_timeout: .*finite"),
+        (b"a: &a [x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a]\nrun: {workers: [*b,*b,*b,*b,*b,*b,*b]}", r"run\.workers"),
+    ],
+)
+def test_files_that_are_no_parameters_are_named(tmp_path, content, message):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=f"params.yaml(?s:.)*{message}") as error:
+        load_params(tmp_path / "params.yaml")
+    assert len(str(error.value)) < 4000
+    (tmp_path / "params.yaml").unlink()
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(InputError, match="cannot be read"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_the_home_is_known_in_the_sets(project, tmp_path, monkeypatch):
+    folder, params = project
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "media").mkdir()
+    (folder / "roots.yaml").write_text("labelled: ~/media\n")
+    assert use_manifests(folder, params=params)["labelled"].root == tmp_path / "media"
+    params.write_text(params.read_text().replace(str(tmp_path / "media"), "~/media"))
+    assert load_params(params).sets.labelled.root == tmp_path / "media"
+
+
+def test_dvc_watches_the_roots_but_for_one_that_holds_its_outputs(project, tmp_path):
+    folder, params = project
+    use_manifests(folder, params=params)
+    assert load_params(params).watch.labelled == folder
+    (folder / "roots.yaml").write_text("labelled: ..\n")  # holds params.yaml, and data/ beside it
+    use_manifests(folder, params=params)
+    watch = load_params(params).watch
+    assert (watch.unlabelled, watch.labelled) == (folder, folder / "labelled.csv")

@@ -34,9 +34,10 @@ from trainer.params.training import (
     ScheduleParams,
 )
 
-PIPELINE_SECTIONS = frozenset(
-    {"sets", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels", "shards"}
-)
+PIPELINE_SECTIONS = frozenset({
+    "sets", "watch", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels",
+    "shards",
+})  # fmt: skip
 # Former sections of params.yaml and where their keys are now.
 _RECIPES = ("ablation", "cluster", "orofacial", "penalisation", "sequence")
 MOVED = {**{name: f"recipes/{name}/params.yaml" for name in _RECIPES}, "recipes": "section variants"}
@@ -99,8 +100,11 @@ def _mapping(path: Path, *, of: str, option: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no parameter file {path}: run from the project's root or give {option}")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text in UTF-8 ({error}); save it anew") from None
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        # PyYAML leaves what its constructors stumble over: an impossible date, a number without digits, endless depth.
         raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path} must be a mapping of {of}")

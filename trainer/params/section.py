@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 class Section(BaseModel):
     """A frozen, strict section: an unknown key is refused, so that a typo never means "the default"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -75,3 +75,10 @@ def test_tess(tree):
         ("OAF", "fear", "Say the word back"), ("YAF", "surprise", "Say the word back"),
         ("OAF", "neutral", "Say the word bite"),
     ]  # fmt: skip
+
+
+def test_crema_knows_the_clip_that_old_copies_misname(tree):
+    (row,) = read_corpus("crema_d", tree(["AudioWAV/1040_ITH_SAD_X.wav"]), labels="acted")
+    assert (row.clip_id, row.path, row.emotion) == ("crema_d_1040_ITH_SAD_XX", "AudioWAV/1040_ITH_SAD_X.wav", "sadness")
+    both = tree(["AudioWAV/1040_ITH_SAD_X.wav", "AudioWAV/1040_ITH_SAD_XX.wav"])
+    assert len(read_corpus("crema_d", both, labels="acted")) == 1

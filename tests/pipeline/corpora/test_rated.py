@@ -184,3 +184,13 @@ def test_meld_leaves_the_split_empty(tree):
     }
     listed = notes("meld", root)
     assert all(text in listed for text in ("known bad", "test dia0_utt9", "no dev_sent_emo.csv", "split left empty"))
+
+
+def test_meld_keeps_windows_quotes_and_leaves_out_clips_of_minutes(tree):
+    header = "Sr No.,Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
+    table = f"{header}1,It\x92s \x93fine\x94\x85 no\x97wait,Ross,neutral,0,0\n2,Hi,Ross,joy,38,4\n3,Hi,Ross,joy,220,0\n"
+    films = dict.fromkeys((f"output_repeated_splits_test/{name}.mp4" for name in ("dia0_utt0", "dia38_utt4")), "")
+    root = tree({"test_sent_emo.csv": table, **films})
+    (row,) = read_corpus("meld", root)
+    assert row.sentence == "It\u2019s \u201cfine\u201d\u2026 no\u2014wait"
+    assert "2 left out: known bad: cut wrongly, minutes instead of one utterance" in notes("meld", root)

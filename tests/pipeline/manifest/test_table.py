@@ -156,3 +156,20 @@ def test_a_manifest_of_many_rows_is_quick(make):
     assert (len(rows), problems) == (count, [])
     assert isinstance(rows, pd.DataFrame)
     assert math.isnan(rows["arousal"].iloc[0])
+
+
+def test_names_that_differ_in_unicode_form_alone_are_one(make):
+    composed, decomposed = "Jos\u00e9", "Jose\u0301"
+    table = "a,c,{0}/1.wav,{0},train,,,,,,,\nb,c,{1}/2.wav,{1},test,,,,,,,\n"
+    with pytest.raises(InputError, match="speaker 'Jos\u00e9' of c is in split 'train' .* and 'test'"):
+        check_manifest(*make(table.format(composed, decomposed)))
+    table = f"{composed},c,1.wav,s,,,,,,,,\n{decomposed},c,2.wav,s,,,,,,,,\n"
+    _, problems = check_manifest(*make(table))
+    assert "already used in row 2" in problems[0].message
+
+
+def test_a_link_is_checked_under_the_name_on_disk(make, tmp_path):
+    path, root = make("a,c,\u00e9.wav,s,,,,,,,,\n")
+    (root / "e\u0301.wav").symlink_to(tmp_path / "secret.wav")
+    _, problems = check_manifest(path, root)
+    assert "link that leads outside the root" in problems[0].message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -96,3 +97,23 @@ def test_names_are_taken_literally(film: Path, tmp_path: Path, monkeypatch: pyte
 def test_addresses_are_no_files() -> None:
     with pytest.raises(Quarantined, match="no such file"):
         media.probe("http://127.0.0.1/x.mp4")
+
+
+def test_every_ending_of_the_formats_is_listed():
+    import av
+
+    from pipeline.media.files import AUDIO, FORMATS, VIDEO
+
+    known = set()
+    for name in FORMATS.split(","):
+        for mode in ("r", "w"):
+            with contextlib.suppress(ValueError):
+                known |= av.format.ContainerFormat(name, mode).extensions
+    # Pictures, subtitles and a list of streams share a format with films.
+    assert {f".{ending}" for ending in known - {"heic", "heif", "avif", "mks", "ism"}} <= AUDIO | VIDEO
+    assert not AUDIO & VIDEO
+
+
+def test_a_name_in_another_unicode_form_is_found(tmp_path):
+    (tmp_path / "e\u0301.wav").write_bytes(b"RIFF\xff\xff")
+    assert media.content_hash(tmp_path / "\u00e9.wav") == media.content_hash(tmp_path / "e\u0301.wav")

@@ -75,3 +75,10 @@ def test_a_bad_textgrid_is_named(tmp_path):
     grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
     with pytest.raises(InputError, match=r"no interval tier 'phones' or 'words' among notes"):
         read_alignment(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_words_are_read_in_any_encoding(tmp_path, encoding):
+    path = tmp_path / "a.align"
+    path.write_bytes("0 14500 sil\r\n14500 20000 T\u00fcten\r\n".encode(encoding))
+    assert [span.name for span in read_alignment(path).words] == ["sil", "t\u00fcten"]

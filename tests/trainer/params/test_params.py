@@ -53,8 +53,17 @@ def test_the_pipelines_sections_are_known_and_left_alone() -> None:
 def test_files_that_are_no_parameters_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no parameter file"):
         load_params(tmp_path / "params.yaml")
-    for content, message in (("a: [", "not valid YAML"), ("- 1", "mapping of sections")):
-        (tmp_path / "params.yaml").write_text(content)
+    for content, message in (
+        (b"a: [", "not valid YAML"),
+        (b"- 1", "mapping of sections"),
+        (b"\xff\xfe", "cannot be read as text in UTF-8"),
+        (b"sets: 2020-13-45", "not valid YAML"),
+        (b"sets: !!timestamp x", "not valid YAML"),
+        (b"[" * 20000, "not valid YAML"),
+        (b"pretrain: {lr: .inf}", "pretrain.lr: .*finite"),
+        (b"finetune: {weight_decay: .nan}", "finetune.weight_decay: .*finite"),
+    ):
+        (tmp_path / "params.yaml").write_bytes(content)
         with pytest.raises(InputError, match=message):
             load_params(tmp_path / "params.yaml")
 
