@@ -13,6 +13,9 @@ from pipeline.config import Config
 from pipeline.errors import Quarantined
 from pipeline.media import decode_audio, ffmpeg_version
 
+_OVERSHOOT = 2.0  # times full scale; beyond, clipped recordings come out of lossy codecs in .02 % of the samples
+_CLIPPED_SHARE = 0.001  # of the samples
+
 
 class AudioConfig(Config):
     """Section ``audio``."""
@@ -37,13 +40,29 @@ class AudioExtractor:
         """Return ``sample_rate`` (Hz) and ``flac`` (bytes) of ``media_path`` from ``start`` to ``end`` (s).
 
         Raises:
-            Quarantined: there is no sound there or it cannot be decoded.
+            Quarantined: there is no sound there, it cannot be decoded, or it lies beyond full scale.
         """
         rate = self.config.sample_rate
         samples = decode_audio(item["media_path"], start=item["start"], end=item["end"], sample_rate=rate)
         if not np.isfinite(samples).all():
             raise Quarantined("its sound holds values that are no numbers; convert the file again")
+        check_scale(samples)
         return {"sample_rate": rate, "flac": encode_flac(samples, rate)}
+
+
+def check_scale(samples: NDArray[np.floating[Any]]) -> None:
+    """Refuse sound of which more than single peaks would be clipped, as only files of floating-point samples hold.
+
+    Raises:
+        Quarantined: it is louder than full scale, or holds integers as floats.
+    """
+    beyond = np.abs(samples) > _OVERSHOOT
+    if beyond.mean() > _CLIPPED_SHARE:
+        peak = 20 * np.log10(np.abs(samples).max())
+        raise Quarantined(
+            f"its sound exceeds full scale by {peak:.0f} dB, {beyond.mean():.1%} of it lies far beyond: make it "
+            f"quieter, or divide samples that are integers stored as floats by 32768 (ffmpeg -af volume=-{peak:.0f}dB)"
+        )
 
 
 def encode_flac(samples: NDArray[np.floating[Any]], sample_rate: int) -> bytes:

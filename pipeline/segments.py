@@ -27,6 +27,9 @@ class SegmentsConfig(Config):
     min_seconds: float = Field(1.0, gt=0, description="s; shorter unlabelled stretches are quarantined")
     max_seconds: float = Field(11.0, gt=0, description="s; longer unlabelled stretches are cut")
     labelled_min_seconds: float = Field(0.3, gt=0, description="s; the same for labelled clips, which are never cut")
+    max_whole_seconds: float = Field(
+        600.0, gt=0, description="s; clips that are not cut (labelled, given times) last less"
+    )
     hop: float = Field(0.010, gt=0, description="s between the level readings that pauses are found on")
     frame: float = Field(0.030, gt=0, description="s that a level reading spans; an odd number of hops")
     threshold: float = Field(0.3, gt=0, lt=1, description="speech is above floor + threshold * (loud - floor), in dB")
@@ -80,6 +83,11 @@ class SegmentsExtractor:
         whole = labelled or _times(item) != (None, None)
         shortest = self.config.labelled_min_seconds if labelled else self.config.min_seconds
         _check_length(end - start, shortest, "labelled_min_seconds" if labelled else "min_seconds")
+        if whole and end - start > self.config.max_whole_seconds:
+            raise Quarantined(
+                f"{end - start:.0f} s is longer than {self.config.max_whole_seconds:g} s, which is too long for a clip "
+                "that is not cut (segments.max_whole_seconds): give start and end of the utterance"
+            )
         rms_db, seconds = levels(path, start=start, end=end, config=self.config)
         end = min(end, start + seconds)
         _check_length(end - start, shortest, "labelled_min_seconds" if labelled else "min_seconds")

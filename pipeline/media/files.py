@@ -164,13 +164,13 @@ def open_media(path: str | Path) -> Iterator[Any]:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    boxes = _mp4_boxes(path)
+    boxes = mp4_boxes(path)
     if boxes and b"moov" not in boxes:
         return "has no index (moov atom missing): cut off while recorded or copied; copy or download it again"
     return f"is not a readable media file of a supported format ({getattr(error, 'strerror', None) or error})"
 
 
-def _mp4_boxes(path: Path) -> list[bytes]:
+def mp4_boxes(path: Path) -> list[bytes]:
     """Return the types of the top-level boxes of an MP4 or QuickTime file; empty if it is none."""
     boxes: list[bytes] = []
     size, end = 0, path.stat().st_size

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Quarantined
+from pipeline.media.extent import JOINED
 from pipeline.media.files import open_media
-from pipeline.media.info import check_reached, describe, display_size, quarter_turns, states_length, video_stream
+from pipeline.media.info import MediaInfo, check_reached, describe, display_size, orientation, video_stream
 
+MAX_PIXELS = 1 << 26  # of a frame, twice those of 8K film: more would take gigabytes to decode
 _PREROLL = 0.5  # s; indexes are in decoding order, in which a key frame may come a little after its place
+_REORDERED = 16  # frames that decoders hold back at most to bring them into order
+_BACK = 1.0  # s that times may step back before the clock counts as started anew
+_LOST_SHARE = 0.05  # of the frames
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,7 +53,8 @@ def frames(
         max_height: higher frames are made smaller, keeping their shape; px.
 
     Raises:
-        Quarantined: there is no video, it cannot be decoded, or it stops well before the stated length.
+        Quarantined: there is no video, it cannot be decoded, its clock starts anew, more than a few of its frames
+            are damaged or out of order, or it stops well before the stated length.
     """
     due = -np.inf
     draw: _Draw | None = None
@@ -71,21 +79,27 @@ def _pictures(path: str | Path, start: float, end: float | None) -> Iterator[tup
             stream = video_stream(container)
             if stream is None:
                 raise Quarantined("has no video stream (a cover picture does not count)")
+            _check_size(stream.width, stream.height)
             stream.codec_context.thread_count = 1
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # frames may be larger than the header says
             if seek > 0:
                 try:
                     container.seek(int((seek + info.origin) * 1e6))
                 except av.FFmpegError:
                     continue
-            last = -np.inf
-            for picture in _decoded(container, stream):
-                time = _time(picture, stream, info.origin, last)
+            last, lost, count = -np.inf, _Lost(), 0
+            for picture, time in _timed(_decoded(container, stream, lost), stream, info):
                 if seek > 0 and last == -np.inf and time > start:
                     break
+                if time < last - _BACK:
+                    raise Quarantined(f"the clock of its video starts anew after {last:.2f} s: {JOINED}")
+                count += 1
                 if time <= last:
+                    lost.frames += 1
                     continue
                 last = time
                 if end is not None and time >= end:
+                    lost.check(count)
                     return
                 if time >= start - 1e-6:
                     yield time, picture, stream
@@ -94,11 +108,30 @@ def _pictures(path: str | Path, start: float, end: float | None) -> Iterator[tup
                     break
     if last == -np.inf:
         raise Quarantined("its video cannot be decoded: cut off or damaged; copy or download it again")
-    if states_length(info) and info.video_end is not None:
+    lost.check(count)
+    if info.video_end is not None:
         check_reached("the video", last + 1 / (info.fps or 25), min(info.video_end, end or info.video_end))
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+@dataclass
+class _Lost:
+    """Frames that are not delivered."""
+
+    frames: int = 0
+
+    def check(self, count: int) -> None:
+        if self.frames > max(2, _LOST_SHARE * count):
+            raise Quarantined(
+                f"{self.frames} frames of its video are damaged or out of order, {count} are sound; convert it again"
+            )
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Quarantined(f"its video is too large ({width} x {height} px); make it smaller")
+
+
+def _decoded(container: Any, stream: Any, lost: _Lost) -> Iterator[Any]:
     import av
 
     packets = container.demux(stream)
@@ -110,13 +143,32 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
         try:
             yield from packet.decode()
         except av.FFmpegError:
-            continue  # one damaged packet; the frames after it are still good
+            lost.frames += 1  # one damaged packet; the frames after it are still good
 
 
-def _time(picture: Any, stream: Any, origin: float, last: float) -> float:
-    if picture.pts is not None:
-        return float(picture.pts * stream.time_base) - origin
-    return max(last, 0.0) + 1 / float(stream.average_rate or 25)
+def _timed(pictures: Iterator[Any], stream: Any, info: MediaInfo) -> Iterator[tuple[Any, float]]:
+    """Yield decoded frames with their times (s)."""
+    last = None
+    for picture, pts in _sorted(pictures) if info.format == "avi" else ((picture, picture.pts) for picture in pictures):
+        if pts is not None:
+            last = float(pts * stream.time_base) - info.origin
+        else:
+            last = 0.0 if last is None else last + 1 / (info.fps or 25)
+        yield picture, last
+
+
+def _sorted(pictures: Iterator[Any]) -> Iterator[tuple[Any, int | None]]:
+    """Yield frames with their timestamps in order: AVI numbers frames as they are stored, and decoders reorder them."""
+    waiting: deque[Any] = deque()
+    stamps: list[int] = []
+    for picture in pictures:
+        waiting.append(picture)
+        if picture.pts is not None:
+            heappush(stamps, picture.pts)
+        if len(waiting) > _REORDERED:
+            yield waiting.popleft(), heappop(stamps) if stamps else None
+    while waiting:
+        yield waiting.popleft(), heappop(stamps) if stamps else None
 
 
 class _Draw:
@@ -129,13 +181,23 @@ class _Draw:
         self.scaler, self.painter = VideoReformatter(), VideoReformatter()
 
     def __call__(self, picture: Any) -> NDArray[np.uint8]:
-        turns = quarter_turns(picture)
+        transposed, flip_x, flip_y = orientation(picture)
         width, height = display_size(picture.width, picture.height, self.aspect)
-        shown = width if turns % 2 else height
+        shown = width if transposed else height
         if self.max_height is not None and shown > self.max_height:
             width, height = (max(1, round(side * self.max_height / shown)) for side in (width, height))
         if (width, height) != (picture.width, picture.height):
-            # Scaling in the film's own colours and painting the small frame is 3-5 times faster than both at once.
-            picture = self.scaler.reformat(picture, width, height, picture.format.name, interpolation="AREA", threads=1)
+            picture = self._scaled(picture, width, height)
         rgb: NDArray[Any] = self.painter.reformat(picture, width, height, "rgb24", threads=1).to_ndarray()
-        return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+        if transposed:
+            rgb = rgb.swapaxes(0, 1)
+        return np.ascontiguousarray(rgb[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+    def _scaled(self, picture: Any, width: int, height: int) -> Any:
+        import av
+
+        try:
+            # Scaling in the film's own colours and painting the small frame is 3-5 times faster than both at once.
+            return self.scaler.reformat(picture, width, height, picture.format.name, interpolation="AREA", threads=1)
+        except av.ArgumentError:  # colours that can only be read: palettes, raw sensors, some packed formats
+            return self.scaler.reformat(picture, width, height, "rgb24", interpolation="AREA", threads=1)

@@ -4,86 +4,119 @@ from __future__ import annotations
 
 import math
 import re
-import signal
-import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import Quarantined, Transient
+from pipeline.errors import Quarantined
+from pipeline.media.child import check_ended_by_itself, output_of
+from pipeline.media.extent import walk
 from pipeline.media.files import FORMATS, PROTOCOLS, ffmpeg_exe, open_media, url
-from pipeline.media.info import MediaInfo, check_reached, describe, states_length
+from pipeline.media.info import MediaInfo, audio_stream, check_reached, describe
 
 _PREROLL = 1.0  # s decoded before a cut and thrown away: codecs and the resampler must have settled
+_MOST_NAMED = 8  # channels; ffmpeg knows where the speakers of more are in few layouts only
+# Share of the power expected of the mean of n unrelated channels, 1/n of a channel's. Below it they cancel out.
+_CANCELLED = 0.3
 
 
 def decode_audio(
-    path: str | Path, *, start: float = 0.0, end: float | None = None, sample_rate: int = 16000, timeout: float = 600.0
+    path: str | Path, *, start: float = 0.0, end: float | None = None, sample_rate: int = 16000
 ) -> NDArray[np.float32]:
     """Return the sound between two times as mono samples, shape (n,), full scale +-1.
 
     Timestamps are honoured: sound that begins late is preceded by silence and gaps are filled, so that sample i
-    is at ``start + i / sample_rate`` on the clock of :func:`pipeline.media.frames`. Channels are averaged.
+    is at ``start + i / sample_rate`` on the clock of :func:`pipeline.media.frames`. Channels are averaged, but where
+    that would cancel the sound (a channel wired upside down) the first one is taken.
 
     Args:
         path: a local media file.
         start: s from the container's start.
         end: s; None: to the end of the sound. Sound that ends earlier gives a shorter result, not silence.
         sample_rate: Hz.
-        timeout: s after which decoding is given up.
 
     Raises:
-        Quarantined: there is no sound there, it cannot be decoded, or it stops well before the stated length.
+        Quarantined: there is no sound there, it cannot be decoded, its clock starts anew or leaps, or it stops well
+            before the stated length.
+        Transient: ffmpeg was killed from outside.
     """
-    blocks = list(audio_blocks(path, start=start, end=end, sample_rate=sample_rate, timeout=timeout))
+    blocks = list(audio_blocks(path, start=start, end=end, sample_rate=sample_rate))
     return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
 def audio_blocks(
-    path: str | Path,
-    *,
-    start: float = 0.0,
-    end: float | None = None,
-    sample_rate: int = 16000,
-    timeout: float = 600.0,
-    block: int = 1 << 20,
+    path: str | Path, *, start: float = 0.0, end: float | None = None, sample_rate: int = 16000, block: int = 1 << 20
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield what :func:`decode_audio` returns in blocks of ``block`` samples (the last one is shorter)."""
-    with open_media(path) as container:
-        info = describe(container)
-    if not info.has_audio:
-        raise Quarantined("has no audio stream")
-    if start < 0 or (end is not None and end <= start):
-        raise Quarantined(f"the stretch from {start:g} s to {end:g} s is empty")
-    first = round(start * sample_rate)
-    wanted = None if end is None else max(1, round(end * sample_rate) - first)
+    """Yield what :func:`decode_audio` returns in blocks of ``block`` samples (the last one is shorter).
+
+    Whether channels cancel out is judged by all that has been read so far.
+    """
     # From a whole second on: there source and result have a sample each, so a cut equals that part of the whole.
     seek = max(0, math.floor(start - _PREROLL))
-    reader = _Reader(path, info, sample_rate, seek=seek, timeout=timeout)
-    got = 0
+    with open_media(path) as container:
+        info = describe(container)
+        if not info.has_audio:
+            raise Quarantined("has no audio stream")
+        if start < 0 or (end is not None and end <= start):
+            raise Quarantined(f"the stretch from {start:g} s to {end:g} s is empty")
+        _check_clock(container, info, seek, end)
+    first = round(start * sample_rate)
+    wanted = None if end is None else max(1, round(end * sample_rate) - first)
+    got, mix = 0, _Mix(info.channels or 1)
+    reader = _Reader(path, info, sample_rate, seek=seek)
     for samples in reader.read(skip=first - seek * sample_rate, wanted=wanted, block=block):
         got += len(samples)
-        yield samples
-    if states_length(info) and info.audio_end is not None:
+        yield mix(samples)
+    if info.audio_end is not None:
         check_reached("the sound", (first + got) / sample_rate, min(info.audio_end, end or info.audio_end))
     if not got:
         raise Quarantined(f"has no sound after {start:g} s")
 
 
+def _check_clock(container: Any, info: MediaInfo, seek: int, end: float | None) -> None:
+    """Refuse sound whose gaps ffmpeg would fill with more silence than the memory holds, or pass over."""
+    import av
+
+    if seek > 0:
+        with suppress(av.FFmpegError):  # read from the beginning instead
+            container.seek(int((seek + info.origin) * 1e6))
+    walk(container, [audio_stream(container)], info.origin, start=float(seek), end=end)
+
+
+class _Mix:
+    """Rows of (first channel, second, mean of all) to the mean, or to the first where the channels cancel out."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self.power = np.zeros(3)
+
+    def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        if samples.shape[1] == 1:
+            return samples[:, 0]
+        self.power += np.einsum("ij,ij->j", samples, samples, dtype=np.float64)
+        first, second, mean = self.power
+        cancelled = self.channels * mean < _CANCELLED * (first + second) / 2
+        return np.ascontiguousarray(samples[:, 0 if cancelled else 2])
+
+
 @dataclass(frozen=True)
 class _Reader:
-    """One ffmpeg process that writes mono float32 samples from ``seek`` seconds on."""
+    """One ffmpeg process that writes float32 samples from ``seek`` seconds on: mono, or as :class:`_Mix` reads."""
 
     path: str | Path
     info: MediaInfo
     sample_rate: int
     seek: int
-    timeout: float
+
+    @property
+    def columns(self) -> int:
+        return 1 if self.info.channels == 1 else 3
 
     def command(self) -> list[str]:
         import ffmpeg
@@ -102,47 +135,47 @@ class _Reader:
             ffmpeg.input(url(self.path), **options)[str(self.info.audio_index)]
             .filter("asetpts", f"PTS-{self.info.origin + self.seek:.6f}/TB")
             .filter("atrim", start=0)
-            # rematrix_maxval: the mean of the channels, where float formats would get a louder sum.
-            .filter("aresample", self.sample_rate, **{"async": 1, "first_pts": 0, "rematrix_maxval": 1})
-            .filter("aformat", sample_fmts="flt", channel_layouts="mono")
         )
+        sound = self._mixed(sound)
         return sound.output("pipe:1", format="f32le", threads=1, loglevel="error").compile(cmd=ffmpeg_exe())
 
+    def _mixed(self, sound: Any) -> Any:
+        import ffmpeg
+
+        channels = self.info.channels or 1
+        if channels == 1:
+            return self._resampled(sound, "mono")
+        if channels > _MOST_NAMED:
+            mean = "+".join(f"{1 / channels:.9f}*c{channel}" for channel in range(channels))
+            return self._resampled(sound.filter("pan", args=f"3.0|FL=c0|FR=c1|FC={mean}"), "3.0")
+        both = sound.asplit()
+        pair = both[0] if channels == 2 else both[0].filter("pan", args="stereo|c0=c0|c1=c1")
+        # Left, right and centre come out in this order, whatever comes in.
+        return ffmpeg.filter([self._resampled(pair, "stereo"), self._resampled(both[1], "mono")], "amerge")
+
+    def _resampled(self, sound: Any, layout: str) -> Any:
+        # rematrix_maxval: the mean of the channels, where float formats would get a louder sum.
+        return sound.filter("aresample", self.sample_rate, **{"async": 1, "first_pts": 0, "rematrix_maxval": 1}).filter(
+            "aformat", sample_fmts="flt", channel_layouts=layout
+        )
+
     def read(self, *, skip: int, wanted: int | None, block: int) -> Iterator[NDArray[np.float32]]:
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
-            ) as process,
-        ):
-            overdue = threading.Event()
-
-            def give_up() -> None:
-                overdue.set()
-                process.kill()
-
-            watchdog = threading.Timer(self.timeout, give_up)
-            watchdog.start()
-            try:
-                assert process.stdout is not None
-                process.stdout.read(4 * skip)
-                left = wanted
-                while left is None or left > 0:
-                    data = process.stdout.read(4 * (block if left is None else min(block, left)))
-                    samples = np.frombuffer(data[: len(data) // 4 * 4], dtype="<f4")
-                    if not len(samples):
-                        break
-                    left = None if left is None else left - len(samples)
-                    yield samples
-                failed = left != 0 and process.wait() != 0  # with all that is wanted, how it ends is no matter
-            finally:
-                watchdog.cancel()
-                process.kill()
-            if overdue.is_set():
-                raise Transient(f"decoding its sound took longer than {self.timeout:g} s")
-            if failed and process.returncode in (-signal.SIGKILL, -signal.SIGTERM):
-                raise Transient("ffmpeg was killed while it decoded its sound (out of memory?)")
-            if failed:
+        """Yield (n, columns) samples."""
+        width = 4 * self.columns
+        with tempfile.TemporaryFile() as errors, output_of(self.command(), stderr=errors) as process:
+            assert process.stdout is not None
+            process.stdout.read(width * skip)
+            left = wanted
+            while left is None or left > 0:
+                data = process.stdout.read(width * (block if left is None else min(block, left)))
+                samples = np.frombuffer(data[: len(data) // width * width], dtype="<f4").reshape(-1, self.columns)
+                if not len(samples):
+                    break
+                left = None if left is None else left - len(samples)
+                yield samples
+            code = 0 if left == 0 else process.wait()  # with all that is wanted, how it ends is no matter
+            if code:
+                check_ended_by_itself(code)
                 errors.seek(0)
                 raise Quarantined(f"its sound cannot be decoded ({_last_line(errors.read())})")
 

@@ -82,7 +82,7 @@ def test_playlists_reach_nothing(
             media.probe(path)
         with files.open_media(tmp_path / "other.ts") as container:
             info = describe(container)
-        reader = _Reader(path, info, 16000, seek=0, timeout=20)
+        reader = _Reader(path, info, 16000, seek=0)
         with pytest.raises(Quarantined, match="cannot be decoded"):
             list(reader.read(skip=0, wanted=None, block=1000))
         assert not calls
