@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from trainer.data.arrays import FloatArray
 from trainer.errors import InputError
+from trainer.store import replace_folder, seal
 
 Names = tuple[str, ...]
 # Columns with targets on every frame; the metadata name their tracks (or, of viseme, its classes) under the same name.
@@ -32,7 +32,10 @@ def open_map(place: Path, column: str, n_frames: int, names: Names) -> npt.NDArr
     shape = (n_frames, _width(column, names))
     if not shape[1]:
         return np.zeros(shape, dtype=_KINDS[column])
-    return np.memmap(place / _file(column), dtype=_KINDS[column], mode="r", shape=shape)
+    try:
+        return np.memmap(place / _file(column), dtype=_KINDS[column], mode="r", shape=shape)
+    except (FileNotFoundError, ValueError):
+        raise InputError(f"{place} has gone while it was in use (other shards, or deleted): run again") from None
 
 
 def build(
@@ -41,37 +44,42 @@ def build(
     """Stream features and frame targets of ``parts``, together N rows, into the folder ``place``: <set>-<version>.
 
     It gets a flat file a column, offsets.npy, and mean.npy and m2.npy (N, F): mean and sum of squared deviations of
-    every row's features. It is written next to its place and renamed, so that a killed run leaves nothing half. Older
-    versions of the same set, which are as large as the set itself, are removed.
+    every row's features. It is written next to its place, sealed and renamed, so that a killed run leaves nothing half
+    and damage is seen. Older versions of the same set, which are as large as the set itself, are removed.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    widths = {"features": len(feature_names)} | {name: _width(name, names) for name, names in frame_names.items()}
-    lengths = np.zeros(n_rows, dtype=np.int64)
-    mean, m2 = np.zeros((2, n_rows, len(feature_names)))
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=place.parent, ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
-        with ExitStack() as stack:
-            files = {name: stack.enter_context((work / _file(name)).open("wb")) for name in widths}
-            for row, values in enumerate(_rows(parts, widths)):
-                for name, array in values.items():
-                    array.tofile(files[name])
-                frames = values["features"]
-                lengths[row] = len(frames)
-                mean[row] = frames.mean(axis=0, dtype=np.float64)
-                m2[row] = np.square(frames - mean[row]).sum(axis=0)
-            for file in files.values():
-                file.flush()
-                os.fsync(file.fileno())
-        np.save(work / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
-        np.save(work / "mean.npy", mean)
-        np.save(work / "m2.npy", m2)
-        if place.is_dir():  # another run was faster; same key, same content
-            return
-        work.rename(place)
+
+    def fill(work: Path) -> None:
+        _write(parts, work, n_rows=n_rows, feature_names=feature_names, frame_names=frame_names)
+        seal(work)
+
+    replace_folder(place, fill)
     set_name = place.name.rsplit("-", 1)[0]
     for old in place.parent.glob(f"{set_name}-*"):
         if old != place and old.name.rsplit("-", 1)[0] == set_name:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(
+    parts: list[Path], work: Path, *, n_rows: int, feature_names: Names, frame_names: Mapping[str, Names]
+) -> None:
+    widths = {"features": len(feature_names)} | {name: _width(name, names) for name, names in frame_names.items()}
+    lengths = np.zeros(n_rows, dtype=np.int64)
+    mean, m2 = np.zeros((2, n_rows, len(feature_names)))
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((work / _file(name)).open("wb")) for name in widths}
+        for row, values in enumerate(_rows(parts, widths)):
+            for name, array in values.items():
+                array.tofile(files[name])
+            frames = values["features"]
+            lengths[row] = len(frames)
+            mean[row] = frames.mean(axis=0, dtype=np.float64)
+            m2[row] = np.square(frames - mean[row]).sum(axis=0)
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+    np.save(work / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
+    np.save(work / "mean.npy", mean)
+    np.save(work / "m2.npy", m2)
 
 
 def _rows(parts: list[Path], widths: Mapping[str, int]) -> Iterator[dict[str, npt.NDArray[Any]]]:

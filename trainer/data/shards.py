@@ -19,6 +19,7 @@ from trainer.data.memory_map import FRAME_COLUMNS, build, open_map
 from trainer.data.parts import read_part
 from trainer.data.rows import Texts, clip_ids, speaker_keys, text
 from trainer.errors import InputError
+from trainer.store import is_whole
 
 REQUIRED = ("segment_id", "corpus", "speaker", "n_frames", "features")
 
@@ -97,7 +98,7 @@ class Shards:
 def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> Shards:
     """Open every ``part-*.parquet`` of ``folder`` (data contract 1).
 
-    The memory map in ``cache`` is built on first use and again only when a part's content changes.
+    The memory map in ``cache`` is built on first use, and again when a part's content changes or the map is damaged.
 
     Raises:
         InputError: the folder or a column is missing, parts disagree, or values are not finite or do not match
@@ -120,7 +121,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     # sets of one name in two folders are two sets: neither is an old version of the other
     where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     place = Path(cache) / "frames" / f"{folder.name}-{where}-{fingerprint[:16]}"
-    if not place.is_dir():
+    if not is_whole(place):
         build(parts, place, n_rows=len(rows), feature_names=names, frame_names=frame_names)
     return Shards(
         folder=folder,

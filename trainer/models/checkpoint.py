@@ -25,7 +25,7 @@ from trainer.errors import InputError
 from trainer.models.network import Network
 from trainer.objectives import Objective, restore_objective
 from trainer.params import EncoderParams
-from trainer.store import package_versions, replace_folder, write_json
+from trainer.store import package_versions, replace_folder, seal, write_json
 
 FORMAT = 1
 
@@ -174,6 +174,7 @@ def save_model(
         history.to_csv(work / "history.csv", index=False)
         if extra is not None:
             extra(work)
+        seal(work)
 
     replace_folder(Path(folder), fill)
 

@@ -28,7 +28,7 @@ from trainer.report.formatting import (
     target,
     title,
 )
-from trainer.store import replace_file, write_table, write_text
+from trainer.store import read_table, replace_file, write_table, write_text
 
 SCRATCH = "scratch"
 
@@ -216,7 +216,7 @@ def read_ablation(reports: Path) -> pd.DataFrame:
     path = reports / "ablation.parquet"
     if not path.is_file():
         raise InputError(f"no finished ablation in {reports}: run `python -m trainer ablation` first")
-    table = pd.read_parquet(path)
+    table = read_table(path)
     if "variant" not in table:
         raise InputError(f"{path} is of an older version: run `python -m trainer ablation` again")
     return table
