@@ -186,8 +186,8 @@ def _changed(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     result = table.rename(columns=lambda name: change(name) if isinstance(name, str) else name)
     for position, dtype in enumerate(table.dtypes):
         if str(dtype) in ("object", "str"):
-            column = table.iloc[:, position]
-            result.isetitem(position, column.map(lambda cell: change(cell) if isinstance(cell, str) else cell))
+            changed = table.iloc[:, position].map(lambda cell: change(cell) if isinstance(cell, str) else cell)
+            result.isetitem(position, changed.array)
     return result
 
 

@@ -47,7 +47,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Params(BaseModel):
     """All sections of the trainer in ``params.yaml``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     trainer: RuntimeParams = RuntimeParams()
     encoder: EncoderParams = EncoderParams()
@@ -100,7 +100,7 @@ def _mapping(path: Path, *, of: str, option: str) -> dict[str, Any]:
         raise InputError(f"no parameter file {path}: run from the project's root or give {option}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # also an impossible date, or text that is no UTF-8
         raise InputError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path} must be a mapping of {of}")
