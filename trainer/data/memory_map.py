@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from trainer.data.arrays import FloatArray
+from trainer.data.parts import open_part, reading
 from trainer.errors import InputError
 from trainer.store import replace_folder, seal
 
@@ -86,20 +86,22 @@ def _rows(parts: list[Path], widths: Mapping[str, int]) -> Iterator[dict[str, np
     """Yield the checked values of every row: column to (frames, width)."""
     columns = ["segment_id", "n_frames", *widths]
     for part in parts:
-        for batch in pq.ParquetFile(part).iter_batches(batch_size=64, columns=columns):
-            for row in range(len(batch)):
-                cells = {name: batch.column(name)[row] for name in columns}
-                where = f"{part}, segment {cells['segment_id'].as_py()!r}"
-                n_frames = cells["n_frames"].as_py()
-                values = {"features": _features(cells["features"], n_frames, widths["features"], where)}
-                for name in columns[3:]:
-                    values[name] = _targets(cells[name], n_frames, widths[name], name, where)
-                yield values
+        file = open_part(part)
+        with reading(part):
+            for batch in file.iter_batches(batch_size=64, columns=columns):
+                for row in range(len(batch)):
+                    cells = {name: batch.column(name)[row] for name in columns}
+                    where = f"{part}, segment {cells['segment_id'].as_py()!r}"
+                    n_frames = cells["n_frames"].as_py()
+                    values = {"features": _features(cells["features"], n_frames, widths["features"], where)}
+                    for name in columns[3:]:
+                        values[name] = _targets(cells[name], n_frames, widths[name], name, where)
+                    yield values
 
 
 def _features(value: Any, n_frames: int | None, n_features: int, where: str) -> FloatArray:
     flat = np.asarray(value.values if value.is_valid else [], dtype=np.float32)
-    if not n_frames or flat.size != n_frames * n_features:
+    if not n_frames or n_frames < 0 or flat.size != n_frames * n_features:
         raise InputError(
             f"{where}: {flat.size} feature values, expected n_frames {n_frames} x {n_features} and at least one frame"
         )

@@ -131,9 +131,9 @@ def _metrics(pretext: Pretext, spec: ModelSpec, outputs: Outputs, held_out: Chun
         **_frame_metrics(spec, outputs, held_out.truth()),
         "held_out": {
             "part": pretext.side,
-            "unit": pretext.unit,
             "rows": len(pretext.held_out),
             "speakers": len(set(speakers[pretext.held_out])),
+            **({} if pretext.unit == "speakers" else {"unit": pretext.unit}),
         },
         "train": {
             "rows": len(pretext.train),

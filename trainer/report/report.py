@@ -138,7 +138,7 @@ def _page(
         parts.append(
             page.note(
                 f"Measured on {side['rows']} segments of {side['speakers']} {side['part']} speakers"
-                + (f", who were trained on: other {side['unit']}" if side.get("unit", "speakers") != "speakers" else "")
+                + (f", who were trained on: other {side['unit']}" if "unit" in side else "")
                 + (", who also chose the epoch." if side["part"] == "dev" and monitor != "last" else ".")
             )
         )
