@@ -14,7 +14,16 @@ from trainer.objectives.metrics import MEASURES
 from trainer.params import ReportParams
 from trainer.report import figures, page
 from trainer.report.dvc import metrics_json, write_plots
-from trainer.report.formatting import PAIR_NOTE, markdown_table, paired_rows, readable, records, synthetic_banner, title
+from trainer.report.formatting import (
+    PAIR_NOTE,
+    markdown_table,
+    paired_rows,
+    plain,
+    readable,
+    records,
+    synthetic_banner,
+    title,
+)
 from trainer.store import read_table, replace_file, replace_folder, write_json, write_table, write_text
 
 SUBSET_NOTE = (
@@ -104,7 +113,7 @@ def _measure_note(params: ReportParams) -> str:
 
 
 def _markdown(tables: dict[str, list[dict[str, Any]]], params: ReportParams, banner: str) -> str:
-    parts = [f"**{banner}**", ""] if banner else []
+    parts = [f"**{plain(banner)}**", ""] if banner else []
     parts += [*markdown_table(tables["results"]), "", _measure_note(params), ""]
     if tables["paired"]:
         parts += [*markdown_table(tables["paired"]), "", PAIR_NOTE, "", SUBSET_NOTE, ""]

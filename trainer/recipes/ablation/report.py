@@ -23,6 +23,7 @@ from trainer.report.formatting import (
     markdown_table,
     measures_of,
     paired_cells,
+    plain,
     records,
     synthetic_banner,
     target,
@@ -152,13 +153,14 @@ def markdown(table: pd.DataFrame, overall: pd.DataFrame, params: ReportParams, *
     """Format the table for people: rules of each corpus, then its rows, the ablation's and the verdict's apart."""
     lines = ["# Does the face teach the voice?", ""]
     if banner:
-        lines += [f"**{banner}**", ""]
+        lines += [f"**{plain(banner)}**", ""]
     headings = {"verdict": "Verdict: fresh seeds and label draws", "ablation": "Ablation"}
     for part in (part for part in headings if part in set(table["part"])):
         lines += [f"## {headings[part]}", ""]
         for corpus, group in table[table["part"] == part].groupby("corpus", sort=True):
             rows = records(group)
-            lines += [f"### {corpus}{' (synthetic)' if rows[0]['synthetic'] else ''}", "", _rules(rows), ""]
+            synthetic = " (synthetic)" if rows[0]["synthetic"] else ""
+            lines += [f"### {plain(corpus)}{synthetic}", "", plain(_rules(rows)), ""]
             lines += [*markdown_table([_readable(row) for row in rows]), ""]
         means = [over_shares.readable(row) for row in records(overall[overall["part"] == part])]
         if means:
