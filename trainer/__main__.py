@@ -33,9 +33,18 @@ def provide_caches() -> None:
         os.environ.setdefault(name, scratch)
 
 
+
 if __name__ == "__main__":
     speak_utf8()
     provide_caches()
-    from trainer.cli import app
+    try:
+        from trainer.cli import app
 
-    app(prog_name="python -m trainer")
+        app(prog_name="python -m trainer")
+    except (KeyboardInterrupt, SystemExit) as end:
+        status = end.code if isinstance(end, SystemExit) else 130
+        if status != 130:
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)  # after Ctrl-C: a thread in the middle of an SVM cannot be stopped, and nobody waits for it

@@ -59,7 +59,8 @@ def pretrain(
         metrics = run(shards, out, options, cache=cache, on_epoch=lambda epoch: progress.update(task, completed=epoch))
         progress.update(task, total=progress.tasks[task].completed)  # early stopping ends before the last epoch
     side = metrics["held_out"]
-    table = Table(title=f"pretraining, {side['speakers']} held-out ({side['part']}) speakers")
+    held_out = f"speaker, who was trained on: other {side['unit']}" if "unit" in side else "speakers"
+    table = Table(title=f"pretraining, {side['speakers']} held-out ({side['part']}) {held_out}")
     for name in ("task", "UAR", "chance", "held-out labels"):
         table.add_column(name)
     for name, values in metrics["tasks"].items():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -16,8 +18,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainer.errors import InputError
+from trainer.errors import InputError, Notice
 from trainer.params import Params
+
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")  # a locale that is not UTF-8 has no "±"
 
 console = Console()
 if not console.is_terminal:  # a log or a pipe, which may claim to be 80 columns wide or less
@@ -37,21 +43,54 @@ RecipeOption = Annotated[Path, typer.Option("--recipe", help="Parameter file of 
 CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished trainings; safe to delete.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")]
 
-INPUT_MISTAKE = 2  # exit status, as in the pipeline
+# exit statuses
+MACHINE, INPUT_MISTAKE, INTERRUPTED = 1, 2, 130
 
 
 def named_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Show an InputError as a message and leave with status 2."""
+    """Show what goes wrong as one message without a traceback, and notices as lines.
+
+    Exit status 2: a mistake in what was given; 1: a fault of the machine (disk, memory, permissions); 130: Ctrl-C.
+    """
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except InputError as error:
-            Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-            raise typer.Exit(INPUT_MISTAKE) from None
+        with warnings.catch_warnings():
+            warnings.showwarning = _shown(warnings.showwarning)
+            try:
+                command(*args, **kwargs)
+            except InputError as error:
+                _leave(str(error), INPUT_MISTAKE)
+            except KeyboardInterrupt:
+                _leave("interrupted; finished runs are kept: the same command goes on from there", INTERRUPTED)
+            except BrokenPipeError:  # the reader of our output has gone; typer ends quietly
+                raise
+            except OSError as error:
+                _leave(f"the machine: {error}; finished runs are kept", MACHINE)
+            except (MemoryError, RuntimeError) as error:
+                words = ("out of memory", "can't allocate memory", "not enough memory")  # torch has no one class for it
+                if isinstance(error, RuntimeError) and not any(word in str(error).lower() for word in words):
+                    raise
+                _leave("out of memory: take fewer --workers, a smaller batch_size or another device", MACHINE)
 
     return wrapped
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    raise typer.Exit(status) from None
+
+
+def _shown(usual: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning: notices as a line on the terminal, others as usual."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            Console(stderr=True).print(f"[bold yellow]note:[/] {escape(str(message))}", soft_wrap=True)
+        else:
+            usual(message, category, *rest, **more)
+
+    return show
 
 
 def cpus() -> int:

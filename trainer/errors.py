@@ -1,4 +1,4 @@
-"""The one way in which a training run can be refused."""
+"""The one way in which a training run can be refused, and what people are told while it goes on."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class InputError(Exception):
 
     The message names what is wrong, where, and the remedy.
     """
+
+
+class Notice(UserWarning):
+    """Something in the data that a reader of the results should know; shown as a line, and the run goes on."""

@@ -159,6 +159,13 @@ def digest(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def flip(path: Path, *, at: int | None = None) -> None:
+    """Turn one bit of a file around, in its middle or at a byte."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if at is None else at] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.fixture
 def tiny() -> Callable[..., Params]:
     """Parameters that train in a second; sections given by keyword are laid over them."""

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
+from pydantic import BaseModel
 
-from trainer.data.parts import read_part
+from trainer.data.metadata import FeatureNames
+from trainer.data.parts import open_part, read_part, reading
 from trainer.errors import InputError
 
 Matrix = npt.NDArray[np.float64]
@@ -43,6 +45,16 @@ class Functionals:
         return digest.hexdigest()
 
 
+class _Set(BaseModel):
+    feature_names: FeatureNames
+
+
+class _Metadata(BaseModel):
+    """Metadata of a part of the functionals."""
+
+    sets: dict[str, _Set]
+
+
 def open_functionals(folder: str | Path, segment_ids: pd.Series, sets: tuple[str, ...]) -> dict[str, Functionals]:
     """Read the chosen ``sets`` and line them up with ``segment_ids``.
 
@@ -61,7 +73,8 @@ def open_functionals(folder: str | Path, segment_ids: pd.Series, sets: tuple[str
     place = {segment: row for row, segment in enumerate(segment_ids)}
     values = {name: np.full((len(place), len(columns)), np.nan) for name, columns in names.items()}
     for part in parts:
-        table = pq.read_table(part, columns=["segment_id", "status", *sets])
+        with reading(part):
+            table = open_part(part).read(columns=["segment_id", "status", *sets])
         for cells in zip(*table.columns, strict=True):
             segment, status = (cell.as_py() for cell in cells[:2])
             if status == "ok" and segment in place:
@@ -79,15 +92,18 @@ def _names(parts: list[Path], sets: tuple[str, ...]) -> dict[str, tuple[str, ...
     """Read the feature names of every chosen set; refuse parts that lack one or disagree."""
     first: dict[str, tuple[str, ...]] = {}
     for part in parts:
-        schema, metadata = read_part(part, metadata=["sets"])
-        described = metadata["sets"]
+        schema, metadata, _ = read_part(part, _Metadata, columns=("segment_id", "status"))
+        described = metadata.sets
         missing = [name for name in sets if name not in described or name not in schema.names]
         if missing:
             raise InputError(
                 f"{part} holds no {', '.join(missing)}: add it to functionals.sets and run `dvc repro functionals`, "
                 "or take it out of baselines.features"
             )
-        names = {name: tuple(described[name]["feature_names"]) for name in sets}
+        names = {name: described[name].feature_names for name in sets}
+        wrong = [name for name in sets if not pa.types.is_list(schema.field(name).type)]
+        if wrong:
+            raise InputError(f"{part}: column(s) {', '.join(wrong)} hold no lists: rebuild the functionals")
         first = first or names
         if names != first:
             raise InputError(f"{part} differs from {parts[0]} in its features: rebuild the functionals")

@@ -26,9 +26,19 @@ from trainer.data.splits import label_subset
 from trainer.finetuning.plan import Run, plan
 from trainer.objectives.metrics import classification
 from trainer.params import BaselinesParams, Params
-from trainer.store import code_fingerprint, content_key, package_versions, replace_file, write_json, write_table
+from trainer.store import (
+    code_fingerprint,
+    content_key,
+    is_done,
+    package_versions,
+    replace_folder,
+    seal,
+    write_json,
+    write_table,
+)
 
 _KEYS = ["corpus", "mode", "fold", "seed"]
+ANSWERS = "answers.json"  # in the folder of a finished trial
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ def baselines(
         }
     trials = plan_trials(shards, tables, params)
     store = Path(cache) / "baselines"
-    missing = list({trial.key: trial for trial in trials if not _path(store, trial).is_file()}.values())
+    missing = list({trial.key: trial for trial in trials if not is_done(store, trial.key)}.values())
     if on_start is not None:
         on_start(len(trials), len(trials) - len(missing))
     for trial in _run(missing, shards, tables, options, store, target=params.finetune.target, workers=workers):
@@ -170,15 +180,23 @@ def _run(
     def one(trial: Trial) -> Trial:
         y = class_indices(list(labels[trial.train]), trial.run.objective.names)
         answers = _predict(trial, tables, y, options)
-        replace_file(_path(store, trial), lambda path: write_json(path, answers))
+
+        def fill(folder: Path) -> None:
+            write_json(folder / ANSWERS, answers)
+            seal(folder)
+
+        replace_folder(store / trial.key, fill)
         return trial
 
     pool = ThreadPoolExecutor(max(1, workers))
     try:
         for future in as_completed([pool.submit(one, trial) for trial in trials]):
             yield future.result()
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _predict(trial: Trial, tables: dict[str, Functionals], y: IntArray, options: BaselinesParams) -> dict[str, Any]:
@@ -208,7 +226,7 @@ def _collect(
     runs, predictions = [], []
     for trial in trials:
         run = trial.run
-        answers = json.loads(_path(store, trial).read_text(encoding="utf-8"))
+        answers = json.loads((store / trial.key / ANSWERS).read_text(encoding="utf-8"))
         predicted = np.array(answers["predicted"], dtype=np.int64)
         truth = class_indices(list(shards.rows[target].iloc[run.test]), run.objective.names)
         identity = {"corpus": run.corpus, "mode": trial.mode, "fold": run.fold, "seed": run.seed}
@@ -260,7 +278,3 @@ def _write(reports: Path, table: pd.DataFrame, predictions: pd.DataFrame) -> pd.
     write_table(reports / "baselines_runs.csv", table)
     write_table(reports / "baselines_predictions.parquet", predictions)
     return table
-
-
-def _path(store: Path, trial: Trial) -> Path:
-    return store / f"{trial.key}.json"

@@ -7,6 +7,7 @@ as the longest utterance (zero padding) or shorter (cropping).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.shards import Shards
+from trainer.errors import Notice
 from trainer.params import EncoderParams
 
 
@@ -105,13 +107,41 @@ class Window(Chunking):
 LENGTHS: dict[str, type[Chunking]] = {"dynamic": Chunking, "pad": Window, "crop": Window}
 
 
+# ``max_seconds: auto`` ends here, if the longest clip does not: far beyond the corpora of the field, whose longest
+# clip is two to four times their 90th percentile, and never below the paper's longest segment.
+OUTLIER, PAPER_SECONDS = 5.0, 11.0  # times the 90th percentile [ours]; s [paper]
+
+
 def longest_seconds(shards: Shards, rows: npt.ArrayLike) -> float:
-    """T_max of the given rows, in seconds."""
-    return float(shards.lengths[np.asarray(rows, dtype=np.int64)].max() * shards.frame_period)
+    """T_max of the given rows, in seconds: of the longest, but for a few clips that are far longer than the others.
+
+    One clip of minutes among clips of seconds (mostly cut wrongly) would give all the others its many chunks.
+    """
+    lengths = shards.lengths[np.asarray(rows, dtype=np.int64)]
+    usual = OUTLIER * float(np.quantile(lengths, 0.9, method="lower"))
+    return min(float(lengths.max()), max(usual, PAPER_SECONDS / shards.frame_period)) * shards.frame_period
+
+
+def note_long_clips(shards: Shards, rows: npt.ArrayLike, encoder: EncoderParams) -> None:
+    """Tell people which clip of ``rows`` is longer than ``max_seconds: auto`` takes whole."""
+    rows = np.asarray(rows, dtype=np.int64)
+    if encoder.length == "crop" or encoder.max_seconds != "auto":
+        return
+    seconds, limit = shards.lengths[rows] * shards.frame_period, longest_seconds(shards, rows)
+    if seconds.max() > limit:
+        longest = int(seconds.argmax())
+        warnings.warn(
+            f"{shards.folder}: {int((seconds > limit).sum())} of {len(rows)} segments are far longer than the others, "
+            f"e.g. {shards.rows['segment_id'].iloc[rows[longest]]} with {seconds[longest]:.1f} s. encoder.max_seconds "
+            f"auto stops at {limit:.1f} s, so that their chunks lie apart. Look at how they were cut, or set "
+            "encoder.max_seconds",
+            Notice,
+            stacklevel=2,
+        )
 
 
 def chunking_for(shards: Shards, rows: IntArray, encoder: EncoderParams) -> Chunking:
-    """Fit the chunking of a corpus; ``max_seconds: auto`` is the longest of ``rows`` (training rows)."""
+    """Fit the chunking of a corpus; ``max_seconds: auto`` is `longest_seconds` of ``rows`` (training rows)."""
     if encoder.length == "crop":
         return Window.of(seconds=encoder.crop_seconds, frame_period=shards.frame_period)
     longest = longest_seconds(shards, rows) if encoder.max_seconds == "auto" else float(encoder.max_seconds)

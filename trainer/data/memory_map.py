@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from trainer.data.arrays import FloatArray
+from trainer.data.parts import open_part, reading
 from trainer.errors import InputError
+from trainer.store import replace_folder, seal
 
 Names = tuple[str, ...]
 # Columns with targets on every frame; the metadata name their tracks (or, of viseme, its classes) under the same name.
@@ -32,7 +32,10 @@ def open_map(place: Path, column: str, n_frames: int, names: Names) -> npt.NDArr
     shape = (n_frames, _width(column, names))
     if not shape[1]:
         return np.zeros(shape, dtype=_KINDS[column])
-    return np.memmap(place / _file(column), dtype=_KINDS[column], mode="r", shape=shape)
+    try:
+        return np.memmap(place / _file(column), dtype=_KINDS[column], mode="r", shape=shape)
+    except (FileNotFoundError, ValueError):
+        raise InputError(f"{place} has gone while it was in use (other shards, or deleted): run again") from None
 
 
 def build(
@@ -41,57 +44,64 @@ def build(
     """Stream features and frame targets of ``parts``, together N rows, into the folder ``place``: <set>-<version>.
 
     It gets a flat file a column, offsets.npy, and mean.npy and m2.npy (N, F): mean and sum of squared deviations of
-    every row's features. It is written next to its place and renamed, so that a killed run leaves nothing half. Older
-    versions of the same set, which are as large as the set itself, are removed.
+    every row's features. It is written next to its place, sealed and renamed, so that a killed run leaves nothing half
+    and damage is seen. Older versions of the same set, which are as large as the set itself, are removed.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    widths = {"features": len(feature_names)} | {name: _width(name, names) for name, names in frame_names.items()}
-    lengths = np.zeros(n_rows, dtype=np.int64)
-    mean, m2 = np.zeros((2, n_rows, len(feature_names)))
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=place.parent, ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
-        with ExitStack() as stack:
-            files = {name: stack.enter_context((work / _file(name)).open("wb")) for name in widths}
-            for row, values in enumerate(_rows(parts, widths)):
-                for name, array in values.items():
-                    array.tofile(files[name])
-                frames = values["features"]
-                lengths[row] = len(frames)
-                mean[row] = frames.mean(axis=0, dtype=np.float64)
-                m2[row] = np.square(frames - mean[row]).sum(axis=0)
-            for file in files.values():
-                file.flush()
-                os.fsync(file.fileno())
-        np.save(work / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
-        np.save(work / "mean.npy", mean)
-        np.save(work / "m2.npy", m2)
-        if place.is_dir():  # another run was faster; same key, same content
-            return
-        work.rename(place)
+
+    def fill(work: Path) -> None:
+        _write(parts, work, n_rows=n_rows, feature_names=feature_names, frame_names=frame_names)
+        seal(work)
+
+    replace_folder(place, fill)
     set_name = place.name.rsplit("-", 1)[0]
     for old in place.parent.glob(f"{set_name}-*"):
         if old != place and old.name.rsplit("-", 1)[0] == set_name:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def _write(
+    parts: list[Path], work: Path, *, n_rows: int, feature_names: Names, frame_names: Mapping[str, Names]
+) -> None:
+    widths = {"features": len(feature_names)} | {name: _width(name, names) for name, names in frame_names.items()}
+    lengths = np.zeros(n_rows, dtype=np.int64)
+    mean, m2 = np.zeros((2, n_rows, len(feature_names)))
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((work / _file(name)).open("wb")) for name in widths}
+        for row, values in enumerate(_rows(parts, widths)):
+            for name, array in values.items():
+                array.tofile(files[name])
+            frames = values["features"]
+            lengths[row] = len(frames)
+            mean[row] = frames.mean(axis=0, dtype=np.float64)
+            m2[row] = np.square(frames - mean[row]).sum(axis=0)
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+    np.save(work / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
+    np.save(work / "mean.npy", mean)
+    np.save(work / "m2.npy", m2)
+
+
 def _rows(parts: list[Path], widths: Mapping[str, int]) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """Yield the checked values of every row: column to (frames, width)."""
     columns = ["segment_id", "n_frames", *widths]
     for part in parts:
-        for batch in pq.ParquetFile(part).iter_batches(batch_size=64, columns=columns):
-            for row in range(len(batch)):
-                cells = {name: batch.column(name)[row] for name in columns}
-                where = f"{part}, segment {cells['segment_id'].as_py()!r}"
-                n_frames = cells["n_frames"].as_py()
-                values = {"features": _features(cells["features"], n_frames, widths["features"], where)}
-                for name in columns[3:]:
-                    values[name] = _targets(cells[name], n_frames, widths[name], name, where)
-                yield values
+        file = open_part(part)
+        with reading(part):
+            for batch in file.iter_batches(batch_size=64, columns=columns):
+                for row in range(len(batch)):
+                    cells = {name: batch.column(name)[row] for name in columns}
+                    where = f"{part}, segment {cells['segment_id'].as_py()!r}"
+                    n_frames = cells["n_frames"].as_py()
+                    values = {"features": _features(cells["features"], n_frames, widths["features"], where)}
+                    for name in columns[3:]:
+                        values[name] = _targets(cells[name], n_frames, widths[name], name, where)
+                    yield values
 
 
 def _features(value: Any, n_frames: int | None, n_features: int, where: str) -> FloatArray:
     flat = np.asarray(value.values if value.is_valid else [], dtype=np.float32)
-    if not n_frames or flat.size != n_frames * n_features:
+    if not n_frames or n_frames < 0 or flat.size != n_frames * n_features:
         raise InputError(
             f"{where}: {flat.size} feature values, expected n_frames {n_frames} x {n_features} and at least one frame"
         )

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trainer.data.arrays import FloatArray, IntArray
 from trainer.data.memory_map import FRAME_COLUMNS, build, open_map
-from trainer.data.parts import read_part
+from trainer.data.metadata import KEYS, ShardMetadata, wrong_types
+from trainer.data.parts import UNFOLDED_BYTES, UNFOLDED_TIMES, open_part, read_part, reading
 from trainer.data.rows import Texts, clip_ids, speaker_keys, text
 from trainer.errors import InputError
+from trainer.store import is_whole
 
 REQUIRED = ("segment_id", "corpus", "speaker", "n_frames", "features")
 
@@ -97,7 +98,7 @@ class Shards:
 def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> Shards:
     """Open every ``part-*.parquet`` of ``folder`` (data contract 1).
 
-    The memory map in ``cache`` is built on first use and again only when a part's content changes.
+    The memory map in ``cache`` is built on first use, and again when a part's content changes or the map is damaged.
 
     Raises:
         InputError: the folder or a column is missing, parts disagree, or values are not finite or do not match
@@ -107,9 +108,8 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     parts = sorted(folder.glob("part-*.parquet"))
     if not parts:
         raise InputError(f"no shards (part-*.parquet) in {folder}: run the pipeline first (`dvc repro shards`)")
-    metadata = _common_metadata(parts)
-    names = tuple(metadata["feature_names"])
-    frame_names = {name: tuple(metadata[name]["names"]) for name in FRAME_COLUMNS if metadata.get(name)}
+    checked, metadata = _common_metadata(parts)
+    names, frame_names = checked.feature_names, checked.frame_names
     rows = pd.concat([_scalar_columns(part) for part in parts], ignore_index=True)
     if rows.empty:
         raise InputError(f"the shards in {folder} hold no rows: every segment was quarantined or the manifest is empty")
@@ -120,7 +120,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     # sets of one name in two folders are two sets: neither is an old version of the other
     where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     place = Path(cache) / "frames" / f"{folder.name}-{where}-{fingerprint[:16]}"
-    if not place.is_dir():
+    if not is_whole(place):
         build(parts, place, n_rows=len(rows), feature_names=names, frame_names=frame_names)
     return Shards(
         folder=folder,
@@ -130,34 +130,47 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
         mean=np.load(place / "mean.npy"),
         m2=np.load(place / "m2.npy"),
         feature_names=names,
-        frame_period=float(metadata["frame_period"]),
+        frame_period=checked.frame_period,
         fingerprint=fingerprint,
         metadata=metadata,
         frame_names=frame_names,
     )
 
 
-def _common_metadata(parts: list[Path]) -> dict[str, Any]:
-    """Read the schema metadata shared by all parts; refuse parts that disagree on what a frame is."""
-    shared = ("feature_names", "frame_period")
-    first: dict[str, Any] = {}
+def _common_metadata(parts: list[Path]) -> tuple[ShardMetadata, dict[str, Any]]:
+    """Read the schema metadata shared by all parts, checked and as they are; refuse parts that disagree on a frame."""
+    first: tuple[ShardMetadata, dict[str, Any]] | None = None
     for part in parts:
-        schema, metadata = read_part(part, metadata=shared, columns=REQUIRED)
-        first = first or metadata
-        if any(metadata.get(key) != first.get(key) for key in (*shared, *FRAME_COLUMNS)):
+        schema, checked, metadata = read_part(part, ShardMetadata, columns=REQUIRED)
+        first = first or (checked, metadata)
+        if checked != first[0]:
             raise InputError(
                 f"{part} differs from {parts[0]} in features, targets on frames or frame period: rebuild the shards"
             )
-        for column in FRAME_COLUMNS:
-            if metadata.get(column) and column not in schema.names:
+        for column in checked.frame_names:
+            if column not in schema.names:
                 raise InputError(f"{part}: column {column} missing, which its metadata describe: rebuild the shards")
+        wrong = wrong_types(schema)
+        if wrong:
+            raise InputError(f"{part}: column(s) of a wrong type: {', '.join(wrong)}: rebuild the shards")
+    assert first is not None
     return first
 
 
 def _scalar_columns(part: Path) -> pd.DataFrame:
     """All columns but those with a value a frame; text columns as object with None for null."""
-    names = [name for name in pq.read_schema(part).names if name not in ("features", *FRAME_COLUMNS)]
-    table = pq.read_table(part, columns=names)
+    file = open_part(part)
+    names = [name for name in file.schema_arrow.names if name not in ("features", *FRAME_COLUMNS)]
+    batches, size = [], 0
+    with reading(part):
+        for batch in file.iter_batches(batch_size=256, columns=names):
+            size += batch.nbytes
+            if size > max(UNFOLDED_BYTES, UNFOLDED_TIMES * part.stat().st_size):
+                raise InputError(f"{part} unfolds to far more than its size: no part of a pipeline's table")
+            batches.append(batch)
+        table = pa.Table.from_batches(
+            batches, schema=None if batches else pa.schema(map(file.schema_arrow.field, names))
+        )
     columns: dict[str, Any] = {}
     for name in names:
         column = table.column(name)
@@ -166,6 +179,10 @@ def _scalar_columns(part: Path) -> pd.DataFrame:
             columns[name] = pd.Series(column.to_pylist(), dtype=object)
         else:
             columns[name] = column.to_pandas()
+        if name in KEYS and name != "speaker" and column.null_count:
+            raise InputError(f"{part}: {column.null_count} row(s) without {name}: rebuild the shards")
+        if pa.types.is_floating(column.type) and np.isinf(columns[name]).any():
+            raise InputError(f"{part}: column {name} holds infinity: rebuild the shards")
     return pd.DataFrame(columns)
 
 

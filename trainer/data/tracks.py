@@ -83,6 +83,18 @@ class TrackScale:
         return np.clip((chosen - centres - self.mean) / self.std, -self.clip, self.clip)
 
 
+def has_targets(shards: Shards, rows: IntArray, names: Sequence[str]) -> BoolArray:
+    """Which of the dense tracks ``names`` have a target in any frame of ``rows``, (K,)."""
+    columns = np.array([shards.frame_names[DENSE].index(name) for name in names], dtype=np.int64)
+    found = np.zeros(len(names), dtype=np.bool_)
+    for row in rows:
+        if found.all():
+            break
+        frames = shards.dense[shards.offsets[row] : shards.offsets[row + 1]]
+        found |= np.isfinite(np.asarray(frames)[:, columns]).any(axis=0)
+    return found
+
+
 def _row_sums(shards: Shards, columns: IntArray, source: str) -> tuple[npt.NDArray[np.float64], ...]:
     """Per shard row and track: number, sum and sum of squares of the targets that are there; (N, K) each."""
     out = np.zeros((3, len(shards.rows), len(columns)))

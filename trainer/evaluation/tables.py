@@ -14,6 +14,7 @@ from trainer.evaluation.significance import ENOUGH_PAIRS, holm, mean_interval, p
 from trainer.objectives.base import LOWER_IS_BETTER
 from trainer.objectives.metrics import spread
 from trainer.params import ReportParams
+from trainer.store import read_table
 
 MODE_ORDER = {"scratch": 0, "pretrained": 1, "frozen": 2}
 # columns that say under which rules a number was measured; constant within a corpus and mode
@@ -184,8 +185,8 @@ def with_baselines(reports: Path, runs: pd.DataFrame, predictions: pd.DataFrame)
         InputError: the baselines tested other utterances or folds: such numbers must not share a table.
     """
     try:
-        baselines = pd.read_parquet(reports / "baselines_runs.parquet")
-        answers = pd.read_parquet(reports / "baselines_predictions.parquet")
+        baselines = read_table(reports / "baselines_runs.parquet")
+        answers = read_table(reports / "baselines_predictions.parquet")
     except FileNotFoundError:
         return runs, predictions
     if baselines.empty or set(runs["objective"]) != {"hard"}:

@@ -25,7 +25,7 @@ from trainer.models.checkpoint import Checkpoint, ModelSpec
 from trainer.models.network import Network
 from trainer.objectives import Objective
 from trainer.objectives.losses import SummedLoss
-from trainer.params import AuxiliaryParams, FinetuneParams, Params
+from trainer.params import AuxiliaryParams, FinetuneParams, parse_params
 from trainer.pretraining.pretext import Pretext
 from trainer.training.optimiser import EpochPlan, Pass
 
@@ -95,7 +95,7 @@ class Auxiliary(SideTask):
     @cached_property
     def pretext(self) -> Pretext:
         """Targets and rows as the parent had them."""
-        pretrained = Params.model_validate(self.parent.config["params"])
+        pretrained = parse_params(self.parent.config["params"], source="config.json of the pretrained model")
         return Pretext.of(self.unlabelled, pretrained.pretrain, pretrained.encoder)
 
     @property

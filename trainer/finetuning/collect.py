@@ -15,7 +15,7 @@ from trainer.finetuning.plan import Run, normalisation_of
 from trainer.models.checkpoint import Checkpoint
 from trainer.params import FinetuneParams
 from trainer.pretraining.pretext import pretext_summary
-from trainer.store import replace_folder, slug, write_json, write_table
+from trainer.store import free_place, replace_folder, seal, slug, write_json, write_table
 
 
 def collect(
@@ -98,7 +98,8 @@ def keep_models(folder: Path, finished: Path, runs: list[Run], table: pd.DataFra
         chosen = [runs[int(position)] for position in best]
     index = []
     for run in chosen:
-        place = Path(slug(run.corpus)) / run.mode / (run.name if keep == "all" else "")
-        shutil.copytree(finished / run.key, folder / place, ignore=shutil.ignore_patterns("*.npy"))
-        index.append({"folder": place.as_posix(), **run.identity})
+        place = free_place(folder / slug(run.corpus) / run.mode / (run.name if keep == "all" else ""))
+        shutil.copytree(finished / run.key, place, ignore=shutil.ignore_patterns("*.npy"))
+        seal(place)
+        index.append({"folder": place.relative_to(folder).as_posix(), **run.identity})
     write_json(folder / "index.json", index)

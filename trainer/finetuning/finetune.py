@@ -14,6 +14,7 @@ import pandas as pd
 from trainer.data.chunking import chunking_for
 from trainer.data.normalisation import Normalisation, Scope
 from trainer.data.shards import Shards, open_shards
+from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.collect import collect
 from trainer.finetuning.plan import PLAIN, Run, Sides, check_parent, plan
@@ -142,7 +143,10 @@ def train_all(
 
 def _train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:
     number, run = job
-    train_run(contexts[number], run)
+    try:
+        train_run(contexts[number], run)
+    except InputError as error:
+        raise InputError(f"{run}: {error}") from None
 
 
 def train_run(context: Context, run: Run) -> None:

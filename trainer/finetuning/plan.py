@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.data.arrays import IntArray
+from trainer.data.chunking import note_long_clips
 from trainer.data.rows import Target, Texts, text
 from trainer.data.shards import Shards
 from trainer.data.splits import NOBODY, Fold, assert_disjoint, folds, hold_out_speakers, label_subset
@@ -98,6 +99,7 @@ def plan(
     identities = {mode: _identity(shards, params, mode, parent) for mode in tasks}
     runs: list[Run] = []
     for corpus in _corpora(shards, options):
+        note_long_clips(shards, corpus.rows, params.encoder)
         dev = "fold" if options.dev == "fold" else "speakers"
         for number, fold in enumerate(folds(corpus.table, how=options.folds, dev=dev)):
             if not options.allow_pretrain_speakers:

@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 import numpy.typing as npt
 import pandas as pd
-from safetensors import SafetensorError
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -22,12 +24,14 @@ from trainer.data.rows import Target
 from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
+from trainer.models.config_file import ModelConfig
 from trainer.models.network import Network
 from trainer.objectives import Objective, restore_objective
 from trainer.params import EncoderParams
-from trainer.store import package_versions, replace_folder, write_json
+from trainer.store import changed_files, package_versions, replace_folder, seal, write_json
 
 FORMAT = 1
+_TYPES = {"F32": torch.float32, "I64": torch.int64}  # of weights, and of the counters of batch norms
 
 
 class Spec(Protocol):
@@ -113,22 +117,21 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> ModelSpec:
-        """Inverse of `to_json`; further keys are ignored."""
-        kinds = raw.get("objectives", {})  # a folder written before there were others: one class
-        encoder = EncoderParams.model_validate(raw["architecture"])
+        """Inverse of `to_json`, checked; further keys are ignored."""
+        config = ModelConfig.model_validate(raw)
         return cls(
-            kind=raw["kind"],
-            encoder=encoder,
-            head_hidden=raw["head_hidden"],
+            kind=config.kind,
+            encoder=config.architecture,
+            head_hidden=config.head_hidden,
             heads={
-                target: restore_objective(names, kinds.get(target, {"kind": "hard"}))
-                for target, names in raw["labels"].items()
+                target: restore_objective(list(names), config.objectives.get(target, {"kind": "hard"}))
+                for target, names in config.labels.items()
             },
-            feature_names=tuple(raw["feature_names"]),
-            frame_period=raw["frame_period"],
-            chunking=LENGTHS[encoder.length](**raw["chunking"]),
-            normalisation=Normalisation.from_json(raw["normalisation"]),
-            frames=FrameTargets.from_json(raw["frame_targets"]) if "frame_targets" in raw else None,
+            feature_names=config.feature_names,
+            frame_period=config.frame_period,
+            chunking=LENGTHS[config.architecture.length](**config.chunking.model_dump()),
+            normalisation=Normalisation.from_json(config.normalisation.model_dump()),
+            frames=FrameTargets.from_json(config.frame_targets.model_dump()) if config.frame_targets else None,
         )
 
 
@@ -174,6 +177,7 @@ def save_model(
         history.to_csv(work / "history.csv", index=False)
         if extra is not None:
             extra(work)
+        seal(work)
 
     replace_folder(Path(folder), fill)
 
@@ -199,13 +203,41 @@ def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[st
             raise InputError(f"{folder}: model format {config['format']}, this trainer reads {FORMAT}")
         if config["kind"] not in kind.kinds:
             raise InputError(f"{folder} holds a model of kind {config['kind']!r}, not {' or '.join(kind.kinds)}")
+        changed = changed_files(folder)
+        if changed:
+            raise ValueError(f"{', '.join(changed)} not as written")
         spec = kind.from_json(config)
+        _check_shapes(spec, folder / "model.safetensors")
         network = spec.build()
-        network.load_state_dict(load_file(folder / "model.safetensors"))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder} is a damaged model folder ({error}): train it again") from None
+        weights = load_file(folder / "model.safetensors")
+        if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+            raise ValueError("weights that are no numbers")
+        network.load_state_dict(weights)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # whatever is wrong in a stranger's folder is one thing to the user
+        raise InputError(f"{folder} is a damaged model folder ({_in_short(error)}): train it again") from None
     network.eval()
     return spec, network, config, model_fingerprint(folder)
+
+
+def _check_shapes(spec: Spec, weights: Path) -> None:
+    """Raise ValueError unless a file holds the weights of a network, before memory is taken for either."""
+    with torch.device("meta"):
+        wanted = {name: (list(tensor.shape), tensor.dtype) for name, tensor in spec.build().state_dict().items()}
+    with safe_open(weights, framework="pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        there = {name: (part.get_shape(), _TYPES.get(part.get_dtype())) for name, part in slices.items()}
+    differing = sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name))
+    if differing:
+        raise ValueError(f"the weights are not those of its architecture, e.g. {differing[0]}")
+
+
+def _in_short(error: Exception) -> str:
+    """Say what is wrong in one line; of a validation the first fields."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+    return f"{error or type(error).__name__}".splitlines()[0]
 
 
 def model_kind(folder: str | Path) -> str | None:

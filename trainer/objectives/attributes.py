@@ -32,6 +32,12 @@ class Attribute(Objective):
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse scales of another length than the names, but none at all."""
+        fits = len(self.names) == len(self.mean) == len(self.std) and all(std > 0 for std in self.std)
+        if (self.mean or self.std) and not fits:
+            raise ValueError("an attribute needs one mean and one std above 0 each")
+
     kind = "attribute"
     score = "ccc"
     is_classes = False

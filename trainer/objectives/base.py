@@ -6,6 +6,8 @@ the type of ``finetune.objective`` (trainer/params/training.py).
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from trainer.data.arrays import BoolArray, IntArray
@@ -121,9 +124,13 @@ class Objective(ABC):
 
     @classmethod
     def from_json(cls, names: Sequence[str], raw: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
-        return cls(tuple(names), **{name: value for name, value in values.items() if name != "kind"})
+        """Inverse of `to_json`; raises ValueError for other types than the fields have, or infinities."""
+        fields = {**{name: value for name, value in raw.items() if name != "kind"}, "names": tuple(names)}
+        json.dumps(fields, allow_nan=False)
+        unknown = sorted(set(fields) - {item.name for item in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"objective {cls.kind} has no {', '.join(unknown)}")
+        return TypeAdapter(cls).validate_python(fields)
 
 
 def class_table(names: tuple[str, ...], truth: IntArray, predicted: Array) -> pd.DataFrame:

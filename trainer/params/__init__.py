@@ -48,7 +48,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Params(BaseModel):
     """All sections of the trainer in ``params.yaml``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     trainer: RuntimeParams = RuntimeParams()
     encoder: EncoderParams = EncoderParams()

@@ -66,6 +66,8 @@ def with_changes(params: Params, wanted: Mapping[str, Any], *, where: str) -> Pa
         place = raw[section]
         for name in inner:
             place = place.setdefault(name, {})  # a section that is not known is refused below
+            if not isinstance(place, dict):
+                raise InputError(f"{where}: {key}: {name} is no section")
         place[last] = value
     changed = parse_params(raw, source=where)
     return params.model_copy(update={name: getattr(changed, name) for name in _SECTIONS})

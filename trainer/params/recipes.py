@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.params.section import DISTINCT, Measure, Section, Seeds, Shares
+from trainer.params.section import DISTINCT, Count, Layers, Measure, Section, Seeds, Shares, Size
 from trainer.params.training import ScheduleParams
 
 ClusterMode = Literal["scratch", "clustered", "clustered_both"]
@@ -20,8 +20,8 @@ class ClusterParams(Section):
 
     # scratch: supervised alone; clustered: clusters of the labelled rows; clustered_both: of both sets
     modes: Annotated[tuple[ClusterMode, ...], DISTINCT] = ("scratch", "clustered", "clustered_both")
-    k: int = Field(default=10, ge=2)  # clusters [code: 10 for arousal, 30 for dominance and valence]
-    iterations: int = Field(default=20, ge=1)  # of K-means, every epoch [code]
+    k: int = Field(default=10, ge=2, le=4096)  # clusters [code: 10 for arousal, 30 for dominance and valence]
+    iterations: Count = 20  # of K-means, every epoch [code]
     weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy; the objective's loss has 1 [code]
     # which rows are drawn evenly over clusters: those of stage 1, or the labelled ones of stage 2 too [ours]
     uniform: Literal["unlabelled", "all"] = "unlabelled"
@@ -54,11 +54,11 @@ class OrofacialParams(ScheduleParams):
     dev_share: float = Field(default=0.15, gt=0, lt=1)  # of their clips, for early stopping [ours]
     min_clips: int = Field(default=20, ge=3)  # a speaker with fewer is held out as a whole [ours]
     clip: float = Field(default=3.0, gt=0)  # standard deviations of the features, after z-normalisation
-    hidden: int = Field(default=64, ge=1)  # units a direction of every LSTM layer [ours]
-    layers: int = Field(default=1, ge=1)  # shared LSTM layers [ours]
+    hidden: Size = 64  # units a direction of every LSTM layer [ours]
+    layers: Layers = 1  # shared LSTM layers [ours]
     dropout: float = Field(default=0.2, ge=0, lt=1)  # [ours]
-    batch_size: int = Field(default=16, ge=1)  # utterances [ours]
-    lr: float = Field(default=2e-3, gt=0)  # AdamW [ours]
+    batch_size: Count = 16  # utterances [ours]
+    lr: float = Field(default=2e-3, gt=0, le=1000)  # AdamW [ours]
     head_hidden: Literal[0] = 0  # heads are linear [ours]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of both secondary tasks
 
@@ -140,4 +140,4 @@ class SequenceParams(ComparisonParams):
     heading = "From speech of any length to one answer"
     shares: Shares = (0.25, 0.5, 0.75, 1.0)  # of every test utterance that the networks get [ours]
     cut: Literal["beginning", "middle"] = "middle"  # which part of a test utterance is kept [ours]
-    timed: int = Field(default=50, ge=1)  # utterances a system is timed on, at most [ours]
+    timed: Count = 50  # utterances a system is timed on, at most [ours]

@@ -26,7 +26,12 @@ def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 DISTINCT = AfterValidator(_distinct)  # of a tuple, in Annotated
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], DISTINCT]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch's generators take
+Seeds = Annotated[tuple[Seed, ...], DISTINCT]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]  # of epochs, utterances, resamples
+Size = Annotated[int, Field(ge=1, le=4096)]  # of a layer
+Layers = Annotated[int, Field(ge=1, le=32)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
 Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
 Measure = Literal[
     "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"

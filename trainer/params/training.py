@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.params.section import DISTINCT, Measure, Section, Seeds
+from trainer.params.section import DISTINCT, Count, Layers, Measure, Seconds, Section, Seed, Seeds, Size
 
 Baseline = Literal["majority", "svm-linear", "svm-rbf"]
 FunctionalSet = Literal["egemaps", "compare"]
@@ -19,7 +19,7 @@ FunctionalSet = Literal["egemaps", "compare"]
 class RuntimeParams(Section):
     """Section ``trainer``: what fixes the arithmetic. Part of every result's identity."""
 
-    threads: int = Field(default=1, ge=1)  # CPU threads of one training; fixed, as sums depend on it [ours]
+    threads: int = Field(default=1, ge=1, le=1024)  # CPU threads of one training; fixed, as sums depend on it [ours]
     device: Literal["cpu", "cuda"] = "cpu"  # cpu and cuda give slightly different numbers [ours]
 
 
@@ -28,18 +28,18 @@ class EncoderParams(Section):
 
     # speech of any length as dynamic chunks [paper], or as one window: pad (T_max, zero padded) or crop (crop_seconds)
     length: Literal["dynamic", "pad", "crop"] = "dynamic"
-    crop_seconds: float = Field(default=1.5, gt=0)  # s, length crop: the middle of the utterance [ours]
-    chunk_seconds: float = Field(default=1.0, gt=0)  # s, w_c [paper: Lin & Busso]
-    max_seconds: float | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
+    crop_seconds: Seconds = 1.5  # s, length crop: the middle of the utterance [ours]
+    chunk_seconds: Seconds = 1.0  # s, w_c [paper: Lin & Busso]
+    max_seconds: Seconds | Literal["auto"] = "auto"  # s, T_max; auto = longest training segment [paper]
     chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
     clip: float = Field(default=3.0, gt=0)  # standard deviations, after z-normalisation [code]
     chunk_encoder: Literal["cnn", "lstm", "mel_cnn"] = "cnn"  # names of trainer.models.encoders.CHUNK_ENCODERS
     # cnn and mel_cnn: channels per layer [ours; code 128..32, and 32..128 in mel_cnn]
-    widths: tuple[int, ...] = Field(default=(64, 64, 64), min_length=1)
-    kernel: int = Field(default=5, ge=1)  # cnn: frames [ours]
-    stride: int = Field(default=2, ge=1)  # cnn: frames per layer [ours]; mel_cnn: from its third layer on [code]
-    lstm_layers: int = Field(default=2, ge=1)  # lstm [code]
-    hidden: int = Field(default=130, ge=1)  # size of a chunk vector and of the encoder's output [code]
+    widths: tuple[Size, ...] = Field(default=(64, 64, 64), min_length=1, max_length=32)
+    kernel: int = Field(default=5, ge=1, le=255)  # cnn: frames [ours]
+    stride: int = Field(default=2, ge=1, le=64)  # cnn: frames per layer [ours]; mel_cnn: from its third layer on [code]
+    lstm_layers: Layers = 2  # lstm [code]
+    hidden: Size = 130  # size of a chunk vector and of the encoder's output [code]
     # names of trainer.models.aggregators.AGGREGATORS [code]
     aggregator: Literal["mean", "gated", "rnn_attention", "self_attention"] = "gated"
     dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
@@ -51,21 +51,14 @@ class EncoderParams(Section):
             raise ValueError("must be odd, so that a frame stays in the middle of its window")
         return kernel
 
-    @field_validator("max_seconds")
-    @classmethod
-    def _positive(cls, seconds: float | str) -> float | str:
-        if not isinstance(seconds, str) and seconds <= 0:
-            raise ValueError("must be greater than 0 or 'auto'")
-        return seconds
-
 
 class AugmentParams(Section):
     """What is done to every training batch; see trainer.training.augment. All off: no random number is drawn for it."""
 
-    noise: float = Field(default=0.0, ge=0)  # standard deviation, of normalised features [ours]
+    noise: float = Field(default=0.0, ge=0, le=1000)  # standard deviation, of normalised features [ours]
     feature_mask: float = Field(default=0.0, ge=0, lt=1)  # share of neighbouring features hidden, at most [ours]
     time_mask: float = Field(default=0.0, ge=0, lt=1)  # share of a chunk's frames hidden, at most [ours]
-    mixup: float = Field(default=0.0, ge=0)  # a of Beta(a, a) from which shares are drawn; 0 = off [ours]
+    mixup: float = Field(default=0.0, ge=0, le=1000)  # a of Beta(a, a) from which shares are drawn; 0 = off [ours]
 
     @property
     def on(self) -> bool:
@@ -76,19 +69,19 @@ class AugmentParams(Section):
 class ScheduleParams(Section):
     """How long and how fast a network is trained; shared by pretraining and fine-tuning."""
 
-    epochs: int = Field(default=40, ge=1)  # at most
-    patience: int = Field(default=10, ge=1)  # epochs without a better value on held-out speakers [ours]
+    epochs: Count = 40  # at most
+    patience: Count = 10  # epochs without a better value on held-out speakers [ours]
     # what "better" means. score: the objective's own (UAR for classes, macro F1, CCC) and the correlation of dense
     # tracks, ties broken by the loss; last: all epochs, no choice [ours]
     monitor: Literal["loss", "score", "last"] = "score"
-    batch_size: int = Field(default=32, ge=1)  # utterances [ours; code 128 on 100 times the data]
-    lr: float = Field(default=1e-3, gt=0)  # AdamW [ours; code 1e-4 on 100 times the data]
+    batch_size: Count = 32  # utterances [ours; code 128 on 100 times the data]
+    lr: float = Field(default=1e-3, gt=0, le=1000)  # AdamW [ours; code 1e-4 on 100 times the data]
     # one_cycle: up to lr over the first 30 % of all steps, then down to nothing (Smith 2018); with monitor last [ours]
     lr_schedule: Literal["constant", "one_cycle"] = "constant"
-    weight_decay: float = Field(default=1e-3, ge=0)  # AdamW [ours]
+    weight_decay: float = Field(default=1e-3, ge=0, le=1000)  # AdamW [ours]
     gradient_clip: float = Field(default=5.0, gt=0)  # norm [ours]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    head_hidden: int = Field(default=64, ge=0)  # units of the head's hidden layer; 0 = a linear head [ours]
+    head_hidden: int = Field(default=64, ge=0, le=4096)  # units of the head's hidden layer; 0 = a linear head [ours]
     augment: AugmentParams = AugmentParams()
 
 
@@ -111,9 +104,9 @@ class PretrainParams(ScheduleParams):
     dense_centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean is subtracted from the tracks [ours]
     reconstruct: float = Field(default=0.0, ge=0)  # weight of giving back hidden spans of the features; 0 = off [ours]
     variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
-    epochs: int = Field(default=30, ge=1)
+    epochs: Count = 30
     monitor: Literal["loss", "score", "last"] = "last"
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     dev_share: float = Field(default=0.15, gt=0, lt=1)  # of segments, whole speakers; only without a dev split [ours]
     unlabelled_fraction: float = Field(default=1.0, gt=0, le=1)  # of training segments; the dev speakers keep all
     unlabelled_by: Literal["clips", "speakers"] = "clips"  # drawn whole: clips of every speaker, or speakers [ours]
@@ -162,7 +155,7 @@ class AuxiliaryParams(Section):
     """Section ``finetune.auxiliary``: tasks of pretraining go on beside the target (finetuning/auxiliary.py)."""
 
     weight: float = Field(default=0.0, ge=0)  # of the pretext loss; 0: off. Mode pretrained alone [ours]
-    share: float = Field(default=1.0, gt=0)  # rows of film an epoch for every labelled training row [ours]
+    share: float = Field(default=1.0, gt=0, le=1000)  # rows of film an epoch for every labelled training row [ours]
 
     def __str__(self) -> str:
         """As in a row of results."""
@@ -196,7 +189,7 @@ class FinetuneParams(ScheduleParams):
     penalty: PenaltyParams = PenaltyParams()
     auxiliary: AuxiliaryParams = AuxiliaryParams()
     monitor: Literal["loss", "score", "last"] = "last"
-    lr: float = Field(default=2e-3, gt=0)  # AdamW, at its highest [ours]
+    lr: float = Field(default=2e-3, gt=0, le=1000)  # AdamW, at its highest [ours]
     lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
     augment: AugmentParams = AugmentParams(mixup=0.4)
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
@@ -240,7 +233,9 @@ class ReportParams(Section):
     measure: Measure = "uar"  # of the bar chart and the printed intervals; else the objective's own score
     alpha: float = Field(default=0.05, gt=0, lt=1)  # significance level named in the paired test
     confidence: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
-    resamples: int = Field(default=2000, ge=100)  # of the bootstrap over speakers [ours]
-    subsets: int = Field(default=30, ge=2)  # random parts of the pooled test set, for the papers' test [ours]
-    seed: int = Field(default=0, ge=0)  # of resamples and subsets
+    resamples: int = Field(default=2000, ge=100, le=1_000_000)  # of the bootstrap over speakers [ours]
+    subsets: int = Field(
+        default=30, ge=2, le=1_000_000
+    )  # random parts of the pooled test set, for the papers' test [ours]
+    seed: Seed = 0  # of resamples and subsets
     extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist

@@ -6,7 +6,8 @@ units), any subset of them; the losses are added. Tracks and hidden spans are ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,8 @@ from trainer.data.dataset import ChunkDataset
 from trainer.data.rows import MISSING, label_names, text
 from trainer.data.shards import Shards
 from trainer.data.splits import assert_disjoint, hold_out_speakers, unlabelled_subset
-from trainer.data.tracks import DENSE, RECONSTRUCTION, FrameTargets, TrackScale
-from trainer.errors import InputError
+from trainer.data.tracks import DENSE, RECONSTRUCTION, FrameTargets, TrackScale, has_targets
+from trainer.errors import InputError, Notice
 from trainer.models.checkpoint import ModelSpec
 from trainer.models.encoders import CHUNK_ENCODERS
 from trainer.objectives import Hard
@@ -41,6 +42,7 @@ class Pretext:
     dev: IntArray
     held_out: IntArray
     side: str  # what the held-out rows are called, test or dev
+    unit: str  # what was held out whole: speakers; of a single speaker clips, of a single clip segments
 
     @classmethod
     def of(cls, shards: Shards, options: PretrainParams, encoder: EncoderParams) -> Pretext:
@@ -58,11 +60,11 @@ class Pretext:
             usable = np.arange(len(shards.rows))
         else:
             usable = np.flatnonzero(np.any([target != MISSING for target in targets.values()], axis=0))
-        train, dev, test = _split(shards, usable, options)
+        train, dev, test, unit = _split(shards, usable, options)
         # without test rows the measures are taken on the dev speakers (who also chose the epoch; the metrics say "dev")
         held_out, side = (test, "test") if len(test) else (dev, "dev")
         frames = _frame_targets(shards, train, options, encoder)
-        return cls(shards, options, targets, heads, frames, train, dev, held_out, side)
+        return cls(shards, options, targets, heads, frames, train, dev, held_out, side, unit)
 
     def dataset(self, spec: ModelSpec, rows: IntArray) -> ChunkDataset:
         """Rows with all their targets, as the network's input."""
@@ -105,11 +107,14 @@ def _classes(shards: Shards, number: int) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _split(shards: Shards, usable: IntArray, options: PretrainParams) -> tuple[IntArray, IntArray, IntArray]:
-    """Training, early-stopping and test rows among ``usable``.
+def _split(shards: Shards, usable: IntArray, options: PretrainParams) -> tuple[IntArray, IntArray, IntArray, str]:
+    """Training, early-stopping and test rows among ``usable``, and what was held out whole.
 
-    Given dev and test rows are used; without dev rows, whole training speakers are held out.
+    Given dev and test rows are used; without dev rows, whole training speakers are held out. With one speaker alone
+    there is nobody to stop early on; where that is not asked for (monitor last), some of their clips are held out, to
+    measure on.
     """
+    unit = "speakers"
     speakers = shards.speakers
     split = text(shards.rows, "split")[usable]
     test, dev = usable[split == "test"], usable[split == "dev"]
@@ -118,14 +123,21 @@ def _split(shards: Shards, usable: IntArray, options: PretrainParams) -> tuple[I
         raise InputError(f"{shards.folder}: no training rows with a label of tasks {list(options.tasks)}")
     if not len(dev):
         rng = np.random.default_rng(options.seed)
-        kept, held = hold_out_speakers(shards.corpora[train], speakers[train], share=options.dev_share, rng=rng)
+        keys = speakers[train]
+        if options.monitor == "last" and len(set(keys)) == 1:
+            unit = "clips" if len(set(shards.clips[train])) > 1 else "segments"
+            keys = shards.clips[train] if unit == "clips" else text(shards.rows, "segment_id")[train]
+        if len(set(keys)) == 1 and unit == "segments":
+            raise InputError(f"{shards.folder}: one training segment alone leaves none to measure on: add films")
+        kept, held = hold_out_speakers(shards.corpora[train], keys, share=options.dev_share, rng=rng)
         train, dev = train[kept], train[held]
     if options.unlabelled_fraction < 1:
         rng = np.random.default_rng([options.seed, 1])  # not the draw of the dev speakers
         fraction, by = options.unlabelled_fraction, options.unlabelled_by
         train = train[unlabelled_subset(shards.rows.iloc[train], fraction=fraction, by=by, rng=rng)]
-    assert_disjoint({"train": speakers[train], "dev": speakers[dev], "test": speakers[test]})
-    return train, dev, test
+    sides = {"train": speakers[train], "dev": speakers[dev] if unit == "speakers" else [], "test": speakers[test]}
+    assert_disjoint(sides)
+    return train, dev, test, unit
 
 
 def _frame_targets(
@@ -144,11 +156,30 @@ def _frame_targets(
                 f"{shards.folder} has no dense targets of group(s) {', '.join(missing)} (pretrain.dense): name them in "
                 "shards.dense.groups and run the shards stage again, or leave them out"
             )
-        names = [name for group in options.dense for name in groups[group]]
+        names = _present(shards, train, options, groups)
         scale = TrackScale.fit(
             shards, train, names, centre=options.dense_centre, clip=encoder.clip, speakers=shards.speakers
         )
     return FrameTargets(step=step, scale=scale, reconstruct=options.reconstruct > 0)
+
+
+def _present(
+    shards: Shards, train: IntArray, options: PretrainParams, groups: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Names of the tracks with a target in any training frame; InputError if a whole group has none."""
+    names = [name for group in options.dense for name in groups[group]]
+    there = {name for name, some in zip(names, has_targets(shards, train, names), strict=True) if some}
+    empty = [group for group in options.dense if not there.intersection(groups[group])]
+    if empty:
+        raise InputError(
+            f"{shards.folder}: no training segment has a target of group(s) {', '.join(empty)} (pretrain.dense): no "
+            "face or voice was found in the films; see the faces and acoustics tables, or leave the group(s) out"
+        )
+    missing = [name for name in names if name not in there]
+    if missing:
+        message = f"{shards.folder}: no training segment has a target of {', '.join(missing)}: left out of the tracks"
+        warnings.warn(message, Notice, stacklevel=2)
+    return [name for name in names if name in there]
 
 
 def pretext_summary(config: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.chunking import chunking_for
+from trainer.data.chunking import chunking_for, note_long_clips
 from trainer.data.dataset import ChunkDataset
 from trainer.data.normalisation import Normalisation
 from trainer.data.shards import open_shards
@@ -47,6 +47,7 @@ def pretrain(
     options, device = params.pretrain, params.trainer.device
     shards = open_shards(shards_folder, cache=cache)
     pretext = Pretext.of(shards, options, params.encoder)
+    note_long_clips(shards, pretext.train, params.encoder)
     spec = ModelSpec(
         kind="pretrain",
         encoder=params.encoder,
@@ -132,6 +133,7 @@ def _metrics(pretext: Pretext, spec: ModelSpec, outputs: Outputs, held_out: Chun
             "part": pretext.side,
             "rows": len(pretext.held_out),
             "speakers": len(set(speakers[pretext.held_out])),
+            **({} if pretext.unit == "speakers" else {"unit": pretext.unit}),
         },
         "train": {
             "rows": len(pretext.train),

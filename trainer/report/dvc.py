@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.store import slug
+from trainer.store import free_place, slug, write_table
 
 
 def metrics_json(table: pd.DataFrame, paired: pd.DataFrame, pretrain: dict[str, Any] | None) -> dict[str, Any]:
@@ -44,12 +44,12 @@ def write_plots(
     if pretrain_history is not None:
         pretrain_history.to_csv(folder / "history" / "pretrain.csv", index=False)
     for (corpus, mode), group in history.groupby(["corpus", "mode"], sort=True):
-        mean_history(group).to_csv(folder / "history" / f"finetune_{slug(f'{corpus}_{mode}')}.csv", index=False)
+        write_table(free_place(folder / "history" / f"finetune_{slug(f'{corpus}_{mode}')}.csv"), mean_history(group))
     if "predicted" not in predictions:  # several classes at once, or numbers: no confusion of one with another
         return
     for (corpus, mode), group in predictions.groupby(["corpus", "mode"], sort=True):
         answers = group.rename(columns={"target": "actual"})[["actual", "predicted"]].dropna()
-        answers.to_csv(folder / "confusion" / f"{slug(f'{corpus}_{mode}')}.csv", index=False)
+        write_table(free_place(folder / "confusion" / f"{slug(f'{corpus}_{mode}')}.csv"), answers)
 
 
 def mean_history(history: pd.DataFrame) -> pd.DataFrame:

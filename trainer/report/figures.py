@@ -20,6 +20,7 @@ from trainer.objectives.metrics import confusion
 from trainer.report.dvc import mean_history
 from trainer.report.formatting import chosen_measure, records, title
 
+mpl.rcParams["text.parse_math"] = False  # names of corpora may hold dollar signs
 COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
 OTHER = "#b58a3c"  # baselines
 WARNING = "#b00020"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ PAIR_NOTE = (
     "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
     "the spread is over folds x seeds. d_z is the mean difference over its standard deviation."
 )
+
+# what Markdown would not show: code, escapes, further cells and lines
+_MARKUP = str.maketrans({"\\": "&#92;", "`": "&#96;", "|": "\\|", "\n": " ", "\r": " "})
 
 MODE_WIDTH = 18  # svm-linear compare
 _BRIEF = {"accuracy": "WA", "ece": "ECE"}
@@ -252,7 +256,19 @@ def markdown_table(rows: list[dict[str, Any]]) -> list[str]:
     """Lay rows out as the lines of a Markdown table; a column that a row lacks stays empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(plain(cell) for cell in line) + " |" for line in lines]
+
+
+def plain(text: object) -> str:
+    """Return text that Markdown shows as it is: names come from other people's files.
+
+    >>> plain("<script>alert(1)</script>"), plain("p < .001, share > 1/K")
+    ('&lt;script&gt;alert(1)&lt;/script&gt;', 'p < .001, share > 1/K')
+    """
+    shown = re.sub(r"&(?=[#\w]+;)", "&amp;", str(text))
+    shown = re.sub(r"<(?=\S)", "&lt;", shown)
+    shown = re.sub(r"(?<=\S)>", "&gt;", shown)
+    return shown.translate(_MARKUP).replace("](", "]&#40;")
 
 
 def title(measure: str) -> str:

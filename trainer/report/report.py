@@ -14,8 +14,17 @@ from trainer.objectives.metrics import MEASURES
 from trainer.params import ReportParams
 from trainer.report import figures, page
 from trainer.report.dvc import metrics_json, write_plots
-from trainer.report.formatting import PAIR_NOTE, markdown_table, paired_rows, readable, records, synthetic_banner, title
-from trainer.store import replace_file, replace_folder, write_json, write_table, write_text
+from trainer.report.formatting import (
+    PAIR_NOTE,
+    markdown_table,
+    paired_rows,
+    plain,
+    readable,
+    records,
+    synthetic_banner,
+    title,
+)
+from trainer.store import read_table, replace_file, replace_folder, write_json, write_table, write_text
 
 SUBSET_NOTE = (
     "Random subsets are the test that papers of the field print: both systems' scores on random parts of the pooled "
@@ -38,9 +47,9 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
     """
     reports, pretrained = Path(reports), Path(pretrained)
     try:
-        runs = pd.read_parquet(reports / "finetune_runs.parquet")
-        predictions = pd.read_parquet(reports / "predictions.parquet")
-        history = pd.read_csv(reports / "finetune_history.csv")
+        runs = read_table(reports / "finetune_runs.parquet")
+        predictions = read_table(reports / "predictions.parquet")
+        history = read_table(reports / "finetune_history.csv")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename or reports} is missing: run `python -m trainer finetune` first") from None
     if "objective" not in runs:
@@ -87,8 +96,8 @@ def read_report(reports: str | Path, pretrained: str | Path) -> tuple[pd.DataFra
     """Read back what `report` returned when it last ran; raises InputError if it never did."""
     reports = Path(reports)
     try:
-        table = pd.read_csv(reports / "results.csv")
-        paired = pd.read_csv(reports / "paired.csv")
+        table = read_table(reports / "results.csv")
+        paired = read_table(reports / "paired.csv")
     except FileNotFoundError:
         raise InputError(f"no finished report in {reports}: run `python -m trainer report` first") from None
     return table, paired, _banner(table, Path(pretrained))
@@ -104,7 +113,7 @@ def _measure_note(params: ReportParams) -> str:
 
 
 def _markdown(tables: dict[str, list[dict[str, Any]]], params: ReportParams, banner: str) -> str:
-    parts = [f"**{banner}**", ""] if banner else []
+    parts = [f"**{plain(banner)}**", ""] if banner else []
     parts += [*markdown_table(tables["results"]), "", _measure_note(params), ""]
     if tables["paired"]:
         parts += [*markdown_table(tables["paired"]), "", PAIR_NOTE, "", SUBSET_NOTE, ""]
@@ -138,6 +147,7 @@ def _page(
         parts.append(
             page.note(
                 f"Measured on {side['rows']} segments of {side['speakers']} {side['part']} speakers"
+                + (f", who were trained on: other {side['unit']}" if "unit" in side else "")
                 + (", who also chose the epoch." if side["part"] == "dev" and monitor != "last" else ".")
             )
         )

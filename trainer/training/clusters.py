@@ -19,4 +19,4 @@ def fit_kmeans(vectors: FloatArray, *, k: int, seed: int, iterations: int = 300)
     """
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return KMeans(k, n_init=1, max_iter=iterations, random_state=seed).fit(vectors)
+        return KMeans(k, n_init=1, max_iter=iterations, random_state=seed % 2**32).fit(vectors)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from trainer.errors import InputError
@@ -33,14 +36,15 @@ def train_missing(
     missing = [job for key, job in jobs.items() if not is_done(key)]
     if on_start is not None:
         on_start(len(jobs), len(jobs) - len(missing))
-    for job in in_processes(work, shared, missing, workers=workers):
-        if on_done is not None:
-            on_done(job)
+    with closing(in_processes(work, shared, missing, workers=workers)) as done:
+        for job in done:
+            if on_done is not None:
+                on_done(job)
 
 
 def in_processes(
     work: Callable[[Shared, Job], None], shared: Shared, jobs: Sequence[Job], *, workers: int
-) -> Iterator[Job]:
+) -> Generator[Job]:
     """Call ``work(shared, job)`` for every job, one process each at a time; yields the jobs as they finish.
 
     ``shared`` travels once a process. With one worker or one job everything runs here. Raises InputError if a worker
@@ -59,22 +63,35 @@ def in_processes(
         try:
             # Submitting starts workers, and meets one that has died already: as a broken pool, or, where the pool
             # closes its pipes while the next worker is being started, as a file that is none.
+            # Ctrl-C is for this process alone, which then ends its workers: they are started with it blocked.
+            resource_tracker.ensure_running()  # its start would unblock it
+            unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 futures = {pool.submit(_work, job): job for job in jobs}
             except (OSError, ValueError) as error:
                 raise BrokenProcessPool(str(error)) from error
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             for future in as_completed(futures):
                 future.result()
                 yield futures[future]
         except BrokenProcessPool:
             # A worker that was starting while another died is not ended by the pool, which then waits for it forever.
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.kill()
+            _kill(others)
             raise InputError(
                 "a worker process died (out of memory?): run again with fewer --workers; finished runs are kept"
             ) from None
+        except (KeyboardInterrupt, GeneratorExit):
+            _kill(others)
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _kill(others: set[Any]) -> None:
+    """End the workers: all child processes but those that were there before."""
+    for worker in set(multiprocessing.active_children()) - others:
+        worker.kill()
 
 
 _joined: tuple[Callable[[Any, Any], None], Any] | None = None

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from trainer.data.arrays import IntArray
 from trainer.data.dataset import Batch, ChunkDataset
 from trainer.data.tracks import VECTORS
+from trainer.errors import InputError
 from trainer.objectives import Objective
 from trainer.objectives.losses import TotalLoss
 from trainer.params import AugmentParams, RuntimeParams, ScheduleParams
@@ -28,7 +29,12 @@ from trainer.training.optimiser import EpochPlan, Optimiser, Pass
 
 
 def make_deterministic(runtime: RuntimeParams, *, seed: int) -> None:
-    """Fix everything that can make two runs on one machine differ: seed, algorithms, number of threads."""
+    """Fix everything that can make two runs on one machine differ: seed, algorithms, number of threads.
+
+    Raises InputError if the device of ``runtime`` is not there.
+    """
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("trainer.device is cuda, but torch finds no CUDA device here: set trainer.device to cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is only reproducible with a fixed workspace
     torch.use_deterministic_algorithms(True)
     # nothing reads uninitialised memory here, and filling it costs a tenth of the time
@@ -125,6 +131,8 @@ def fit(
         plan = EpochPlan([Pass(train, loss)]) if each_epoch is None else each_epoch(network)
         optimiser.begin(plan)
         train_loss = _train_epoch(network, plan, optimiser, schedule, generator, device)
+        if not (math.isfinite(train_loss) and all(bool(weights.isfinite().all()) for weights in network.parameters())):
+            raise InputError(f"training diverged at epoch {epoch} (loss {train_loss:g}): lower lr or gradient_clip")
         scores = {"dev_loss": math.nan, "dev_score": math.nan}
         if dev is not None:
             scores = _scores(network, dev, heads=heads, loss=loss, device=device)

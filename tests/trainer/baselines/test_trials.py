@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tests.trainer.conftest import N_FEATURES, labelled_rows
+from tests.trainer.conftest import N_FEATURES, flip, labelled_rows
 from trainer.baselines.functionals import open_functionals
 from trainer.baselines.svm import build, per_speaker
 from trainer.baselines.trials import baselines
@@ -127,9 +128,10 @@ def test_nothing_is_computed_twice_and_threads_change_nothing(run: Callable[...,
     stored = sorted((tmp_path / "cache" / "baselines").iterdir())
     assert len(stored) == len(first)
     stamps = [path.stat().st_mtime_ns for path in stored]
-    stored[0].unlink()  # as if killed
+    shutil.rmtree(stored[0])  # as if killed
+    flip(stored[1] / "answers.json")
     again = run("b", workers=3, finetuning={"seeds": [0, 1]})
-    assert [path.stat().st_mtime_ns for path in stored[1:]] == stamps[1:]
+    assert [path.stat().st_mtime_ns for path in stored[2:]] == stamps[2:]
     pd.testing.assert_frame_equal(first, again)
     for name in ("baselines_runs.csv", "baselines_predictions.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

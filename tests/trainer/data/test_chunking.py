@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.chunking import Chunking, Window
+from tests.trainer.conftest import FRAME_PERIOD, N_FEATURES, labelled_rows
+from trainer.data.chunking import Chunking, Window, chunking_for, longest_seconds, note_long_clips
+from trainer.data.shards import Shards, open_shards
+from trainer.errors import Notice
+from trainer.params import EncoderParams
 
 
 @given(st.integers(1, 40), st.integers(1, 13), st.integers(1, 700))
@@ -87,3 +96,40 @@ def test_a_window_is_one_chunk() -> None:
         Window(frames=4, count=2)
     with pytest.raises(ValueError, match="at least one frame"):
         Window(frames=4, count=1).starts([0])
+
+
+def _of_lengths(make_shards: Callable[..., Path], cache: Path, seconds: list[float]) -> Shards:
+    rows: list[dict[str, Any]] = []
+    for number, each in enumerate(seconds):
+        frames = round(each / FRAME_PERIOD)
+        row = labelled_rows(speakers=("a",), per_class=1)[0]
+        rows.append({**row, "segment_id": f"s{number}", "n_frames": frames, "features": [0.5] * frames * N_FEATURES})
+    return open_shards(make_shards("l", rows), cache=cache)
+
+
+@pytest.mark.parametrize("outliers", [1, 5])
+def test_a_few_clips_of_minutes_do_not_lengthen_everyone(
+    make_shards: Callable[..., Path], tmp_path: Path, outliers: int
+) -> None:
+    usual = np.linspace(1.5, 4.0, 70 - outliers).tolist()
+    shards = _of_lengths(make_shards, tmp_path / "cache", [*usual, *[300.0] * outliers])
+    rows = np.arange(70)
+    assert 11.0 <= longest_seconds(shards, rows) <= 20.0
+    assert chunking_for(shards, rows, EncoderParams()).count <= 20
+    with pytest.warns(
+        Notice, match=rf"{outliers} of 70 segments .*s{70 - outliers} with 300\.0 s.*encoder\.max_seconds"
+    ):
+        note_long_clips(shards, rows, EncoderParams())
+    assert chunking_for(shards, rows, EncoderParams(max_seconds=300.0)).count == 300
+
+
+@pytest.mark.parametrize("longest", [2.0, 10.9, 17.0])
+def test_the_longest_clip_of_an_ordinary_corpus_counts(
+    make_shards: Callable[..., Path], tmp_path: Path, longest: float
+) -> None:
+    shards = _of_lengths(make_shards, tmp_path / "cache", [*np.linspace(0.5, 4.0, 20).tolist(), longest])
+    rows = np.arange(21) if longest > 4 else np.arange(9)
+    assert longest_seconds(shards, rows) == float(shards.lengths[rows].max() * FRAME_PERIOD)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        note_long_clips(shards, rows, EncoderParams())

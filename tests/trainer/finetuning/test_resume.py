@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.trainer.conftest import digest, labelled_rows
+from tests.trainer.conftest import digest, flip, labelled_rows
 from trainer.errors import InputError
 from trainer.finetuning.finetune import finetune
 from trainer.params import Params
@@ -53,6 +53,20 @@ def test_an_interrupted_run_resumes(make_shards: Make, tiny: Tiny, tmp_path: Pat
     started: list[int] = []
     finetune(labelled, *places, params, cache=tmp_path / "cache", on_start=lambda *counts: started.extend(counts))
     assert started == [4, 2]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.npy", "model.safetensors", "history.csv", "SHA256SUMS"])
+def test_a_finished_run_that_was_damaged_is_trained_again(
+    run: Callable[..., pd.DataFrame], tmp_path: Path, name: str
+) -> None:
+    first = run("home", modes=["scratch"], epochs=1)
+    finished = sorted((tmp_path / "home" / "cache" / "units").iterdir())
+    whole = digest(tmp_path / "home")
+    flip(finished[0] / name)
+    (finished[1] / name).write_bytes(b"")
+    (finished[2] / name).unlink()
+    pd.testing.assert_frame_equal(first, run("home", modes=["scratch"], epochs=1))
+    assert digest(tmp_path / "home") == whole
 
 
 @pytest.mark.slow

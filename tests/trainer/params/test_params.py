@@ -38,6 +38,19 @@ from trainer.params.changes import with_variant
         ({"cluster": {"k": 3}}, r"cluster: these keys are now in recipes/cluster/params\.yaml"),
         ({"ablation": {}, "sequence": None}, r"ablation/params\.yaml\n  sequence: .*recipes/sequence/params\.yaml"),
         ({"finetune": {"label_fraction": 0}}, r"finetune\.label_fraction"),
+        ({"encoder": {"widths": [0]}}, r"encoder\.widths\.0"),
+        ({"encoder": {"widths": [10**9]}}, r"encoder\.widths\.0"),
+        ({"encoder": {"hidden": 10**9}}, r"encoder\.hidden"),
+        ({"encoder": {"max_seconds": 1e12}}, r"encoder\.max_seconds"),
+        ({"encoder": {"clip": float("inf")}}, r"encoder\.clip"),
+        ({"pretrain": {"seed": 2**64}}, r"pretrain\.seed"),
+        ({"finetune": {"seeds": [2**63]}}, r"finetune\.seeds\.0"),
+        ({"finetune": {"lr": float("inf")}}, r"finetune\.lr"),
+        ({"pretrain": {"task_weights": [1, float("nan"), 1]}}, r"pretrain\.task_weights"),
+        ({"trainer": {"threads": 10**12}}, r"trainer\.threads"),
+        ({"trainer": {"device": "cuda:1"}}, r"trainer\.device"),
+        ({"trainer": {"device": "mps"}}, r"trainer\.device"),
+        ({1: 2}, "params.yaml"),
     ],
 )
 def test_wrong_parameters_are_named(raw: dict[str, Any], message: str) -> None:
@@ -82,3 +95,8 @@ def test_the_variants_of_params_yaml_lead_to_parameters() -> None:
     assert len(params.variants) > 3
     for name in params.variants:
         with_variant(params, name)
+
+
+def test_a_variant_below_no_section_is_named() -> None:
+    with pytest.raises(InputError, match=r"variants\.x.*widths is no section"):
+        with_variant(parse_params({"variants": {"x": {"encoder.widths.0": 3}}}), "x")

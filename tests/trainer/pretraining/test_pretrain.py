@@ -13,7 +13,7 @@ import torch
 from tests.trainer.conftest import TRACKS, dense_rows, digest, unlabelled_rows
 from trainer.data.shards import open_shards
 from trainer.data.tracks import DENSE
-from trainer.errors import InputError
+from trainer.errors import InputError, Notice
 from trainer.models.checkpoint import load_model
 from trainer.params import Params
 from trainer.pretraining.pretrain import pretrain
@@ -37,7 +37,9 @@ def test_pretraining_learns_every_task_and_says_how_it_was_measured(
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["labels"]["facial_activation"] == ["high", "low"]
     assert config["shards_metadata"]["config"] == {"note": "generated"}
-    assert {"model.safetensors", "config.json", "metrics.json", "history.csv"} == set(digest(tmp_path / "model"))
+    assert {"model.safetensors", "config.json", "metrics.json", "history.csv", "SHA256SUMS"} == set(
+        digest(tmp_path / "model")
+    )
 
 
 @pytest.mark.parametrize("tasks", [[1], [2, 3]])
@@ -133,3 +135,39 @@ def test_shards_without_the_column_still_train_and_say_what_they_lack(
 def test_nothing_to_learn_is_refused(tiny: Tiny) -> None:
     with pytest.raises(InputError, match="unless dense or reconstruct"):
         tiny(pretrain={"tasks": []})
+
+
+DENSE_ALONE = {"tasks": [], "dense": ["energy", "aus"], "monitor": "last", "epochs": 1}
+
+
+def test_a_single_speaker_is_measured_on_clips_of_their_own(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+    rows = dense_rows(speakers=("u",))
+    params, cache = tiny(pretrain=DENSE_ALONE), tmp_path / "cache"
+    metrics = pretrain(make_shards("clips", rows, dense=TRACKS), tmp_path / "m", params, cache=cache)
+    assert metrics["held_out"] == {"part": "dev", "rows": 1, "speakers": 1, "unit": "clips"}
+    assert metrics["train"]["rows"] == len(rows) - 1
+    one_clip = [{**row, "clip_id": "film"} for row in rows]
+    metrics = pretrain(make_shards("segments", one_clip, dense=TRACKS), tmp_path / "m", params, cache=cache)
+    assert metrics["held_out"] == {"part": "dev", "rows": 1, "speakers": 1, "unit": "segments"}
+    with pytest.raises(InputError, match="one training segment alone"):
+        pretrain(make_shards("one", rows[1:2], dense=TRACKS), tmp_path / "m", params, cache=cache)
+    early = tiny(pretrain={**DENSE_ALONE, "monitor": "score"})
+    with pytest.raises(InputError, match="early stopping needs a held-out speaker"):
+        pretrain(make_shards("clips", rows, dense=TRACKS), tmp_path / "m", early, cache=cache)
+
+
+def test_tracks_without_any_target_are_refused_or_named(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+    rows = dense_rows()
+    tracks = {"names": ["energy", "AU12", "AU01"], "groups": {"energy": ["energy"], "aus": ["AU12", "AU01"]}}
+    for row in rows:
+        values = [] if row["dense"] is None else row["dense"]
+        wider = [[values[at], values[at + 1], float("nan")] for at in range(0, len(values), 2)]
+        row["dense"] = [value for frame in wider for value in frame] or None
+    params = tiny(pretrain=DENSE_ALONE)
+    with pytest.warns(Notice, match="AU01: left out"):
+        metrics = pretrain(make_shards("some", rows, dense=tracks), tmp_path / "m", params, cache=tmp_path / "c")
+    assert set(metrics["dense"]) == {"energy", "AU12"}
+    for row in rows:
+        row["dense"] = [float("nan") if at % 3 else value for at, value in enumerate(row["dense"] or [])] or None
+    with pytest.raises(InputError, match=r"no training segment has a target of group\(s\) aus"):
+        pretrain(make_shards("none", rows, dense=tracks), tmp_path / "m", params, cache=tmp_path / "c")

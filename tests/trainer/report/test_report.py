@@ -295,3 +295,32 @@ for command in (["pretrain"], ["finetune", "--workers", "1"], ["report"],
     assert result.returncode == 0, result.stderr
     assert (home / "reports" / "index.html").is_file()
     assert (home / "predictions.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>|x",
+        "=cmd|' /C calc'!A0",
+        "a$\\foo$ [link](http://x) ![i](http://x) `code`\n# next",
+        "@x",
+    ],
+)
+def test_names_that_would_run_are_shown_as_text(tmp_path: Path, name: str) -> None:
+    _write(tmp_path / "r", name)
+    table, _, _ = report(tmp_path / "r", tmp_path / "none", PARAMS)
+    assert set(table["corpus"]) == {name}
+    text = (tmp_path / "r" / "results.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:4]}) == 1  # as many cells as headings
+    assert len(rows) == 4 + 6
+    for harm in ("<script", "](http", "`", "# next\n"):
+        assert harm not in text
+    html = (tmp_path / "r" / "index.html").read_text()
+    assert "<script" not in html
+    written = [tmp_path / "r" / f"{table}.csv" for table in ("results", "classes", "paired")]
+    for path in [*written, *(tmp_path / "r").rglob("plots/*/*.csv")]:
+        for column in pd.read_csv(path, dtype=str).T.to_numpy():
+            assert not [cell for cell in column if isinstance(cell, str) and re.match(r"[=@\t\r]|[+-](?!\d)", cell)]
+    shown, _, _ = read_report(tmp_path / "r", tmp_path / "none")
+    assert set(shown["corpus"]) == {name}

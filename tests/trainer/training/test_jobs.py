@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from trainer.store import is_done
+from trainer.store import is_done, seal
 from trainer.training.jobs import train_missing
 
 
 def _finish(home: Path, key: str) -> None:
     (home / key).mkdir(parents=True)
     (home / key / "metrics.json").write_text("{}")
+    seal(home / key)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

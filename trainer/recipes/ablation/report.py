@@ -23,12 +23,13 @@ from trainer.report.formatting import (
     markdown_table,
     measures_of,
     paired_cells,
+    plain,
     records,
     synthetic_banner,
     target,
     title,
 )
-from trainer.store import replace_file, write_table, write_text
+from trainer.store import read_table, replace_file, write_table, write_text
 
 SCRATCH = "scratch"
 
@@ -152,13 +153,14 @@ def markdown(table: pd.DataFrame, overall: pd.DataFrame, params: ReportParams, *
     """Format the table for people: rules of each corpus, then its rows, the ablation's and the verdict's apart."""
     lines = ["# Does the face teach the voice?", ""]
     if banner:
-        lines += [f"**{banner}**", ""]
+        lines += [f"**{plain(banner)}**", ""]
     headings = {"verdict": "Verdict: fresh seeds and label draws", "ablation": "Ablation"}
     for part in (part for part in headings if part in set(table["part"])):
         lines += [f"## {headings[part]}", ""]
         for corpus, group in table[table["part"] == part].groupby("corpus", sort=True):
             rows = records(group)
-            lines += [f"### {corpus}{' (synthetic)' if rows[0]['synthetic'] else ''}", "", _rules(rows), ""]
+            synthetic = " (synthetic)" if rows[0]["synthetic"] else ""
+            lines += [f"### {plain(corpus)}{synthetic}", "", plain(_rules(rows)), ""]
             lines += [*markdown_table([_readable(row) for row in rows]), ""]
         means = [over_shares.readable(row) for row in records(overall[overall["part"] == part])]
         if means:
@@ -216,7 +218,7 @@ def read_ablation(reports: Path) -> pd.DataFrame:
     path = reports / "ablation.parquet"
     if not path.is_file():
         raise InputError(f"no finished ablation in {reports}: run `python -m trainer ablation` first")
-    table = pd.read_parquet(path)
+    table = read_table(path)
     if "variant" not in table:
         raise InputError(f"{path} is of an older version: run `python -m trainer ablation` again")
     return table

@@ -27,6 +27,7 @@ mpl.use("Agg")  # no display on a training machine
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+mpl.rcParams["text.parse_math"] = False  # labels may hold dollar signs
 View = Literal["pca", "tsne"]
 
 

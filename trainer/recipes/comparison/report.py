@@ -26,6 +26,7 @@ from trainer.report.formatting import (
     interval,
     markdown_table,
     measures_of,
+    plain,
     records,
     rules_line,
     synthetic_banner,
@@ -124,11 +125,11 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ComparisonParams
     """Format the table for people: rules of each corpus, then its systems."""
     lines = [f"# {recipe.heading}", ""]
     if banner:
-        lines += [f"**{banner}**", ""]
+        lines += [f"**{plain(banner)}**", ""]
     shares = recipe.shares if isinstance(recipe, SequenceParams) else ()
     for corpus, group in table.groupby("corpus", sort=True):
         rows = records(group)
-        lines += [f"## {corpus}", "", f"{rules_line(rows)}.", ""]
+        lines += [f"## {plain(corpus)}", "", f"{plain(rules_line(rows))}.", ""]
         lines += [*markdown_table([_readable(row, shares) for row in rows]), ""]
     note = (
         f"Mean ± standard deviation over folds x seeds. Difference: to {next(iter(recipe.systems))} on the same folds "

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainer.data.arrays import FloatArray
 from trainer.data.chunking import Chunking
 from trainer.data.dataset import Batch, ChunkDataset
+from trainer.data.metadata import Names
 from trainer.data.normalisation import Normalisation
 from trainer.data.shards import Shards
 from trainer.data.tracks import DENSE, VECTORS, VISEME, FrameTargets, TrackScale
 from trainer.models.checkpoint import FORMAT, check_features, read_model
+from trainer.models.config_file import Entry, FramesEntry, InputEntries
 from trainer.models.network import Head
+from trainer.params.section import Layers, Size
 
 Structure = Literal["shared", "branches"]
 EMOTION = "emotion"
@@ -91,6 +95,24 @@ class FaceNetwork(nn.Module):
 def _mean(states: Tensor, mask: Tensor) -> Tensor:
     """Mean over real frames: (B, T, H), padded frames 0, and (B, T) to (B, H)."""
     return (states * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+class FaceArchitecture(Entry):
+    """Sizes of the network in ``config.json``."""
+
+    structure: Structure
+    hidden: Size
+    layers: Layers
+    dropout: float = Field(ge=0, lt=1)
+
+
+class FaceConfig(InputEntries):
+    """What ``config.json`` of this recipe may hold."""
+
+    architecture: FaceArchitecture
+    labels: dict[Literal["viseme", "emotion"], Annotated[Names, Field(min_length=1)]]
+    frame_targets: FramesEntry
+    rest: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -165,18 +187,19 @@ class FaceSpec:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Inverse of `to_json`; further keys are ignored."""
-        scale = FrameTargets.from_json(raw["frame_targets"]).scale
-        if scale is None:
-            raise ValueError("frame_targets holds no tracks")
+        """Inverse of `to_json`, checked; further keys are ignored."""
+        config = FaceConfig.model_validate(raw)
+        scale = FrameTargets.from_json(config.frame_targets.model_dump()).scale
+        if scale is None or len(config.rest) != len(scale.names):
+            raise ValueError("frame_targets and rest must have the same tracks")
         return cls(
-            **raw["architecture"],
-            classes={task: tuple(names) for task, names in raw["labels"].items()},
-            feature_names=tuple(raw["feature_names"]),
-            frame_period=raw["frame_period"],
-            normalisation=Normalisation.from_json(raw["normalisation"]),
+            **config.architecture.model_dump(),
+            classes={str(task): names for task, names in config.labels.items()},
+            feature_names=config.feature_names,
+            frame_period=config.frame_period,
+            normalisation=Normalisation.from_json(config.normalisation.model_dump()),
             scale=scale,
-            rest=np.array(raw["rest"], np.float32),
+            rest=np.array(config.rest, np.float32),
         )
 
 
