@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def part_of(segment_id: str, n_parts: int) -> int:
     return int(hashlib.sha256(segment_id.encode()).hexdigest()[:8], 16) % n_parts
 
 
-def write_parts(folder: Path, rows: Sequence[Row], *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
+def write_parts(
+    folder: Path, rows: Sequence[Row], *, schema: pa.Schema, metadata: dict[str, Any], together: int | None = None
+) -> None:
     """Write a table folder of Parquet parts, replacing the old one as a whole.
 
     Args:
@@ -68,49 +71,67 @@ def write_parts(folder: Path, rows: Sequence[Row], *, schema: pa.Schema, metadat
         rows: in any order.
         schema: Arrow schema of the rows.
         metadata: what the file says of itself, stored as JSON under the schema key ``avser``.
+        together: parts of the table that the rows are loaded from. With more parts here than there, those that share
+            one there are filled side by side, so that it is read once. None: no such table.
     """
     total = sum(size for _, _, size in rows)
     n_parts = max(MIN_PARTS, 2 ** math.ceil(math.log2(max(1, total / PART_BYTES))))
     described = schema.with_metadata(schema_metadata(metadata))
-    buckets: list[list[Row]] = [[] for _ in range(n_parts)]
+    rounds = math.gcd(n_parts, together or n_parts)  # both are powers of two, unless somebody wrote a table by hand
+    buckets: list[list[Row]] = [[] for _ in range(rounds)]
     for row in sorted(rows, key=lambda row: row[0]):
-        buckets[part_of(row[0], n_parts)].append(row)
+        buckets[part_of(row[0], rounds)].append(row)
 
     def write(temporary: Path) -> None:
-        for number, bucket in enumerate(buckets):
-            with pq.ParquetWriter(
-                temporary / f"part-{number:03d}.parquet",
-                described,
-                compression="zstd",
-                use_byte_stream_split=_floats(schema),
-                use_dictionary=_strings(schema),
-            ) as writer:
-                for group in _row_groups(bucket):
-                    table = pa.concat_tables(load() for _, load, _ in group)
-                    writer.write_table(table.combine_chunks().cast(described))
+        for first, bucket in enumerate(buckets):
+            with ExitStack() as stack:
+                open_parts = {
+                    number: stack.enter_context(_Part(temporary / f"part-{number:03d}.parquet", described))
+                    for number in range(first, n_parts, rounds)
+                }
+                for segment_id, load, size in bucket:
+                    open_parts[part_of(segment_id, n_parts)].add(load(), size)
         sums = [f"{hash_file(path)}  {path.name}\n" for path in sorted(temporary.iterdir())]
         (temporary / CHECKSUMS).write_text("".join(sums))
 
     replace_folder(folder, write)
 
 
+class _Part:
+    """A Parquet file that is filled row by row; a context."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.group: list[pa.Table] = []
+        self.size = 0
+        self.writer = pq.ParquetWriter(
+            path, schema, compression="zstd", use_byte_stream_split=_floats(schema), use_dictionary=_strings(schema)
+        )
+
+    def add(self, row: pa.Table, size: int) -> None:
+        self.group.append(row)
+        self.size += size
+        if self.size >= ROW_GROUP_BYTES or len(self.group) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.group:
+            self.writer.write_table(pa.concat_tables(self.group).combine_chunks().cast(self.schema))
+        self.group, self.size = [], 0
+
+    def __enter__(self) -> _Part:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is None:
+            self._flush()
+        self.writer.close()
+
+
 def write_rows(folder: Path, rows: Iterable[dict[str, Any]], *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
     """Write small rows, dicts with a ``segment_id``, as a table folder; see `write_parts`."""
     loaders = [(row["segment_id"], partial(row_table, row, schema), SMALL_ROW_BYTES) for row in rows]
     write_parts(folder, loaders, schema=schema, metadata=metadata)
-
-
-def _row_groups(bucket: list[Row]) -> Iterator[list[Row]]:
-    group: list[Row] = []
-    size = 0
-    for row in bucket:
-        group.append(row)
-        size += row[2]
-        if size >= ROW_GROUP_BYTES or len(group) >= ROW_GROUP_ROWS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _floats(schema: pa.Schema) -> list[str]:

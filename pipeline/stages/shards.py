@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline import contracts
 from pipeline.engine.places import check_made_from, index_rows, records, table, usable_segments, writing
-from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.engine.tables import parts, read_metadata, row_table, write_parts
 from pipeline.errors import InputError
 from pipeline.labels.tracks import DenseConfig, Floats, dense_targets, face_row, track_names, track_units
 from pipeline.params import Params
@@ -124,7 +124,8 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
         **({"dense": dense.metadata()} if dense is not None else {}),
         **(more.metadata() if more is not None else {}),
     }
-    write_parts(folder, rows, schema=schema, metadata=metadata)
+    sources = [len(parts(made)) for made in (table("acoustics", name), table("faces", name)) if made.is_dir()]
+    write_parts(folder, rows, schema=schema, metadata=metadata, together=min(sources))
     return len(rows)
 
 
