@@ -79,7 +79,7 @@ def pretrain(
     for kind, prefix in (("utterance", ""), ("frame", "frame_")):
         before, after = (metrics["encoder"][f"{prefix}effective_rank{when}"] for when in ("_before", ""))
         console.print(f"effective rank of {kind} vectors: {before:.1f} before, {after:.1f} after")
-    console.print(f"model: {out}")
+    console.print(f"model: {out}", markup=False)
 
 
 @app.command()
@@ -100,7 +100,7 @@ def finetune(
 
     with counted("finetune", cache=cache, workers=training_workers(workers, options)) as shown:
         run(shards, parent, out, reports, options, unlabelled=unlabelled, **shown)
-    console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
+    console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}", markup=False)
 
 
 @app.command()
@@ -121,7 +121,7 @@ def baselines(
         run(shards, functionals, reports, options, **shown)
     if options.finetune.objective != "hard":
         console.print(f"no baselines: they answer with one class, not finetune.objective {options.finetune.objective}")
-    console.print(f"baselines: {reports / 'baselines_runs.csv'}")
+    console.print(f"baselines: {reports / 'baselines_runs.csv'}", markup=False)
 
 
 @app.command()
@@ -157,7 +157,7 @@ def report(
         for test in records(paired[paired["corpus"] == corpus]):
             if test["measure"] in {own, "macro_f1", "ccc"}:
                 console.print(escape(paired_line(test)))
-    console.print(f"\nreport: {reports / 'index.html'}")
+    console.print(f"\nreport: {reports / 'index.html'}", markup=False)
 
 
 @app.command()
@@ -174,4 +174,4 @@ def predict(
     from trainer.predict import predict as run
 
     table = run(shards, model, out, runtime=runtime, cache=cache)
-    console.print(f"{len(table)} predictions: {out}")
+    console.print(f"{len(table)} predictions: {out}", markup=False)

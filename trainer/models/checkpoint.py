@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from pydantic import ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -171,7 +171,10 @@ def save_model(
 
     def fill(work: Path) -> None:
         weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-        save_file(weights, work / "model.safetensors")
+        try:
+            save_file(weights, work / "model.safetensors")
+        except SafetensorError as error:
+            raise OSError(f"{folder}: {error}") from None  # the disk is full, or the like
         write_json(work / "config.json", {**spec.to_json(), **provenance, "packages": package_versions()})
         write_json(work / "metrics.json", metrics)
         history.to_csv(work / "history.csv", index=False)

@@ -62,7 +62,7 @@ def cluster(
 
     with counted("cluster", cache=cache, workers=training_workers(workers, options)) as shown:
         run(shards, unlabelled, out, reports, options, clusters, **shown)
-    console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}")
+    console.print(f"runs: {reports / 'finetune_runs.csv'}, models: {out}", markup=False)
 
 
 @app.command()
@@ -104,7 +104,7 @@ def clusters(
     console.print(table)
     numbers = (f"{name} {value:.3f}" for name, value in found.summary.items() if isinstance(value, float))
     console.print(escape(", ".join(numbers)))
-    console.print(f"tables and picture: {out}")
+    console.print(f"tables and picture: {out}", markup=False)
 
 
 def _comparison(kind: type[ComparisonParams], summary: str) -> None:
@@ -133,7 +133,7 @@ def _comparison(kind: type[ComparisonParams], summary: str) -> None:
             console.print(narrow(brief(records(group))))
         picture = reports / f"{kind.name}.png"
         drawn = f", picture: {picture}" if kind is SequenceParams else ""
-        console.print(f"table: {reports / kind.name}.md{drawn}, models: {out}")
+        console.print(f"table: {reports / kind.name}.md{drawn}, models: {out}", markup=False)
 
 
 _comparison(
@@ -160,7 +160,7 @@ def orofacial(
     with counted("orofacial", cache=cache, workers=training_workers(workers, options)) as shown:
         run(shards, out, reports, options, faces, **shown)
     console.print((reports / "orofacial.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
-    console.print(f"models: {out}")
+    console.print(f"models: {out}", markup=False)
 
 
 @app.command()
@@ -173,7 +173,7 @@ def animate(
     """Draw the face that a sound moves, as a film with that sound. Needs the pipeline."""
     from trainer.recipes.orofacial.animate import animate as run
 
-    console.print(f"{run(audio, model, out):.2f} s: {out}")
+    console.print(f"{run(audio, model, out):.2f} s: {out}", markup=False)
 
 
 @app.command()
@@ -212,7 +212,7 @@ def ablation(
         warning = " [bold white on red] SYNTHETIC [/]" if group["synthetic"].any() else ""
         console.print(f"\n[bold]{escape(f'{corpus}, {part}')}[/]{warning}")
         console.print(narrow(brief(records(group))))
-    console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}")
+    console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}", markup=False)
 
 
 @app.command()
@@ -244,4 +244,4 @@ def probe(
             f"{row['se_folds']:.3f} ({row['folds']})",
         )
     console.print(table)
-    console.print(f"tests: {out}")
+    console.print(f"tests: {out}", markup=False)

@@ -24,8 +24,9 @@ from trainer.report.formatting import (
     synthetic_banner,
     title,
 )
-from trainer.store import read_table, replace_file, replace_folder, write_json, write_table, write_text
+from trainer.store import changed_files, read_table, replace_file, replace_folder, write_json, write_table, write_text
 
+_MEASURED = ("tasks", "encoder", "held_out")  # in the metrics of a pretrained model
 SUBSET_NOTE = (
     "Random subsets are the test that papers of the field print: both systems' scores on random parts of the pooled "
     "test set, paired t-test. It is optimistic, as the parts share models and speakers: training again, or other "
@@ -57,7 +58,7 @@ def report(reports: str | Path, pretrained: str | Path, params: ReportParams) ->
             f"{reports}: finetune_runs.parquet is of an older version: run `python -m trainer finetune` again"
         )
     runs, predictions = with_baselines(reports, runs, predictions)
-    pretrain = _json(pretrained / "metrics.json")
+    pretrain = _pretraining(pretrained)
     has_parent = pretrain is not None and (pretrained / "history.csv").is_file()
     pretrain_history = pd.read_csv(pretrained / "history.csv") if has_parent else None
     pooled = pool(runs, predictions, params=params)
@@ -177,12 +178,22 @@ def _banner(table: pd.DataFrame, pretrained: Path) -> str:
     return synthetic_banner(set(table["corpus"]) | set((_json(pretrained / "config.json") or {}).get("corpora", [])))
 
 
+def _pretraining(folder: Path) -> dict[str, Any] | None:
+    """Read the metrics of a pretrained model, None without one; InputError if its folder is damaged."""
+    metrics = _json(folder / "metrics.json")
+    changed = changed_files(folder)
+    if changed or (metrics is not None and not all(isinstance(metrics.get(key), dict) for key in _MEASURED)):
+        what = ", ".join(changed) or "metrics.json"
+        raise InputError(f"{folder} is a damaged model folder ({what}): run `python -m trainer pretrain` again")
+    return metrics
+
+
 def _json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object, or None if the file is not there."""
     if not path.is_file():
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     return value if isinstance(value, dict) else {"values": value}
