@@ -33,7 +33,6 @@ def provide_caches() -> None:
         os.environ.setdefault(name, scratch)
 
 
-
 if __name__ == "__main__":
     speak_utf8()
     provide_caches()

@@ -30,9 +30,7 @@ class EncoderParams(Section):
     length: Literal["dynamic", "pad", "crop"] = "dynamic"
     crop_seconds: Seconds = 1.5  # s, length crop: the middle of the utterance [ours]
     chunk_seconds: Seconds = 1.0  # s, w_c [paper: Lin & Busso]
-    max_seconds: Seconds | Literal["auto"] = (
-        "auto"  # s, T_max; auto: see data.chunking [paper, ours]
-    )
+    max_seconds: Seconds | Literal["auto"] = "auto"  # s, T_max; auto: see data.chunking [paper, ours]
     chunks_per_second: int = Field(default=1, ge=1, le=3)  # n in nC chunks, n in {1, 2, 3} [paper]
     clip: float = Field(default=3.0, gt=0)  # standard deviations, after z-normalisation [code]
     chunk_encoder: Literal["cnn", "lstm", "mel_cnn"] = "cnn"  # names of trainer.models.encoders.CHUNK_ENCODERS

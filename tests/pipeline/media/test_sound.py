@@ -79,7 +79,6 @@ def fake_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) ->
     monkeypatch.setenv("AVSER_FFMPEG", str(path))
 
 
-
 def test_failure_gives_the_last_line_without_addresses(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
