@@ -47,8 +47,10 @@ def connect(scheduler: str, *, workers: int) -> Iterator[Any]:
     """
     import dask
     from distributed import Client
+    from distributed.utils import silence_logging_cmgr
 
-    with dask.config.set(SETTINGS):
+    # Errors come as exceptions, and end in a sentence; Dask would log each with its traceback as well.
+    with dask.config.set(SETTINGS), silence_logging_cmgr(logging.CRITICAL):
         if scheduler:
             with _remote(scheduler) as client:
                 yield client

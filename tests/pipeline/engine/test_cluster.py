@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,10 @@ import psutil
 import pytest
 
 from pipeline.engine.cluster import connect
+from pipeline.engine.compute import Item, RunConfig, compute
 from pipeline.errors import InputError
+from tests import ROOT
+from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
 
 # A client as anybody on the machine can write it; of another uid, where the tests may change theirs.
 STRANGER = """
@@ -71,6 +75,12 @@ def test_a_scheduler_that_is_not_there_is_a_sentence():
         pass
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def kill_first_child(sort, stop):
     known = {process.pid for process in family()}
     while not stop.is_set():
@@ -107,3 +117,37 @@ def test_the_keys_of_a_run_lie_where_nobody_else_can_look(tmp_path, monkeypatch)
         (folder,) = tmp_path.glob("avser-workers-*")
         assert folder.stat().st_mode & 0o077 == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_a_scheduler_that_dies_on_the_way_is_a_sentence_and_finished_items_stay(tmp_path):
+    log, port = tmp_path / "log", free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    here = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "stderr": subprocess.DEVNULL}
+    python = [sys.executable, "-m"]
+    options = ["--no-dashboard", "--host", "127.0.0.1"]
+    servers = [
+        subprocess.Popen([*python, "distributed.cli.dask_scheduler", *options, "--port", str(port)], **here),
+        subprocess.Popen([*python, "distributed.cli.dask_worker", *options, "--nthreads", "1", address], **here),
+    ]
+    items = [
+        Item(f"i{n}", {"n": n}, lambda n=n: {"do": "double", "value": n, "sleep": 0.2, "log": str(log)})
+        for n in range(40)
+    ]
+    run = RunConfig(scheduler=address, cache=tmp_path / "cache")
+
+    def kill_when_begun():
+        while not log.exists():
+            time.sleep(0.05)
+        servers[0].kill()
+
+    killer = threading.Thread(target=kill_when_begun)
+    killer.start()
+    try:
+        with pytest.raises(InputError, match=r"the scheduler at .* is gone"):
+            compute("t", Double(DoubleConfig()), items, schema=SCHEMA, run=run)
+    finally:
+        killer.join()
+        for server in servers:
+            server.kill()
+            server.wait()
+    assert list((tmp_path / "cache/t").glob("??/*.arrow"))

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import threading
+import time
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
-from pipeline.engine.places import index_rows
-from pipeline.engine.tables import row_table, write_parts
+from pipeline.engine import places
+from pipeline.engine.places import check_made_from, fingerprint, index_rows, writing
+from pipeline.engine.tables import ROW_GROUP_BYTES, parts, row_table, write_parts
+from pipeline.errors import InputError
 
 
 def test_a_table_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
@@ -20,3 +25,61 @@ def test_a_table_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
         write_parts(Path("data/t"), [("a#000", partial(row_table, row, schema), 8)], schema=schema, metadata={})
         found += [load()["x"][0].as_py() for _, load in index_rows(Path("data/t"), ok_only=True)]
     assert found == [0, 1, 2]
+
+
+SCHEMA = pa.schema([("segment_id", pa.string()), ("status", pa.string()), ("x", pa.int64())])
+
+
+def write(folder, numbers, *, metadata=None):
+    rows = [{"segment_id": f"s{number:04d}", "status": "ok", "x": number} for number in numbers]
+    loaders = [(row["segment_id"], partial(row_table, row, SCHEMA), ROW_GROUP_BYTES) for row in rows]
+    write_parts(folder, loaders, schema=SCHEMA, metadata=metadata or {})
+
+
+def test_a_table_replaced_under_its_reader_is_never_read_as_the_old_one(tmp_path):
+    write(tmp_path / "t", range(3))
+    loaders = dict(index_rows(tmp_path / "t", ok_only=True))
+    write(tmp_path / "t", range(1, 4))
+    with pytest.raises(InputError, match="was replaced while it was read"):
+        [load() for load in loaders.values()]
+
+
+def test_a_large_table_is_read_once_however_many_parts_are_made_of_it(tmp_path):
+    # Regression: each part of the shards read the whole part of the acoustics that it came from.
+    write(tmp_path / "t", range(200))
+    rows = [(name, load, 8 * ROW_GROUP_BYTES) for name, load in index_rows(tmp_path / "t", ok_only=True)]
+    made_of = len(parts(tmp_path / "t"))
+    for together in (made_of, None):
+        places._row_group.cache_clear()
+        write_parts(tmp_path / f"out-{together}", rows, schema=SCHEMA, metadata={}, together=together)
+        if together:
+            assert places._row_group.cache_info().misses == 200
+    one, other = (parts(tmp_path / f"out-{together}") for together in (made_of, None))
+    assert len(one) == 8 * made_of
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+def test_two_runs_make_a_table_one_after_the_other(tmp_path, capsys):
+    order = []
+
+    def run(name):
+        with writing(tmp_path / "t", tmp_path / "cache"):
+            order.append(f"{name} in")
+            time.sleep(0.3)
+            order.append(f"{name} out")
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
+    assert "another run is making" in capsys.readouterr().out
+
+
+def test_a_table_of_other_segments_is_refused(tmp_path):
+    segments = [{"segment_id": "a#000", "content_hash": "c", "start": 0.0, "end": 1.0}]
+    write(tmp_path / "t", range(3), metadata={"segments": fingerprint(segments)})
+    check_made_from(tmp_path / "t", segments)
+    with pytest.raises(InputError, match="other segments"):
+        check_made_from(tmp_path / "t", [segments[0] | {"content_hash": "d"}])

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipeline.stages.segments import assign_split
+from pipeline.media import content_hash
+from pipeline.stages.segments import _hash_all, assign_split
 
 
 def test_split_keeps_speakers_whole_and_the_large_one_in_training():
@@ -13,3 +14,18 @@ def test_split_keeps_speakers_whole_and_the_large_one_in_training():
     assert all(len(found) == 1 for found in split)
     assert split["big"] == {"train"}
     assert sum(row["split"] == "dev" for row in rows) == 10
+
+
+def test_a_file_that_cannot_be_read_today_is_passing_and_one_that_is_not_there_is_a_gap_of_the_manifest(
+    tmp_path, monkeypatch
+):
+    def refuse(path):
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return content_hash(path)
+
+    monkeypatch.setattr("pipeline.media.content_hash", refuse)
+    _, unusable = _hash_all("x", {"closed": tmp_path / "closed", "gone": tmp_path / "gone"})
+    assert unusable["closed"] == ("cannot be read: Permission denied", True)
+    assert unusable["gone"].reason.startswith("no such file")
+    assert not unusable["gone"].passing
