@@ -70,7 +70,7 @@ def test_dvc_runs_outside_git_and_inside(archive):
 def test_dvc_takes_a_root_that_holds_the_outputs(archive):
     params = yaml.safe_load((archive / "params.yaml").read_text(encoding="utf-8"))
     for root in ("data", "..", "~"):
-        params["sets"] = dict.fromkeys(("unlabelled", "labelled"), {"manifest": "m.csv", "root": root})
+        params["sets"] = {name: {"manifest": "m.csv", "root": root} for name in ("unlabelled", "labelled")}
         (archive / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         done = run("dvc", "dag", cwd=archive)
         assert done.returncode == 0, done.stderr

@@ -48,7 +48,7 @@ def test_the_reader_csv_takes_a_tab_as_people_write_it_and_guesses_a_wrong_separ
     options = {"clip_id": "file", "path": "{file}.wav", "corpus": "=x", "speaker": "=s", "sentence": "text"}
     rows = read_corpus("csv", root, table="t.tsv", delimiter=r"\t", **options)
     assert [row.sentence for row in rows] == ["Hello, you", "Grüße; du"]
-    with pytest.raises(InputError, match="no column 'file'.* try delimiter=;"):
+    with pytest.raises(InputError, match=r"no column 'file'.* try delimiter=;"):
         read_corpus("csv", root, table="mixed.csv", **options)
     with pytest.raises(InputError, match="delimiter"):
         read_corpus("csv", root, table="t.tsv", delimiter='"', **options)

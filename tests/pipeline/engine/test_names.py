@@ -40,8 +40,8 @@ def test_a_name_that_is_there_as_written_is_taken_and_a_missing_one_stays(tmp_pa
         ("Tüten".encode("utf-16"), "Tüten"),
         (b"\xfe\xff" + "Tüten".encode("utf-16-be"), "Tüten"),
         ("Tüten".encode("utf-32"), "Tüten"),
-        ("It’s “fine”…\n".encode("cp1252"), "It’s “fine”…\n"),
-        ("It\x92s \x93fine\x94\x85\n".encode(), "It’s “fine”…\n"),
+        (b"It\x92s \x93fine\x94\x85\n", "It\u2019s \u201cfine\u201d\u2026\n"),  # Windows-1252
+        ("It\x92s \x93fine\x94\x85\n".encode(), "It\u2019s \u201cfine\u201d\u2026\n"),
         ("Tüten\rSäcke\r".encode("mac-roman"), "Tüten\rSäcke\r"),
     ],
 )

@@ -161,7 +161,7 @@ def test_a_manifest_of_many_rows_is_quick(make):
 def test_names_that_differ_in_unicode_form_alone_are_one(make):
     composed, decomposed = "Jos\u00e9", "Jose\u0301"
     table = "a,c,{0}/1.wav,{0},train,,,,,,,\nb,c,{1}/2.wav,{1},test,,,,,,,\n"
-    with pytest.raises(InputError, match="speaker 'Jos\u00e9' of c is in split 'train' .* and 'test'"):
+    with pytest.raises(InputError, match=r"speaker 'Jos\u00e9' of c is in split 'train' .* and 'test'"):
         check_manifest(*make(table.format(composed, decomposed)))
     table = f"{composed},c,1.wav,s,,,,,,,,\n{decomposed},c,2.wav,s,,,,,,,,\n"
     _, problems = check_manifest(*make(table))
