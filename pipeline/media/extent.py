@@ -50,8 +50,6 @@ def walk(
         if decoded < before - _BACK[kind]:
             raise Quarantined(f"its clock starts anew after {before:.2f} s: {JOINED}")
         latest[packet.stream.index] = max(before, decoded)
-        if end is not None and decoded > end:
-            return reached
         after = time + (packet.duration or 0) * base
         if kind == "audio":
             if time - heard > MAX_GAP:
@@ -60,6 +58,8 @@ def walk(
                     f"{MAX_GAP:g} s that are filled with silence; cut the file there"
                 )
             heard = max(heard, after)
+        if end is not None and decoded > end:
+            return reached
         if after > MAX_LENGTH:
             raise Quarantined(f"lasts over {MAX_LENGTH / 3600:g} h by its timestamps; cut it into parts")
         reached = max(reached, after)

@@ -69,11 +69,11 @@ def probe(path: str | Path) -> MediaInfo:
 def _length(info: MediaInfo, reached: float) -> float:
     """Return the length (s) that the file states, where the packets bear it out; else where they end."""
     stated = info.duration
-    if info.origin > _CLOSE and abs(stated - info.origin - reached) < abs(stated - reached):
-        stated -= info.origin  # pieces of a recording state where they end on its clock
-    if info.states_length:
-        return stated if reached <= stated + _CLOSE else reached
-    return max(stated, reached) if abs(stated - reached) <= _CLOSE else reached
+    if info.origin > _CLOSE and abs(stated - info.origin - reached) <= _slack(stated) < stated - reached:
+        stated -= info.origin  # a piece of a recording, which states where it ends on the clock of the whole
+    if abs(stated - reached) <= _CLOSE:
+        return max(stated, reached) if _STATED_LENGTH.isdisjoint(info.format.split(",")) else stated
+    return max(stated, reached) if info.states_length else reached
 
 
 def describe(container: Any) -> MediaInfo:
@@ -220,8 +220,12 @@ def _states_length(container: Any, streams: list[Any], length: float) -> bool:
 
 def check_reached(what: str, reached: float, stated: float) -> None:
     """Refuse an end (s) well before the stated one; codec delay and a lost last packet are forgiven."""
-    if reached < stated - max(0.5, 0.02 * stated):
+    if reached < stated - _slack(stated):
         raise Quarantined(
             f"{what} ends at {reached:.2f} s although the file states {stated:.2f} s: cut off or damaged; "
             "copy or download it again"
         )
+
+
+def _slack(stated: float) -> float:
+    return max(0.5, 0.02 * stated)

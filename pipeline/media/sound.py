@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Quarantined
+from pipeline.media import files
 from pipeline.media.child import check_ended_by_itself, output_of
 from pipeline.media.extent import walk
 from pipeline.media.files import FORMATS, PROTOCOLS, ffmpeg_exe, open_media, url
@@ -90,19 +91,20 @@ def _check_clock(container: Any, info: MediaInfo, seek: int, end: float | None) 
 
 
 class _Mix:
-    """Rows of (first channel, second, mean of all) to the mean, or to the first where the channels cancel out."""
+    """Rows of (first channel, mean of all) to the mean, or to the first where the channels cancel out."""
 
     def __init__(self, channels: int) -> None:
         self.channels = channels
-        self.power = np.zeros(3)
+        self.mean = self.rest = 0.0  # powers, of the mean and of what the first channel has besides
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if samples.shape[1] == 1:
             return samples[:, 0]
-        self.power += np.einsum("ij,ij->j", samples, samples, dtype=np.float64)
-        first, second, mean = self.power
-        cancelled = self.channels * mean < _CANCELLED * (first + second) / 2
-        return np.ascontiguousarray(samples[:, 0 if cancelled else 2])
+        first, mean = samples.T.astype(np.float64)
+        self.mean += float(mean @ mean)
+        self.rest += float((first - mean) @ (first - mean))
+        cancelled = self.channels * self.mean < _CANCELLED * (self.mean + self.rest)
+        return np.ascontiguousarray(samples[:, 0 if cancelled else 1])
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class _Reader:
 
     @property
     def columns(self) -> int:
-        return 1 if self.info.channels == 1 else 3
+        return 1 if self.info.channels == 1 else 2
 
     def command(self) -> list[str]:
         import ffmpeg
@@ -147,11 +149,10 @@ class _Reader:
             return self._resampled(sound, "mono")
         if channels > _MOST_NAMED:
             mean = "+".join(f"{1 / channels:.9f}*c{channel}" for channel in range(channels))
-            return self._resampled(sound.filter("pan", args=f"3.0|FL=c0|FR=c1|FC={mean}"), "3.0")
+            return self._resampled(sound.filter("pan", args=f"stereo|c0=c0|c1={mean}"), "stereo")
         both = sound.asplit()
-        pair = both[0] if channels == 2 else both[0].filter("pan", args="stereo|c0=c0|c1=c1")
-        # Left, right and centre come out in this order, whatever comes in.
-        return ffmpeg.filter([self._resampled(pair, "stereo"), self._resampled(both[1], "mono")], "amerge")
+        first = self._resampled(both[0].filter("pan", args="mono|c0=c0"), "mono")
+        return ffmpeg.filter([first, self._resampled(both[1], "mono")], "amerge")
 
     def _resampled(self, sound: Any, layout: str) -> Any:
         # rematrix_maxval: the mean of the channels, where float formats would get a louder sum.
@@ -176,6 +177,7 @@ class _Reader:
             code = 0 if left == 0 else process.wait()  # with all that is wanted, how it ends is no matter
             if code:
                 check_ended_by_itself(code)
+                files.check_file(self.path)  # which may have gone meanwhile
                 errors.seek(0)
                 raise Quarantined(f"its sound cannot be decoded ({_last_line(errors.read())})")
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.audio import AudioConfig, AudioExtractor, decode_flac, encode_flac
 from pipeline.errors import Quarantined
-from tests.pipeline.conftest import RATE, tone
+from tests.pipeline.conftest import RATE, run_ffmpeg, tone
 
 
 @settings(deadline=None)  # a busy machine is no fault
@@ -54,3 +55,23 @@ def test_other_rate(make_sound: Callable[..., Path]) -> None:
 def test_stretch_without_sound(film: Path) -> None:
     with pytest.raises(Quarantined, match="no sound"):
         AudioExtractor(AudioConfig())({"media_path": str(film), "start": 4.0, "end": 5.0})
+
+
+@pytest.mark.parametrize("scale", [4, 10, 2**15, 2**31])
+@pytest.mark.parametrize(("name", "subtype"), [("a.wav", "FLOAT"), ("a.wav", "DOUBLE"), ("a.aiff", "FLOAT")])
+def test_floats_beyond_full_scale_are_not_clipped(tmp_path: Path, scale: float, name: str, subtype: str) -> None:
+    path = tmp_path / name
+    soundfile.write(path, scale * tone(1.0, rate=16000, level=0.9), 16000, subtype=subtype)
+    decibels = round(20 * np.log10(0.9 * scale))
+    with pytest.raises(Quarantined, match=f"exceeds full scale by {decibels} dB"):
+        AudioExtractor(AudioConfig())({"media_path": str(path), "start": 0.0, "end": 1.0})
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3"])
+def test_recordings_that_were_clipped_pass(make_sound: Callable[..., Path], name: str) -> None:
+    rng = np.random.default_rng(0)
+    voice = np.repeat(rng.uniform(0, 3, 20), RATE // 10) * tone(2.0) + rng.normal(0, 0.3, 2 * RATE)
+    path = make_sound(np.clip(voice, -1, 1), rate=RATE)
+    if name == "a.mp3":
+        run_ffmpeg("-i", path, "-b:a", "32k", path := path.with_suffix(".mp3"))
+    AudioExtractor(AudioConfig())({"media_path": str(path), "start": 0.0, "end": 2.0})

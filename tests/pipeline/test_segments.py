@@ -237,3 +237,15 @@ def test_real_testimony_is_cut_at_pauses(extract: SegmentsExtractor) -> None:
     pieces = extract({"media_path": str(path)})["segments"]
     assert len(pieces) >= 2
     assert sum(piece["end"] - piece["start"] for piece in pieces) > 14
+
+
+@pytest.mark.parametrize("item", [{"labelled": True}, {"start": 0.5, "end": 5.5}])
+def test_a_clip_that_is_not_cut_is_not_read_whole_when_it_is_long(
+    make_sound: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, item: dict[str, object]
+) -> None:
+    path = make_sound(speech_like([(6.0, True)]))
+    extract = SegmentsExtractor(SegmentsConfig(max_whole_seconds=4.0))
+    assert len(extract({"media_path": path})["segments"]) == 1
+    monkeypatch.setattr("pipeline.segments.levels", lambda *args, **kwargs: pytest.fail("was decoded"))
+    with pytest.raises(Quarantined, match=r"longer than 4 s.*segments\.max_whole_seconds"):
+        extract({"media_path": path, **item})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import media
+from pipeline.errors import Quarantined
 from pipeline.media import picture
 from tests.pipeline.conftest import counting_images, run_ffmpeg, tone
 
@@ -51,19 +52,22 @@ def test_variable_frame_rate(make_film: Callable[..., Path]) -> None:
     assert np.allclose(thinned, [0, 0.4, 1.2, 1.32, 1.96], atol=1e-3)
 
 
-@pytest.mark.parametrize("turn", [90, 180, 270])
-def test_rotated_film_stands_upright(make_film: Callable[..., Path], tmp_path: Path, turn: int) -> None:
+@pytest.mark.parametrize("mirror", [[], ["-display_hflip"]])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_film_stands_as_ffmpeg_shows_it(
+    make_film: Callable[..., Path], tmp_path: Path, turn: int, mirror: list[str]
+) -> None:
     images = np.zeros((10, 48, 64, 3), np.uint8)
     images[:, :16, :16] = (255, 0, 0)
     images[:, -16:, -16:] = (0, 0, 255)
     flat = make_film(images, tone(0.4), name="flat.mp4")
     path = tmp_path / "turned.mp4"
-    run_ffmpeg("-display_rotation", turn, "-i", flat, "-c", "copy", path)
+    run_ffmpeg("-display_rotation", turn, *mirror, "-i", flat, "-c", "copy", path)
     reference = run_ffmpeg("-i", path, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
     shape = (64, 48, 3) if turn % 180 else (48, 64, 3)
     info = media.probe(path)
     assert (info.height, info.width) == shape[:2]
-    assert info.rotation == turn
+    assert mirror or info.rotation == turn
     image = next(media.frames(path)).image
     assert image.shape == shape
     assert image.flags.c_contiguous
@@ -104,3 +108,44 @@ def test_damage_in_the_middle_costs_only_its_frames(make_film: Callable[..., Pat
     data[middle : middle + 3000] = bytes(3000)
     path.write_bytes(data)
     assert 60 < len(list(media.frames(path))) <= 100
+
+
+@pytest.mark.parametrize("codec", [["libx264", "-bf", "3"], ["mpeg4", "-bf", "2"]])
+def test_every_frame_of_an_avi_with_reordered_frames(make_film: Callable[..., Path], codec: list[str]) -> None:
+    path = make_film(counting_images(100), tone(4.0), name="film.avi", options=["-c:v", *codec, "-c:a", "pcm_s16le"])
+    found = list(media.frames(path))
+    brightness = [frame.image.mean() for frame in found]
+    assert np.allclose(brightness, counting_images(100).mean(axis=(1, 2, 3)), atol=4)
+    assert np.allclose(np.diff([frame.time for frame in found]), 1 / 25)
+    assert found[0].time <= 2 / 25
+    cut = list(media.frames(path, start=1.7, end=2.9))
+    wanted = [frame for frame in found if 1.7 <= frame.time < 2.9]
+    assert [frame.time for frame in cut] == [frame.time for frame in wanted]
+    assert all((a.image == b.image).all() for a, b in zip(cut, wanted, strict=True))
+
+
+def test_frames_out_of_order_in_number_are_not_passed_over(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = np.arange(50) / 25
+    times[10:20] -= 0.5
+    monkeypatch.setattr(picture, "_timed", lambda pictures, *_: zip(pictures, times, strict=True))
+    with pytest.raises(Quarantined, match="10 frames of its video are damaged or out of order"):
+        list(media.frames(film))
+
+
+def test_palette_films_become_smaller(make_film: Callable[..., Path]) -> None:
+    images = np.zeros((3, 48, 64, 3), np.uint8)
+    images[:] = (230, 120, 10)
+    images[:, :, 32:] = (10, 60, 250)
+    palette = ["-vf", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none", "-c:v", "rawvideo"]
+    path = make_film(images, name="film.avi", options=[*palette, "-pix_fmt", "pal8"])
+    for max_height in (None, 20):
+        image = next(media.frames(path, max_height=max_height)).image
+        assert len(image) == (max_height or 48)
+        assert np.abs(image[:, 3].mean(axis=0) - (230, 120, 10)).max() < 6
+        assert np.abs(image[:, -3].mean(axis=0) - (10, 60, 250)).max() < 6
+
+
+def test_frames_that_would_fill_the_memory_are_refused(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "MAX_PIXELS", 1000)
+    with pytest.raises(Quarantined, match=r"too large \(64 x 48 px\)"):
+        next(media.frames(film))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,8 @@ import pytest
 
 from pipeline import media
 from pipeline.errors import Quarantined
-from tests.pipeline.conftest import RATE, counting_images, tone
+from pipeline.media import child
+from tests.pipeline.conftest import RATE, counting_images, run_ffmpeg, tone
 
 
 def test_sample_count_and_level(make_sound: Callable[..., Path]) -> None:
@@ -98,3 +102,89 @@ def test_an_abandoned_reader_leaves_no_process(film: Path, tmp_path: Path, monke
     assert time.monotonic() - started < 10
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+@pytest.mark.parametrize("gains", [(1, -1), (1, -0.5), (1, -1, 1, -1), (1, -1) * 5])
+def test_channels_that_cancel_out_give_the_first(make_sound: Callable[..., Path], gains: tuple[float, ...]) -> None:
+    sound = tone(2.0, rate=16000)
+    noise = np.random.default_rng(0).normal(0, 1e-3, (len(sound), len(gains)))
+    path = make_sound(sound[:, None] * gains + noise)
+    assert np.abs(media.decode_audio(path) - sound)[200:-200].max() < 0.02
+    assert np.abs(media.decode_audio(path, start=0.5, end=1.5) - sound[8000:24000])[200:-200].max() < 0.02
+    blocks = list(media.audio_blocks(path, block=7000))
+    assert (np.concatenate(blocks) == media.decode_audio(path)).all()
+
+
+@pytest.mark.parametrize("gains", [(1, 0), (0, 1), (1, -0.2), (1, 1, 1, 1), (1,) * 9, (0,) * 8 + (1,), (0.5, 1) * 16])
+def test_channels_that_do_not_are_averaged(make_sound: Callable[..., Path], gains: tuple[float, ...]) -> None:
+    sound = tone(2.0, rate=16000)
+    samples = media.decode_audio(make_sound(sound[:, None] * gains))
+    assert np.abs(samples - np.mean(gains) * sound)[200:-200].max() < 2e-3
+
+
+def test_unrelated_channels_are_averaged(make_sound: Callable[..., Path]) -> None:
+    for channels in (2, 4, 12):
+        noise = np.random.default_rng(0).normal(0, 0.1, (32000, channels))
+        level = media.decode_audio(make_sound(noise)).std()
+        assert level == pytest.approx(0.1 / np.sqrt(channels), rel=0.1)
+
+
+def test_surround_of_a_film_whose_voice_is_in_the_centre(make_sound: Callable[..., Path]) -> None:
+    sound = np.zeros((32000, 6))
+    sound[:, 2] = tone(2.0, rate=16000)
+    path = make_sound(sound)
+    film = path.with_suffix(".m4a")
+    run_ffmpeg("-i", path, "-af", "channelmap=channel_layout=5.1", "-c:a", "aac", film)
+    for one in (path, film):
+        assert np.abs(media.decode_audio(one)).max() > 0.1
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_no_ffmpeg_outlives_its_worker(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    if not child._tie():
+        pytest.skip("no setpriv")
+    pid = tmp_path / "pid"
+    fake_ffmpeg(tmp_path, monkeypatch, f"echo $$ > {pid}; exec sleep 60")  # hangs without writing
+    code = f"from pipeline import media; media.decode_audio({str(film)!r})"
+    watchdog = "" if killed else "import faulthandler; faulthandler.dump_traceback_later(5, exit=True); "
+    with subprocess.Popen([sys.executable, "-c", watchdog + code], stderr=subprocess.DEVNULL) as worker:
+        wait_for(lambda: pid.exists() and pid.read_text().strip() != "")
+        number = int(pid.read_text())
+        os.kill(number, 0)
+        if killed:
+            worker.kill()
+    wait_for(lambda: not Path(f"/proc/{number}").exists() or "zombie" in Path(f"/proc/{number}/status").read_text())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < 30
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "message"),
+    [
+        ("kill -KILL $$", OSError, "ended from outside"),
+        ("kill -TERM $$", OSError, "ended from outside"),
+        ("kill -SEGV $$", Quarantined, "crash"),
+        ("exec /nowhere/ffmpeg", OSError, "cannot be started"),
+    ],
+)
+def test_only_the_file_is_to_blame_for_a_crash(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, error: type[Exception], message: str
+) -> None:
+    fake_ffmpeg(tmp_path, monkeypatch, script)
+    with pytest.raises(error, match=message):
+        media.decode_audio(film)
+
+
+def test_ffmpeg_is_bounded_in_memory(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("no limits for other processes")
+    fake_ffmpeg(tmp_path, monkeypatch, "sleep .5; ulimit -v >&2; exit 1")
+    with pytest.raises(Quarantined, match=rf"\({child.MEMORY // 1024}\)"):
+        media.decode_audio(film)
