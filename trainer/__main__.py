@@ -44,6 +44,8 @@ if __name__ == "__main__":
         status = end.code if isinstance(end, SystemExit) else 130
         if status != 130:
             raise
+        if isinstance(end, KeyboardInterrupt):  # before any command began
+            print("error: interrupted", file=sys.stderr)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(status)  # after Ctrl-C: a thread in the middle of an SVM cannot be stopped, and nobody waits for it

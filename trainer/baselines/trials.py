@@ -192,11 +192,8 @@ def _run(
     try:
         for future in as_completed([pool.submit(one, trial) for trial in trials]):
             yield future.result()
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for an SVM
 
 
 def _predict(trial: Trial, tables: dict[str, Functionals], y: IntArray, options: BaselinesParams) -> dict[str, Any]:
