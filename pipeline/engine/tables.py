@@ -92,7 +92,7 @@ def write_parts(
                 for segment_id, load, size in bucket:
                     open_parts[part_of(segment_id, n_parts)].add(load(), size)
         sums = [f"{hash_file(path)}  {path.name}\n" for path in sorted(temporary.iterdir())]
-        (temporary / CHECKSUMS).write_text("".join(sums))
+        (temporary / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
 
     replace_folder(folder, write)
 

@@ -135,12 +135,12 @@ def test_a_scheduler_that_dies_on_the_way_is_a_sentence_and_finished_items_stay(
     ]
     run = RunConfig(scheduler=address, cache=tmp_path / "cache")
 
-    def kill_when_begun():
-        while not log.exists():
+    def kill_when_one_is_done():
+        while not list((tmp_path / "cache/t").glob("??/*.arrow")):
             time.sleep(0.05)
         servers[0].kill()
 
-    killer = threading.Thread(target=kill_when_begun)
+    killer = threading.Thread(target=kill_when_one_is_done)
     killer.start()
     try:
         with pytest.raises(InputError, match=r"the scheduler at .* is gone"):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline import media
-from pipeline.errors import Quarantined
+from pipeline.errors import Quarantined, Transient
 from pipeline.media import child
 from tests.pipeline.conftest import RATE, counting_images, run_ffmpeg, tone
 
@@ -168,10 +168,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("script", "error", "message"),
     [
-        ("kill -KILL $$", OSError, "ended from outside"),
-        ("kill -TERM $$", OSError, "ended from outside"),
+        ("kill -KILL $$", Transient, "ended from outside"),
+        ("kill -TERM $$", Transient, "ended from outside"),
         ("kill -SEGV $$", Quarantined, "crash"),
-        ("exec /nowhere/ffmpeg", OSError, "cannot be started"),
+        ("exec /nowhere/ffmpeg", Transient, "cannot be started"),
     ],
 )
 def test_only_the_file_is_to_blame_for_a_crash(
