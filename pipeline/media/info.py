@@ -34,6 +34,7 @@ class MediaInfo:
     has_video: bool
     sample_rate: int | None
     channels: int | None
+    layout: str | None
     fps: float | None
     width: int | None
     height: int | None
@@ -96,6 +97,7 @@ def describe(container: Any) -> MediaInfo:
         has_video=video is not None,
         sample_rate=audio.codec_context.sample_rate if audio else None,
         channels=audio.codec_context.layout.nb_channels if audio else None,
+        layout=audio.codec_context.layout.name if audio else None,
         fps=float(video.average_rate or video.guessed_rate or 0) or None if video else None,
         width=video.width if video else None,
         height=video.height if video else None,

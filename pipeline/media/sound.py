@@ -147,7 +147,7 @@ class _Reader:
         channels = self.info.channels or 1
         if channels == 1:
             return self._resampled(sound, "mono")
-        if channels > _MOST_NAMED:
+        if channels > _MOST_NAMED or "ambisonic" in (self.info.layout or ""):
             mean = "+".join(f"{1 / channels:.9f}*c{channel}" for channel in range(channels))
             return self._resampled(sound.filter("pan", args=f"stereo|c0=c0|c1={mean}"), "stereo")
         both = sound.asplit()

@@ -139,6 +139,14 @@ def test_surround_of_a_film_whose_voice_is_in_the_centre(make_sound: Callable[..
         assert np.abs(media.decode_audio(one)).max() > 0.1
 
 
+def test_a_sound_field_is_averaged(make_sound: Callable[..., Path]) -> None:
+    path = make_sound(np.stack([tone(2.0, rate=48000)] * 4, axis=1), rate=48000)
+    field = path.with_suffix(".mka")
+    run_ffmpeg("-i", path, "-af", "aformat=channel_layouts=quad", "-c:a", "libopus", "-mapping_family", "2", field)
+    assert media.probe(field).layout == "ambisonic 1"
+    assert np.abs(media.decode_audio(field)).max() > 0.25
+
+
 @pytest.mark.parametrize("killed", [True, False])
 def test_no_ffmpeg_outlives_its_worker(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
