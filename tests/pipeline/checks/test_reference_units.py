@@ -79,7 +79,7 @@ def test_comparison_joins_segments_of_a_clip_and_reads_tables(row, tmp_path):
     (tmp_path / "segments").mkdir()
     pd.DataFrame(pieces).to_parquet(tmp_path / "faces" / "part-000.parquet")
     pd.DataFrame({"segment_id": starts.keys(), "start": starts.values()}).to_parquet(
-        tmp_path / "segments" / "p.parquet"
+        tmp_path / "segments" / "part-000.parquet"
     )
     planted_reference(row).to_parquet(tmp_path / "reference.parquet")
     table = compare_tables(tmp_path / "faces", tmp_path / "reference.parquet", tmp_path / "segments")
