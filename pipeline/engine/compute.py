@@ -107,6 +107,7 @@ def _run(
 ) -> dict[str, Failure]:
     """Send items to the workers, a few more than there are workers at a time; return key -> why of failures."""
     from distributed import as_completed
+    from distributed.comm import CommClosedError
 
     failed: dict[str, Failure] = {}
     # Marks of this run alone: those that a killed run left blame nobody.
@@ -146,9 +147,16 @@ def _run(
                     advance()
                 future.release()
                 submit()
+    except CommClosedError as error:
+        raise _gone(run) from error
     finally:
         shutil.rmtree(marks, ignore_errors=True)
     return failed
+
+
+def _gone(run: RunConfig) -> InputError:
+    where = f"the scheduler at {run.scheduler}" if run.scheduler else "the local cluster"
+    return InputError(f"{where} is gone, or has no worker left; what is finished is kept: run the stage again")
 
 
 def _outcome(future: Any, one: _Try, mark: Path, run: RunConfig) -> _Try | Failure | None:
@@ -161,8 +169,7 @@ def _outcome(future: Any, one: _Try, mark: Path, run: RunConfig) -> _Try | Failu
 
     error = None if future.cancelled() else future.exception()
     if future.cancelled() or type(error).__name__ in ("NoValidWorkerError", "FutureCancelledError", "CommClosedError"):
-        where = f"the scheduler at {run.scheduler}" if run.scheduler else "the local cluster"
-        raise InputError(f"{where} is gone, or has no worker left; what is finished is kept: run the stage again")
+        raise _gone(run)
     if isinstance(error, InputError):
         raise error
     if not isinstance(error, KilledWorker):

@@ -169,7 +169,7 @@ def test_a_leap_of_the_sound_does_not_fill_the_memory(tmp_path: Path, before: fl
         "except Quarantined: print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 0 < int(done.stdout) < 500_000  # kB
+    assert int(done.stdout) < 500_000  # kB
 
 
 def test_a_gap_that_fits_is_filled(tmp_path: Path) -> None:
