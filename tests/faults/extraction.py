@@ -31,7 +31,7 @@ def prepare(reference: Project) -> None:
 def trial(reference: Project, work: Path, draw: random.Random) -> Iterator[Trial]:
     """Yield the outcomes of one kind of fault, drawn at random, on a fresh copy of the project."""
     kinds: list[tuple[Callable[[Project, random.Random], Iterator[Trial]], int]] = [
-        (_killed_driver, 3), (_killed_worker, 3), (_damaged_cache, 4), (_damaged_table, 3), (_changed_clips, 4),
+        (_killed_driver, 2), (_killed_worker, 2), (_damaged_cache, 4), (_damaged_table, 3), (_changed_clips, 4),
         (_two_runs, 2), (_full_disk, 1),
     ]  # fmt: skip
     kind = draw.choices([one for one, _ in kinds], [weight for _, weight in kinds])[0]
@@ -78,7 +78,7 @@ def _damaged_cache(project: Project, draw: random.Random) -> Iterator[Trial]:
     stage = draw.choice(STAGES)
     shutil.rmtree(project.folder / "data" / stage)
     files = sorted(path for path in (project.folder / ".cache/avser" / stage).rglob("*") if path.is_file())
-    notes = [damage(path, draw) for path in draw.sample(files, min(len(files), 6))]
+    notes = [damage(path, draw) for path in draw.sample(files, min(len(files), 12))]
     status, output = project.run("pipeline", stage, "labelled")
     during, after = project.table(stage), _again(project, stage)
     for note in notes:
@@ -89,7 +89,7 @@ def _damaged_cache(project: Project, draw: random.Random) -> Iterator[Trial]:
 def _damaged_table(project: Project, draw: random.Random) -> Iterator[Trial]:
     stage, following = draw.choice([("segments", "audio"), ("audio", "acoustics")])
     parts = sorted((project.folder / "data" / stage / "labelled").glob("*.parquet"))
-    notes = [damage(path, draw) for path in draw.sample(parts, draw.choice([1, 2]))]
+    notes = [damage(path, draw) for path in draw.sample(parts, draw.choice([1, 2, 3]))]
     _fresh(project, following)
     status, output = project.run("pipeline", following, "labelled")
     during = project.table(following)
@@ -106,7 +106,7 @@ def _changed_clips(project: Project, draw: random.Random) -> Iterator[Trial]:
     stage = draw.choice(["audio", "segments"])
     _fresh(project, stage)
     media = sorted((project.folder / "media").glob("*.wav"))
-    kept = {path: path.read_bytes() for path in draw.sample(media, 3)}
+    kept = {path: path.read_bytes() for path in draw.sample(media, 5)}
     other = next(path for path in media if path not in kept).read_bytes()
     how = {path: draw.choice(["vanished", "changed", "cut"]) for path in kept}
     for path, done in how.items():

@@ -43,7 +43,7 @@ def _again(project: Project) -> Any:
 
 
 def _damaged(project: Project, draw: random.Random, files: list[Path], kind: str) -> Iterator[Trial]:
-    notes = [damage(path, draw) for path in draw.sample(files, min(len(files), draw.choice([1, 2, 3])))]
+    notes = [damage(path, draw) for path in draw.sample(files, min(len(files), draw.choice([2, 4, 6])))]
     _fresh(project, cache=False)
     status, output = project.run(*FINETUNE, "1")
     during, after = project.results(), _again(project)
