@@ -108,6 +108,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     parts = sorted(folder.glob("part-*.parquet"))
     if not parts:
         raise InputError(f"no shards (part-*.parquet) in {folder}: run the pipeline first (`dvc repro shards`)")
+    fingerprint = _fingerprint(parts)
     checked, metadata = _common_metadata(parts)
     names, frame_names = checked.feature_names, checked.frame_names
     rows = pd.concat([_scalar_columns(part) for part in parts], ignore_index=True)
@@ -116,7 +117,6 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     repeated = rows["segment_id"][rows["segment_id"].duplicated()]
     if len(repeated):
         raise InputError(f"{folder}: segment_id {repeated.iloc[0]!r} occurs twice")
-    fingerprint = _fingerprint(parts)
     # sets of one name in two folders are two sets: neither is an old version of the other
     where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     place = Path(cache) / "frames" / f"{folder.name}-{where}-{fingerprint[:16]}"
@@ -187,9 +187,20 @@ def _scalar_columns(part: Path) -> pd.DataFrame:
 
 
 def _fingerprint(parts: list[Path]) -> str:
-    """SHA-256 over names and contents of the parts."""
-    digest = hashlib.sha256()
+    """SHA-256 over names and contents of the parts; raises InputError if they are not those that the pipeline wrote."""
+    sums, stated = {}, parts[0].parent / "_SHA256SUMS"
     for part in parts:
         with part.open("rb") as stream:
-            digest.update(part.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+            sums[part.name] = hashlib.file_digest(stream, "sha256")
+    if stated.is_file():
+        lines = stated.read_text(encoding="utf-8", errors="replace").splitlines()
+        written = dict(line.split("  ", 1)[::-1] for line in lines if "  " in line)
+        if written != {name: digest.hexdigest() for name, digest in sums.items()}:
+            raise InputError(
+                f"{stated.parent} is not as the pipeline wrote it (`sha256sum -c {stated.name}` names the parts): copy "
+                "the folder again, or delete it and run `dvc repro`"
+            )
+    whole = hashlib.sha256()
+    for name, digest in sums.items():
+        whole.update(name.encode() + digest.digest())
+    return whole.hexdigest()
