@@ -54,7 +54,7 @@ def main() -> int:
     print(", ".join(f"{name} {counts[name]}" for name in ("trials", "survived", "lost", "false")), flush=True)
     if counts["trials"] < options.trials:
         print(
-            f"this machine is slow: {counts['trials']} of {options.trials} trials fitted into {options.minutes:g} minutes"
+        print(f"a slow machine: {options.trials} trials do not fit into {options.minutes:g} minutes")
         )
     return int(bool(counts["lost"] or counts["false"]))
 
