@@ -53,9 +53,7 @@ def main() -> int:
         print(f"{kind}: {counts[kind]}")
     print(", ".join(f"{name} {counts[name]}" for name in ("trials", "survived", "lost", "false")), flush=True)
     if counts["trials"] < options.trials:
-        print(
         print(f"a slow machine: {options.trials} trials do not fit into {options.minutes:g} minutes")
-        )
     return int(bool(counts["lost"] or counts["false"]))
 
 
