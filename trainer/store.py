@@ -38,28 +38,30 @@ def package_versions() -> dict[str, str]:
 
 def seal(folder: Path) -> None:
     """Write the checksums of all files in ``folder`` beside them; ``sha256sum -c SHA256SUMS`` reads them too."""
-    lines = [f"{_sha256(folder / name)}  {name}\n" for name in _files(folder)]
+    lines = [f"{hash_file(folder / name)}  {name}\n" for name in _files(folder)]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def changed_files(folder: Path) -> list[str]:
     """Return the files of a sealed folder that are not as they were written; none of a folder without a seal."""
-    sums = _sums(folder) if (folder / SUMS).is_file() else {}
-    return [name for name, digest in sums.items() if not (folder / name).is_file() or _sha256(folder / name) != digest]
+    sums = read_sums(folder / SUMS) if (folder / SUMS).is_file() else {}
+    return [
+        name for name, digest in sums.items() if not (folder / name).is_file() or hash_file(folder / name) != digest
+    ]
 
 
 def is_whole(folder: Path) -> bool:
     """Whether a folder is sealed and as it was written. What cannot be read is not: it is to be made again."""
     try:
-        sums = _sums(folder)
+        sums = read_sums(folder / SUMS)
         return bool(sums) and sorted(sums) == _files(folder) and not changed_files(folder)
     except (OSError, ValueError):
         return False
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    """Checksums by file name; ValueError if the list itself is damaged."""
-    lines = (folder / SUMS).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+def read_sums(path: Path) -> dict[str, str]:
+    """Checksums by file name, from a list as sha256sum writes it; ValueError if the list itself is damaged."""
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     pairs = (line.partition("  ") for line in lines)
     return {name: digest for digest, _, name in pairs}
 
@@ -70,7 +72,8 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for name in names if name != SUMS and not name.startswith("."))
 
 
-def _sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -86,7 +89,7 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     try:
         work.chmod(0o755)  # mkdtemp is private; a model folder is not
         fill(work)
-        if not (is_whole(work) and is_whole(folder) and _sums(work) == _sums(folder)):
+        if not (is_whole(work) and is_whole(folder) and read_sums(work / SUMS) == read_sums(folder / SUMS)):
             _rename_over(work, folder, old)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -19,7 +19,7 @@ from trainer.data.metadata import KEYS, ShardMetadata, wrong_types
 from trainer.data.parts import UNFOLDED_BYTES, UNFOLDED_TIMES, open_part, read_part, reading
 from trainer.data.rows import Texts, clip_ids, speaker_keys, text
 from trainer.errors import InputError
-from trainer.store import is_whole
+from trainer.store import hash_file, is_whole, read_sums
 
 REQUIRED = ("segment_id", "corpus", "speaker", "n_frames", "features")
 
@@ -188,19 +188,18 @@ def _scalar_columns(part: Path) -> pd.DataFrame:
 
 def _fingerprint(parts: list[Path]) -> str:
     """SHA-256 over names and contents of the parts; raises InputError if they are not those that the pipeline wrote."""
-    sums, stated = {}, parts[0].parent / "_SHA256SUMS"
-    for part in parts:
-        with part.open("rb") as stream:
-            sums[part.name] = hashlib.file_digest(stream, "sha256")
+    sums, stated = {part.name: hash_file(part) for part in parts}, parts[0].parent / "_SHA256SUMS"
     if stated.is_file():
-        lines = stated.read_text(encoding="utf-8", errors="replace").splitlines()
-        written = dict(line.split("  ", 1)[::-1] for line in lines if "  " in line)
-        if written != {name: digest.hexdigest() for name, digest in sums.items()}:
+        try:
+            written = read_sums(stated)
+        except ValueError:  # the list itself is damaged
+            written = {}
+        if written != sums:
             raise InputError(
                 f"{stated.parent} is not as the pipeline wrote it (`sha256sum -c {stated.name}` names the parts): copy "
                 "the folder again, or delete it and run `dvc repro`"
             )
     whole = hashlib.sha256()
     for name, digest in sums.items():
-        whole.update(name.encode() + digest.digest())
+        whole.update(name.encode() + bytes.fromhex(digest))
     return whole.hexdigest()
