@@ -14,7 +14,7 @@ from pipeline.contracts import OK
 from pipeline.faces.formulas import GRADES
 from pipeline.labels import thresholds
 from pipeline.labels.emotion import NEUTRAL
-from pipeline.labels.regions import MOUTH, REST
+from pipeline.labels.regions import regions
 from pipeline.params import Params
 
 HIGH, LOW, GREY = "tab:orange", "tab:blue", "0.55"
@@ -111,7 +111,7 @@ def _frame(axis: Any, frame: SampledFrame | None, evidence: Evidence) -> None:
     if not found:
         return
     points = frame.points[:, :2]
-    lower = set(MOUTH.tolist())
+    lower = set(regions().mouth.tolist())
     for a, b in FACEMESH_CONTOURS:
         axis.plot(*points[[a, b]].T, lw=0.8, color="cyan" if {a, b} <= lower else "lime")
     axis.scatter(*points[[*IRISES]].T, s=5, c="lime", linewidths=0)
@@ -205,8 +205,8 @@ def _motion(axis: Any, face: dict[str, Any]) -> None:
     step = np.diff(time)
     speed = np.linalg.norm(np.diff(points, axis=0), axis=2) / np.where(step > 0, step, np.nan)[:, None]
     speed[~(valid[1:] & valid[:-1])] = np.nan
-    axis.plot(time[1:], speed[:, MOUTH].mean(axis=1), lw=1.2, color="tab:cyan", label="mouth, chin")
-    axis.plot(time[1:], speed[:, REST].mean(axis=1), lw=1.2, color="tab:green", label="rest of the face")
+    axis.plot(time[1:], speed[:, regions().mouth].mean(axis=1), lw=1.2, color="tab:cyan", label="mouth, chin")
+    axis.plot(time[1:], speed[:, regions().rest].mean(axis=1), lw=1.2, color="tab:green", label="rest of the face")
     _shade(axis, time, ~valid)
     axis.set_ylabel("motion, eye\ndistances / s\n(unsmoothed)", fontsize=8)
     axis.legend(fontsize=7, loc="upper right", ncol=2)

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.faces.meshmodel import mesh_model
 
 SUBNASALE = 2  # mesh point where the nose meets the upper lip
 
-# "Mouth" is all that lies below the nose: lips, chin and jaw move together in speech. "Rest" is what the mouth
-# does not move by itself: nose, cheeks, eyes, brows, forehead.
-_HEIGHT = mesh_model().canonical[:, 1]
-MOUTH = np.flatnonzero(_HEIGHT[SUBNASALE] > _HEIGHT)
-REST = np.flatnonzero(_HEIGHT[SUBNASALE] <= _HEIGHT)
+
+class Regions(NamedTuple):
+    """Mesh points of the two parts of a face.
+
+    Attributes:
+        mouth: all that lies below the nose: lips, chin and jaw move together in speech.
+        rest: what the mouth does not move by itself: nose, cheeks, eyes, brows, forehead.
+    """
+
+    mouth: NDArray[np.intp]
+    rest: NDArray[np.intp]
+
+
+@cache
+def regions() -> Regions:
+    """Return the two parts, found once a process: most commands need no face."""
+    height = mesh_model().canonical[:, 1]
+    return Regions(mouth=np.flatnonzero(height[SUBNASALE] > height), rest=np.flatnonzero(height[SUBNASALE] <= height))

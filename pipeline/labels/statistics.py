@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.labels.regions import MOUTH, REST
+from pipeline.labels.regions import regions
 
 
 def energy_variation(rms_db: np.ndarray, voiced: np.ndarray, *, statistic: str = "std") -> float:
@@ -93,7 +93,7 @@ def facial_activation(
     if not moved:
         return Activation(*[float("nan")] * 3)
     total = np.sum(moved, axis=0) / duration
-    return Activation(*(float(total[region].mean()) for region in (slice(None), MOUTH, REST)))
+    return Activation(*(float(total[region].mean()) for region in (slice(None), *regions())))
 
 
 def _path(points: np.ndarray, time: np.ndarray, smooth: float) -> tuple[np.ndarray, float]:

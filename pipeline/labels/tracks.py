@@ -7,6 +7,7 @@ The paper takes one label a segment from each of these. The trainer can also lea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from pydantic import Field
 from pipeline.config import DISTINCT, Config
 from pipeline.faces.meshmodel import OVAL, mesh_model
 from pipeline.faces.timeline import Timeline, smooth, timeline
-from pipeline.labels.regions import MOUTH, REST
+from pipeline.labels.regions import regions
 from pipeline.labels.statistics import pearson
 
 Floats = NDArray[np.floating]
@@ -27,14 +28,12 @@ LIPS = (13, 14)  # mesh points: middle of the inner upper and lower lip
 _BROWS = 0.15  # inter-ocular distances above the line of the eyes, where brows and forehead begin
 
 
-def _regions() -> dict[str, NDArray[np.intp]]:
+@cache
+def track_regions() -> dict[str, NDArray[np.intp]]:
     """Mesh points of the lower face (it articulates), the middle (eyes, nose, cheeks) and the upper face (brows)."""
     high = np.flatnonzero(mesh_model().canonical[:, 1] > _BROWS)
-    parts = {"lower": MOUTH, "middle": np.setdiff1d(REST, high), "upper": high}
+    parts = {"lower": regions().mouth, "middle": np.setdiff1d(regions().rest, high), "upper": high}
     return {name: np.setdiff1d(points, OVAL) for name, points in parts.items()}
-
-
-REGIONS = _regions()
 
 
 class DenseConfig(Config):
@@ -66,7 +65,7 @@ def track_names(config: DenseConfig, faces: Mapping[str, Any] | None) -> dict[st
         if group == "energy":
             names[group] = ["energy"]
         elif faces is not None and group == "motion":
-            names[group] = [f"motion_{region}" for region in REGIONS]
+            names[group] = [f"motion_{region}" for region in track_regions()]
         elif faces is not None:
             trust = faces["au_reliability"]
             names[group] = [au for au in faces["aus"] if trust.get(au, 0.0) >= config.min_trust]
@@ -126,7 +125,7 @@ def dense_targets(
             columns += [np.full(len(at), np.nan)] * len(members)
         elif group == "motion":
             moving = smooth(points, line, sigma=config.smooth)
-            columns += [_speed(moving[:, region], line, at) for region in REGIONS.values()]
+            columns += [_speed(moving[:, region], line, at) for region in track_regions().values()]
         else:
             readings = np.asarray(face["aus"], np.float64).reshape(len(line.time), -1)
             columns += [on_frames(readings[:, list(aus).index(name)], line, at) for name in members]

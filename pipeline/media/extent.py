@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ JOINED = "files were joined end to end; name its parts one by one, or join them 
 
 
 def walk(
-    container: Any, streams: Iterable[Any], origin: float, *, start: float = 0.0, end: float | None = None
+    container: Any, streams: Sequence[Any], origin: float, *, start: float = 0.0, end: float | None = None
 ) -> float:
     """Read the packets of these streams up to ``end`` and return where the last one ends (s from the origin).
 
@@ -34,8 +34,9 @@ def walk(
     import av
 
     latest: dict[int, float] = {}  # decoding time of each stream's last packet
+    bases = {stream.index: (stream.type, float(stream.time_base)) for stream in streams}
     heard, reached = start, 0.0
-    packets = container.demux(list(streams))
+    packets = container.demux(streams)
     while True:
         try:
             packet = next(packets)
@@ -43,13 +44,13 @@ def walk(
             return reached
         if packet.pts is None or packet.is_discard or not packet.size:
             continue
-        kind, base = packet.stream.type, float(packet.time_base)
+        kind, base = bases[packet.stream_index]
         time = packet.pts * base - origin
         decoded = time if packet.dts is None else packet.dts * base - origin
-        before = latest.setdefault(packet.stream.index, decoded)
+        before = latest.setdefault(packet.stream_index, decoded)
         if decoded < before - _BACK[kind]:
             raise Quarantined(f"its clock starts anew after {before:.2f} s: {JOINED}")
-        latest[packet.stream.index] = max(before, decoded)
+        latest[packet.stream_index] = max(before, decoded)
         after = time + (packet.duration or 0) * base
         if kind == "audio":
             if time - heard > MAX_GAP:
