@@ -160,12 +160,17 @@ def fetch() -> None:
 
 
 def main() -> None:
+    """Run a command of the pipeline; see `run`."""
+    run(app)
+
+
+def run(command: typer.Typer) -> None:
     """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2.
 
     Ctrl-C ends with status 130, as the shell has it.
     """
     try:
-        app()
+        command()
     except InputError as error:
         stop(str(error))
     except OSError as error:  # a folder that is full or closed, a file that is away

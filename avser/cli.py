@@ -1,0 +1,43 @@
+"""The command line ``avser``: use what was trained, and reach both halves. Everything heavy is imported in the commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import avser
+from pipeline import cli as pipeline_cli
+from trainer import cli as trainer_cli
+from trainer.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The face teaches the voice: labels, models, predictions.",
+)
+app.add_typer(pipeline_cli.app, name="pipeline", help="Media to shards: one command a stage, and tools.")
+app.add_typer(trainer_cli.app, name="trainer", help="Shards to models, measures and the report.")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"avser {avser.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def front_door(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2."""
+    try:
+        pipeline_cli.run(app)  # knows the errors of the pipeline and of the machine
+    except InputError as error:
+        pipeline_cli.stop(str(error))
