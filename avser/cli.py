@@ -1,4 +1,4 @@
-"""The command line ``avser``: use what was trained, and reach both halves. Everything heavy is imported in the commands."""
+"""The command line ``avser``: use what was trained, and reach both halves. Heavy imports are in the commands."""
 
 from __future__ import annotations
 

@@ -32,5 +32,6 @@ def test_a_mistake_is_one_line_and_status_2() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; import avser, avser.cli; print([m for m in ('torch', 'mediapipe', 'opensmile') if m in sys.modules])"
+    heavy = ("torch", "mediapipe", "opensmile")
+    code = f"import sys; import avser, avser.cli; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
