@@ -11,6 +11,7 @@ import pandas as pd
 from trainer.data.rows import text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
+from trainer.front_end import check_front_end
 from trainer.models.checkpoint import load_model, model_kind
 from trainer.params import RuntimeParams
 from trainer.recipes.orofacial.network import FaceSpec, load_face
@@ -29,7 +30,7 @@ def predict(
     """Predict every row of a shard folder; write ``out`` (.parquet or .csv) if given.
 
     A checkpoint of the recipe orofacial gives `movements`. Raises InputError if features or frame period are not those
-    of training.
+    of training, or were made with other settings.
 
     Returns:
         Columns segment_id, corpus, speaker, and for every target of the model: one class and its confidence (0..1)
@@ -41,6 +42,7 @@ def predict(
         return movements(shards_folder, model, out, cache=cache)
     loaded = load_model(model)
     shards = open_shards(shards_folder, cache=cache)
+    check_front_end(loaded.config.get("front_end"), shards.front_end, where=str(shards_folder))
     data = loaded.spec.dataset(shards, np.arange(len(shards.rows)))
     outputs = run_network(loaded.network.to(runtime.device), data, batch_size=64, device=runtime.device)
     columns = _identity(shards)
