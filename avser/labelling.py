@@ -50,10 +50,10 @@ def _two_classes(row: dict[str, Any], task: str) -> str:
     if pd.isna(stat):
         return f"{text}{row[f'{task}_reason']}"
     if pd.isna(low):
-        return f"{text}{stat:.2f} {_UNITS[task]}; there is no threshold for it"
-    edges = f"threshold {low:.2f}" if low == high else f"thresholds {low:.2f} and {high:.2f}"
+        return f"{text}{stat:.3g} {_UNITS[task]}; there is no threshold for it"
+    edges = f"threshold {low:.3g}" if low == high else f"thresholds {low:.3g} and {high:.3g}"
     why = "" if isinstance(label, str) else f"; {row[f'{task}_reason']}"
-    return f"{text}{stat:.2f} {_UNITS[task]}, {edges}, margin {row[f'{task}_margin']:+.2f}{why}"
+    return f"{text}{stat:.3g} {_UNITS[task]}, {edges}, margin {row[f'{task}_margin']:+.2g}{why}"
 
 
 def _emotion(row: dict[str, Any]) -> str:

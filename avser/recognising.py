@@ -49,6 +49,7 @@ class Model:
     """
 
     def __init__(self, folder: str | Path, *, speech_model: str | Path | None = None) -> None:
+        _check_single(Path(folder))
         self.predictor = Predictor(folder)
         front_end = FrontEnd.read(self.predictor.front_end, where=str(folder))
         self._listener = Listener(front_end.with_speech_model(None if speech_model is None else Path(speech_model)))
@@ -70,7 +71,7 @@ class Model:
     @property
     def _numbers(self) -> list[str]:
         """Columns of answers that are numbers."""
-        words = self.predictor.target if self.predictor.objective.is_classes else None
+        words = self.predictor.answer if self.predictor.objective.is_classes else None
         return [name for name in self.predictor.columns if name != words]
 
     def predict(
@@ -180,6 +181,13 @@ def _why(error: Exception) -> str:
     if isinstance(error, InputError):
         raise error
     return str(error) if isinstance(error, Quarantined) else f"{type(error).__name__}: {error}"
+
+
+def _check_single(folder: Path) -> None:
+    """Refuse a folder of model folders, naming those in it."""
+    if not (folder / "config.json").is_file() and (folder / "index.json").is_file():
+        inside = sorted(str(path.parent) for path in folder.glob("**/config.json"))
+        raise InputError(f"{folder} is a folder of models, name one of them: {', '.join(inside[:8])}")
 
 
 def default_model() -> Path:

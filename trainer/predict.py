@@ -14,6 +14,7 @@ from trainer.errors import InputError
 from trainer.front_end import check_front_end
 from trainer.models.checkpoint import load_model, model_kind
 from trainer.params import RuntimeParams
+from trainer.predictor import target_of, temperature_of
 from trainer.recipes.orofacial.network import FaceSpec, load_face
 from trainer.store import write_table
 from trainer.training.loop import make_deterministic, run_network
@@ -46,8 +47,13 @@ def predict(
     data = loaded.spec.dataset(shards, np.arange(len(shards.rows)))
     outputs = run_network(loaded.network.to(runtime.device), data, batch_size=64, device=runtime.device)
     columns = _identity(shards)
+    calibrated = {}
+    if loaded.spec.kind == "finetune":
+        own = target_of(loaded.spec, loaded.config)
+        calibrated[own] = temperature_of(loaded.spec, loaded.config, where=str(model))
     for target, objective in loaded.spec.heads.items():
-        predicted, names = objective.predict(outputs.logits[target]), objective.names
+        logits = outputs.logits[target] / calibrated.get(target, 1.0)
+        predicted, names = objective.predict(logits), objective.names
         if objective.one_class:
             columns[target] = [names[index] for index in predicted.argmax(axis=1)]
             columns[f"{target}_confidence"] = predicted.max(axis=1)

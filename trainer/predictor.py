@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,25 @@ from trainer.params import RuntimeParams
 from trainer.training.loop import make_deterministic, run_network
 
 BATCH = 64  # utterances
+VOTES = "votes"  # the target of models that were trained on raters' votes
+
+
+def target_of(spec: ModelSpec, config: Mapping[str, Any]) -> str:
+    """Return which head of a fine-tuned model is its own target: others may have been trained beside it."""
+    stated = config.get("params", {}).get("finetune", {}).get("target")
+    return stated if stated in spec.heads else next(iter(spec.heads))
+
+
+def temperature_of(spec: ModelSpec, config: Mapping[str, Any], *, where: str) -> float:
+    """Return what the logits of the target are divided by; 1 for a model that was not calibrated.
+
+    Raises:
+        InputError: ``calibration`` of ``config.json`` states a temperature that is none; names ``where``.
+    """
+    stated = (config.get("calibration") or {}).get("temperature", 1.0)
+    if not isinstance(stated, int | float) or isinstance(stated, bool) or not 0 < stated < float("inf"):
+        raise InputError(f"{where}: calibration.temperature must be a number above 0, not {stated!r}")
+    return float(stated) if spec.heads[target_of(spec, config)].is_classes else 1.0
 
 
 class Predictor:
@@ -42,6 +60,7 @@ class Predictor:
             raise InputError(
                 f"{folder} was pretrained only and knows no emotions: name a fine-tuned model (models/finetune/...)"
             )
+        self.temperature = temperature_of(self.spec, self.config, where=str(folder))
         make_deterministic(self.runtime, seed=0)
         self.network = loaded.network.to(self.runtime.device)
 
@@ -60,11 +79,10 @@ class Predictor:
             )
         return found
 
-    @cached_property
+    @property
     def target(self) -> str:
         """Name of the target, as in the manifest: ``emotion``, ``arousal+valence`` ..."""
-        stated = self.config.get("params", {}).get("finetune", {}).get("target")
-        return stated if stated in self.spec.heads else next(iter(self.spec.heads))
+        return target_of(self.spec, self.config)
 
     @property
     def objective(self) -> Objective:
@@ -72,32 +90,23 @@ class Predictor:
         return self.spec.heads[self.target]
 
     @property
+    def answer(self) -> str:
+        """Column of the class or classes that are answered; votes are on emotions."""
+        return "emotion" if self.target == VOTES else self.target
+
+    @property
     def columns(self) -> list[str]:
         """Columns of `predict`."""
         objective = self.objective
         if not objective.is_classes:
             return list(objective.names)
-        answer = [self.target, "confidence"] if objective.one_class else [self.target]
+        answer = [self.answer, "confidence"] if objective.one_class else [self.answer]
         return answer + [f"p_{name}" for name in objective.names]
 
     @property
     def by_speaker(self) -> bool:
         """Whether features are normalised by each speaker's own speech, so that all of it must be there at once."""
         return self.spec.normalisation.scope == "speaker"
-
-    @cached_property
-    def temperature(self) -> float:
-        """What logits are divided by; 1 for a model that was not calibrated.
-
-        Raises:
-            InputError: the model states a temperature that is none.
-        """
-        stated = (self.config.get("calibration") or {}).get("temperature", 1.0)
-        if not isinstance(stated, int | float) or isinstance(stated, bool) or not 0 < stated < float("inf"):
-            raise InputError(
-                f"{self.folder}/config.json: calibration.temperature must be a number above 0, not {stated}"
-            )
-        return float(stated)
 
     def predict(self, features: Sequence[FloatArray], speakers: Sequence[str]) -> pd.DataFrame:
         """Predict utterances.
@@ -107,13 +116,13 @@ class Predictor:
             speakers: who speaks in each; they count only for a model that is normalised `by_speaker`.
 
         Returns:
-            A row an utterance. Of classes the answer (named as the target: the most probable one; of a multi-label
-            model all above .5, joined by "+", perhaps none), its ``confidence`` where there is one answer, and
+            A row an utterance. Of classes `answer` (the most probable one; of a multi-label model all above .5,
+            joined by "+", perhaps none), its ``confidence`` where there is one answer, and
             ``p_<class>``. Of attributes one column each, in the corpus's scale.
         """
         outputs = self._logits(features, speakers)
         objective = self.objective
-        predicted = objective.predict(outputs / self.temperature if objective.is_classes else outputs)
+        predicted = objective.predict(outputs / self.temperature)
         if not objective.is_classes:
             return pd.DataFrame(predicted, columns=self.columns)
         names = np.array(objective.names)
