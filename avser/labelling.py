@@ -29,7 +29,7 @@ def run_labels(film: Path, *, thresholds: Path, corpus: str | None, speaker: str
     for row in table.to_dict("records"):
         print("\n".join(lines({str(name): value for name, value in row.items()})))
     usable = table["status"] == OK
-    print(f"{count(int(usable.sum()), 'segment')} of {film}")
+    print(f"{count(int(usable.sum()), 'segment')} of {film}, by {thresholds}")
     if output is not None:
         write(output, table)
     return bool(usable.any())

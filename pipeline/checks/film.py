@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from pipeline import contracts
 from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
@@ -168,7 +169,8 @@ def _row(
     """Return a row of a table as it would be stored: the types of its schema, or the reason why it is not usable."""
     segment_id = segment["segment_id"]
     try:
-        found = extract(segment)
+        with threadpool_limits(1):  # as in the workers of the stages: sums depend on it in the last bit
+            found = extract(segment)
     except Quarantined as reason:
         return {"segment_id": segment_id, "status": QUARANTINED, "reason": str(reason)}
     kinds = {field.name: field.type.value_type.to_pandas_dtype() for field in schema if pa.types.is_list(field.type)}

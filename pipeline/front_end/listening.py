@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
+from threadpoolctl import threadpool_limits
 
 from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
 from pipeline.audio import AudioConfig, AudioExtractor
@@ -171,8 +172,9 @@ class Listener:
         Raises:
             Quarantined: it cannot be decoded, is too short, or gives values that are no numbers.
         """
-        sound = self._decode({"media_path": str(path), "start": stretch.start, "end": stretch.end})
-        values = self._describe({"flac": sound["flac"]})[self.front_end.column].reshape(-1, len(self.grid.names))
+        with threadpool_limits(1):  # as in the workers of the stages: sums depend on it in the last bit
+            sound = self._decode({"media_path": str(path), "start": stretch.start, "end": stretch.end})
+            values = self._describe({"flac": sound["flac"]})[self.front_end.column].reshape(-1, len(self.grid.names))
         if not np.isfinite(values).all():
             raise Quarantined(f"its features ({self.front_end.column}) hold values that are no numbers")
         return Features(values, self.grid.times(len(values)) + stretch.start)
