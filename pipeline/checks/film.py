@@ -80,7 +80,8 @@ def label_film(film: Path, *, thresholds: Path, corpus: str | None = None, speak
     columns = contracts.pseudo_labels(fitted["t3"]["emotions"]).names[5:]  # what is measured, after where it is from
     found = _with_thresholds(found, fitted, settings.labels)[[*columns, *(f"{t}_{x}" for t in _TASKS for x in _EDGES)]]
     found["t3_baseline"] = f"corpus {corpus}" if speaker is None else f"speaker {speaker}"
-    return table.join(found, on="segment_id").drop(columns=["clip_id", "has_video"])
+    table = table.join(found, on="segment_id").drop(columns=["clip_id", "has_video"])
+    return table.astype({name: "str" for name in table if str(name).endswith(("label", "reason", "status"))})
 
 
 _EDGES = ("low", "high", "margin")

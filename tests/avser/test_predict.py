@@ -207,3 +207,27 @@ def test_sources(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="holds no media files"):
         find_clips([tmp_path / "none"])
+
+
+@pytest.mark.slow
+def test_a_speech_model_is_found_where_it_moved_and_no_other_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    from tests.pipeline.acoustics.test_speech_model import make
+
+    monkeypatch.chdir(tmp_path)
+    manifest, speech = write_clips(tmp_path), make(tmp_path / "speech")
+    chosen = {"features": "speech_model", "dense": {"groups": []}}
+    known = train(
+        make_shards(manifest, acoustics={"speech_model": {"path": speech, "layer": 1}}, shards=chosen), tmp_path
+    )
+    folder = Project(tmp_path, known).model("fold 1")
+    moved = speech.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="name its folder with --speech-model"):
+        avser.load(folder)
+    with pytest.raises(InputError, match=r"is not the speech model of training \(acoustics\.speech_model\.sha256"):
+        avser.load(folder, speech_model=make(tmp_path / "other", seed=1))
+    table = avser.load(folder, speech_model=moved).predict(manifest)
+    both = known.query("fold == 'fold 1'").merge(table, on="segment_id", suffixes=("", "_here"))
+    np.testing.assert_allclose(both[[f"{name}_here" for name in CLASSES]], both[CLASSES], atol=1e-6)
