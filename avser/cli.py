@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,14 @@ def front_door(
     ] = False,
 ) -> None:
     """Options of the command itself."""
+
+
+@app.command()
+def quick(folder: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("build/quick")) -> None:
+    """Run the whole flow on a few small synthetic films, to see that it works."""
+    from avser.quick import quick as run
+
+    run(folder)
 
 
 def main() -> None:
