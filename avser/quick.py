@@ -1,7 +1,7 @@
 """The whole flow on a corpus of a few small films, in a folder of its own: from nothing to a table in two minutes.
 
-The commands are those of ``dvc.yaml``, one after the other and without DVC; nothing of the project is touched. The numbers
-that come out mean nothing; that something comes out does.
+The commands are those of ``dvc.yaml``, one after the other and without DVC; nothing of the project is touched. The
+numbers that come out mean nothing; that something comes out does.
 """
 
 from __future__ import annotations
