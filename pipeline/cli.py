@@ -164,15 +164,20 @@ def main() -> None:
     run(app)
 
 
-def run(command: typer.Typer) -> None:
+def run(command: typer.Typer, *, extra: str = "avser[pipeline]") -> None:
     """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2.
 
-    Ctrl-C ends with status 130, as the shell has it.
+    A package that is missing is such a mistake; ``pip install extra`` brings it. Ctrl-C ends with status 130, as the
+    shell has it.
     """
     try:
         command()
     except InputError as error:
         stop(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"", "pipeline"}:
+            raise
+        stop(f"the package {error.name} is not installed; install what this command needs: pip install '{extra}'")
     except OSError as error:  # a folder that is full or closed, a file that is away
         stop(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     except MemoryError:
