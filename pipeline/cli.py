@@ -10,7 +10,7 @@ import typer
 
 from pipeline.checks import cli as checks
 from pipeline.checks.cli import read_params
-from pipeline.errors import InputError
+from pipeline.errors import InputError, not_installed
 
 SetName = Literal["unlabelled", "labelled"]
 INTERRUPTED = "interrupted; what is finished is kept: the same command goes on from there"
@@ -175,9 +175,7 @@ def run(command: typer.Typer, *, extra: str = "avser[pipeline]") -> None:
     except InputError as error:
         stop(str(error))
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in {"", "pipeline"}:
-            raise
-        stop(f"the package {error.name} is not installed; install what this command needs: pip install '{extra}'")
+        stop(not_installed(error, extra=extra))
     except OSError as error:  # a folder that is full or closed, a file that is away
         stop(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     except MemoryError:

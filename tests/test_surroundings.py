@@ -89,6 +89,8 @@ def test_make_runs_in_a_folder_with_blanks(archive):
     ("module", "command", "extra"),
     [
         ("filelock", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
+        ("praatio", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
+        ("praatio", ["avser", "quick"], "avser[all]"),
         ("torch", ["trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
         ("torch", ["avser", "trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
     ],
