@@ -90,7 +90,7 @@ def test_make_runs_in_a_folder_with_blanks(archive):
     [
         ("filelock", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
         ("praatio", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
-        ("ruamel", ["avser", "quick"], "avser[all]"),
+        ("typer", ["avser", "quick"], "avser[all]"),
         ("torch", ["trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
         ("torch", ["avser", "trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
     ],
