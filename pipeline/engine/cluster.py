@@ -132,8 +132,8 @@ def check_seen(path: Path, *, seconds: float) -> None:
     while not path.is_file():
         if time.monotonic() > end:
             raise InputError(
-                f"run.cache: a worker has written {path}, which is not seen here; the cache must lie in a folder that all "
-                "machines of the cluster share, under the same path"
+                f"run.cache: a worker has written {path}, which is not seen here; the cache must lie in a folder that "
+                "all machines of the cluster share, under the same path"
             )
         time.sleep(0.1)
 

@@ -57,8 +57,8 @@ def _extractor(cls: type, config: Config, made_by: str) -> Any:
         found = differences(json.loads(made_by), json.loads(json.dumps(identity(extractor))))
         if found:
             raise InputError(
-                f"the worker on {socket.gethostname()} would compute other numbers: {'; '.join(found[:5])}. Install the "
-                "same code and versions there as here (constraints.txt)"
+                f"the worker on {socket.gethostname()} would compute other numbers: {'; '.join(found[:5])}. Install "
+                "the same code and versions there as here (constraints.txt)"
             )
     return extractor
 

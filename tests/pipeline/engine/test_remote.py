@@ -68,7 +68,7 @@ def test_workers_in_other_folders_that_come_and_go_fill_one_relative_cache(
     many = [Item(f"i{n}", {"n": n}, lambda n=n: load(n)) for n in range(60)]  # type: ignore[misc]
     run = RunConfig(scheduler=address, cache=Path("cache"))
     results = compute("t", Double(DoubleConfig()), many, schema=SCHEMA, run=run)
-    assert [results.row(f"i{n}")["value"][0].as_py() for n in range(60)] == [[2.0 * n] for n in range(60)]
+    assert [results.row(f"i{n}")["value"][0].as_py() for n in range(60)] == [[2.0 * n] * 3 for n in range(60)]
     assert not list(tmp_path.glob("worker-*/cache"))
     assert others
 
