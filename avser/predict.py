@@ -32,9 +32,11 @@ def run_predict(
         Whether any file could be used.
 
     Raises:
-        InputError: as `avser.recognising.Model`, or ``output`` is neither CSV nor Parquet.
+        InputError: as `avser.recognising.Model`, or ``output`` or ``plot`` has an ending that is not written.
     """
     check_output(output)
+    if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"{plot}: name a picture that ends in .png, .svg or .pdf")
     clips = find_clips(sources, root=root)  # before torch is loaded
     ready = Model(model or default_model(), speech_model=speech_model)
     for difference in ready.differences:

@@ -231,3 +231,22 @@ def test_a_speech_model_is_found_where_it_moved_and_no_other_is_taken(
     table = avser.load(folder, speech_model=moved).predict(manifest)
     both = known.query("fold == 'fold 1'").merge(table, on="segment_id", suffixes=("", "_here"))
     np.testing.assert_allclose(both[[f"{name}_here" for name in CLASSES]], both[CLASSES], atol=1e-6)
+
+
+def test_prediction_loads_nothing_that_it_does_not_need(project: Project) -> None:
+    # Regression: the deterministic mode loaded torch's compiler, which took 1.4 s of 4.
+    heavy = ["torch._dynamo", "sklearn", "scipy", "matplotlib", "librosa", "mediapipe", "feat", "distributed"]
+    code = (
+        f"import sys, avser; model = avser.load({str(project.model('fold 1'))!r}); "
+        f"model.predict({str(project.folder / 'a_00.wav')!r}); print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_other_endings_of_outputs_are_refused_at_once(tmp_path: Path) -> None:
+    options = {"model": None, "whole": False, "root": None, "speech_model": None}
+    with pytest.raises(InputError, match=r"ends in \.csv or \.parquet"):
+        run_predict([tmp_path], output=Path("a.txt"), plot=None, **options)
+    with pytest.raises(InputError, match=r"ends in \.png, \.svg or \.pdf"):
+        run_predict([tmp_path], output=None, plot=Path("a.doc"), **options)
