@@ -194,11 +194,14 @@ def default_model() -> Path:
     """Return the final model of this project.
 
     Raises:
-        InputError: there is none; names the ways to get one.
+        InputError: there is none, or one for each of several corpora; names the ways to get or to choose one.
     """
     final = Path("models/final")
-    if (final / "config.json").is_file():
-        return final
+    found = sorted(path.parent for path in final.glob("**/config.json"))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{final} holds several models, choose one with --model: {', '.join(map(str, found[:8]))}")
     others = sorted(path.parent for path in Path("models").glob("finetune/**/config.json"))
     there = f" Trained ones that are here: {', '.join(map(str, others[:6]))}." if others else ""
     raise InputError(

@@ -18,6 +18,7 @@ import soundfile
 import avser
 from avser.clips import find_clips
 from avser.predict import run_predict
+from avser.recognising import default_model
 from pipeline.errors import InputError
 from tests import ROOT
 from tests.avser.conftest import EMOTIONS, RATE, Project, make_shards, train, write_clips
@@ -250,3 +251,21 @@ def test_other_endings_of_outputs_are_refused_at_once(tmp_path: Path) -> None:
         run_predict([tmp_path], output=Path("a.txt"), plot=None, **options)
     with pytest.raises(InputError, match=r"ends in \.png, \.svg or \.pdf"):
         run_predict([tmp_path], output=None, plot=Path("a.doc"), **options)
+
+
+def test_without_a_model_the_final_one_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = Path("models/finetune/toy/scratch")
+    kept.mkdir(parents=True)
+    (kept / "config.json").touch()
+    with pytest.raises(InputError, match=rf"set finetune\.final to true .* Trained ones that are here: {kept}\."):
+        default_model()
+    for number, corpus in enumerate(("a", "b")):
+        (Path("models/final") / corpus).mkdir(parents=True)
+        (Path("models/final") / corpus / "config.json").touch()
+        if not number:
+            assert default_model() == Path("models/final/a")
+    with pytest.raises(
+        InputError, match="holds several models, choose one with --model: models/final/a, models/final/b"
+    ):
+        default_model()
