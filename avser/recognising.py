@@ -14,7 +14,7 @@ from avser.clips import Clip, find_clips
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.errors import InputError, Quarantined
 from pipeline.front_end.listening import FrontEnd, Listener
-from trainer.predictor import Predictor
+from trainer.predictor import BATCH, Predictor
 
 if TYPE_CHECKING:
     from trainer.data.arrays import FloatArray
@@ -146,6 +146,8 @@ class Model:
             else:
                 row = {"file": clip.file, **where, "status": OK, "reason": None}
                 segments.append(_Segment(row, clip.speaker, values))
+            if number % BATCH == BATCH - 1 and not self.predictor.by_speaker:
+                self._answer(segments)  # so that hours of features are never in memory at once
         return segments
 
     def _answered(self, heard: Iterable[tuple[Clip, list[_Segment]]]) -> Iterator[tuple[Clip, list[_Segment]]]:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from avser.labelling import lines
 from pipeline.checks.film import LabelSettings, _with_thresholds, label_film
 from pipeline.errors import InputError
 from pipeline.faces.formulas import AU_NAMES
@@ -48,9 +47,6 @@ def test_sound_alone_has_the_first_label_and_says_why_the_others_are_missing(thr
     assert row["t1_label"] == ("high" if row["t1_margin"] > 0 else "low")
     assert row["t2_reason"] == row["t3_reason"] == "no video stream"
     assert row["t3_baseline"] == "corpus films"
-    said = lines(row)
-    assert "threshold 2, margin" in said[1]
-    assert said[2].endswith("none       no video stream")
     other = label_film(path, thresholds=thresholds, corpus="talks").iloc[0]
     assert other["t1_low"] == 3.0  # talks have no threshold of their own, so the wider one
 
@@ -58,8 +54,8 @@ def test_sound_alone_has_the_first_label_and_says_why_the_others_are_missing(thr
 def test_a_film_that_cannot_be_used_is_a_row(thresholds, tmp_path):
     (tmp_path / "empty.mp4").touch()
     (row,) = label_film(tmp_path / "empty.mp4", thresholds=thresholds, corpus="films").to_dict("records")
-    assert row["status"] == "quarantined"
-    assert lines(row) == ["empty  cannot be used: is empty (0 bytes); copy or download it again"]
+    assert (row["status"], row["segment_id"]) == ("quarantined", "empty")
+    assert row["reason"] == "is empty (0 bytes); copy or download it again"
 
 
 def test_mistakes_are_named(thresholds, tmp_path, make_sound):
