@@ -162,6 +162,30 @@ def report(
 
 @app.command()
 @named_errors
+def final(
+    shards: LabelledOption = LABELLED,
+    parent: ParentOption = PARENT,
+    unlabelled: UnlabelledOption = UNLABELLED,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder.")] = Path("models/final"),
+    reports: ReportsOption = REPORTS,
+    params: ParamsOption = PARAMS,
+    cache: CacheOption = CACHE,
+    workers: WorkersOption = 0,
+) -> None:
+    """Train the model to use on all labelled rows; calibrate and describe it by the folds."""
+    options = load_params(params)
+    from trainer.final.final import final as run
+
+    with counted("final", cache=cache, workers=training_workers(workers, options)) as shown:
+        folders = run(shards, parent, out, reports, options, unlabelled=unlabelled, **shown)
+    for folder in folders:
+        console.print(f"model: {folder}", markup=False)
+    if not folders:
+        console.print("no final model: finetune.final is false")
+
+
+@app.command()
+@named_errors
 def predict(
     shards: Annotated[Path, typer.Argument(help="Shard folder.")],
     model: Annotated[Path, typer.Option("--model", "-m", help="Model folder.")],

@@ -172,8 +172,9 @@ class FinetuneParams(ScheduleParams):
     # frozen: what was carried over does not learn [paper]
     modes: Annotated[tuple[Mode, ...], DISTINCT] = ("scratch", "pretrained")
     seeds: Seeds = (0, 1)
-    # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
-    folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
+    # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker;
+    # corpus: each corpus tested by a network of all others, over the classes they share
+    folds: int | Literal["auto", "fold", "split", "loso", "corpus"] = "auto"
     # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
     dev: Literal["speakers", "fold", "none"] = "none"
     # names of trainer.objectives.OBJECTIVES
@@ -194,8 +195,13 @@ class FinetuneParams(ScheduleParams):
     augment: AugmentParams = AugmentParams(mixup=0.4)
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
+    final: bool = True  # train one more on all labelled rows, to be used (models/final)
+    final_mode: Mode | Literal["auto"] = "auto"  # of modes; auto: pretrained where it is one of them, else the first
+
     @model_validator(mode="after")
     def _consistent(self) -> FinetuneParams:
+        if self.final_mode != "auto" and self.final_mode not in self.modes:
+            raise ValueError(f"final_mode {self.final_mode} is none of the modes {', '.join(self.modes)}")
         if isinstance(self.folds, int) and self.folds < 2:
             raise ValueError("folds must be at least 2")
         if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
