@@ -1,11 +1,13 @@
-# Commands: `make demo`, `make results`, `make test`. Each sets up everything it needs in .venv; nothing needs root.
+# Commands: `make quick`, `make demo`, `make results`, `make test`. Each sets up everything it needs in .venv; nothing needs root.
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' >/dev/null 2>&1 && echo python3.12 || echo python3)
 VENV := .venv
 READY := $(VENV)/.ready
+# An index with CPU builds of torch and torchvision (docs/installation.md); empty: those of the usual index.
+TORCH_INDEX ?=
 # Commands below find the environment's python, dvc and pytest before any other.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo results test test-slow test-faults lint format setup clean
+.PHONY: quick demo results test test-slow test-faults docs lint format setup clean
 
 setup: $(READY)
 
@@ -13,11 +15,15 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "avser needs Python 3.11 or 3.12; run: make PYTHON=/path/to/python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[dev]'
 	test -e .git || $(VENV)/bin/dvc config --local core.no_scm true # unpacked or copied without git
 	touch $(READY)
 
+quick: $(READY)  ## the whole flow on a few small films, in build/quick
+	python -m avser quick
+
 demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table
+	@echo 'make demo: about 5 minutes on two idle cores; what is finished is kept'
 	dvc repro
 	python -m trainer report --show
 
@@ -34,6 +40,9 @@ test-slow: $(READY)  ## the tests that take minutes
 
 test-faults: $(READY)  ## at least 200 random faults (kills, flipped bits, full disks, vanishing files) in under ten minutes
 	python -m tests.faults --trials 200 --minutes 9
+
+docs: $(READY)  ## the pages of docs/ as a site in build/site
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 lint: $(READY)  ## lint, formatting, types
 	ruff check .

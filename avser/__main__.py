@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command line."""
     from pipeline.__main__ import provide_caches, speak_utf8
+    from pipeline.errors import not_installed
 
     speak_utf8()
     provide_caches()
-    from avser.cli import main as run
-
+    try:
+        from avser.cli import main as run
+    except ModuleNotFoundError as error:
+        print(f"error: {not_installed(error, extra='avser[all]')}", file=sys.stderr)
+        sys.exit(2)
     run()
 
 

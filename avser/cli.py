@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,9 +36,17 @@ def front_door(
     """Options of the command itself."""
 
 
+@app.command()
+def quick(folder: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("build/quick")) -> None:
+    """Run the whole flow on a few small synthetic films, to see that it works."""
+    from avser.quick import quick as run
+
+    run(folder)
+
+
 def main() -> None:
     """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2."""
     try:
-        pipeline_cli.run(app)  # knows the errors of the pipeline and of the machine
+        pipeline_cli.run(app, extra="avser[all]")  # knows the errors of the pipeline and of the machine
     except InputError as error:
         pipeline_cli.stop(str(error))

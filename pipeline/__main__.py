@@ -36,6 +36,11 @@ def provide_caches() -> None:
 if __name__ == "__main__":
     speak_utf8()
     provide_caches()
-    from pipeline.cli import main
+    from pipeline.errors import not_installed
 
+    try:
+        from pipeline.cli import main
+    except ModuleNotFoundError as error:
+        print(f"error: {not_installed(error, extra='avser[pipeline]')}", file=sys.stderr)
+        sys.exit(2)
     main()

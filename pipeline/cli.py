@@ -10,7 +10,7 @@ import typer
 
 from pipeline.checks import cli as checks
 from pipeline.checks.cli import read_params
-from pipeline.errors import InputError
+from pipeline.errors import InputError, not_installed
 
 SetName = Literal["unlabelled", "labelled"]
 INTERRUPTED = "interrupted; what is finished is kept: the same command goes on from there"
@@ -164,15 +164,18 @@ def main() -> None:
     run(app)
 
 
-def run(command: typer.Typer) -> None:
+def run(command: typer.Typer, *, extra: str = "avser[pipeline]") -> None:
     """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2.
 
-    Ctrl-C ends with status 130, as the shell has it.
+    A package that is missing is such a mistake; ``pip install extra`` brings it. Ctrl-C ends with status 130, as the
+    shell has it.
     """
     try:
         command()
     except InputError as error:
         stop(str(error))
+    except ModuleNotFoundError as error:
+        stop(not_installed(error, extra=extra))
     except OSError as error:  # a folder that is full or closed, a file that is away
         stop(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     except MemoryError:

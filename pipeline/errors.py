@@ -21,3 +21,15 @@ class Missing(Transient):
 
 class InputError(Exception):
     """The run as a whole cannot go on (wrong manifest or parameter, full disk); shown without a traceback."""
+
+
+def not_installed(error: ModuleNotFoundError, *, extra: str) -> str:
+    """Return what to tell people about a package that is missing; raise the error again if it is one of this project's.
+
+    Args:
+        error: of the import.
+        extra: what ``pip install`` takes to bring the package.
+    """
+    if (error.name or "").partition(".")[0] in {"", "avser", "pipeline", "trainer"}:
+        raise error
+    return f"the package {error.name} is not installed; install what this command needs: pip install '{extra}'"

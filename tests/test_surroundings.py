@@ -83,3 +83,31 @@ def test_make_runs_in_a_folder_with_blanks(archive):
     assert done.returncode == 0
     assert commands
     assert all(line.startswith(".venv/bin/python ") for line in commands)
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "extra"),
+    [
+        ("filelock", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
+        ("praatio", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
+        ("typer", ["avser", "quick"], "avser[all]"),
+        ("torch", ["trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
+        ("torch", ["avser", "trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(tmp_path, module, command, extra):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {module!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n",
+        encoding="utf-8",
+    )
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = run(sys.executable, "-m", *command, cwd=tmp_path, PYTHONPATH=path)
+    assert done.returncode == 2, done.stderr
+    assert f"pip install '{extra}'" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

@@ -64,6 +64,11 @@ def named_errors(command: Callable[..., None]) -> Callable[..., None]:
                 command(*args, **kwargs)
             except InputError as error:
                 _leave(str(error), INPUT_MISTAKE)
+            except ModuleNotFoundError as error:
+                if (error.name or "").partition(".")[0] in {"", "trainer"}:
+                    raise
+                needs = "install what this command needs: pip install 'avser[trainer]'"
+                _leave(f"the package {error.name} is not installed; {needs}", INPUT_MISTAKE)
             except KeyboardInterrupt:
                 _leave("interrupted; finished runs are kept: the same command goes on from there", INTERRUPTED)
             except BrokenPipeError:  # the reader of our output has gone; typer ends quietly

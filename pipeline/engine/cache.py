@@ -23,7 +23,8 @@ class Cache:
     """
 
     def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
-        self.root = Path(root) / stage
+        # Absolute: a worker of a remote cluster was started in a folder of its own.
+        self.root = (Path(root) / stage).absolute()
         self.schema = schema
 
     def path(self, key: str) -> Path:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipeline.engine.storage import check_temporary
@@ -118,6 +120,22 @@ def _local(workers: int, *, again: bool = True) -> Any:
         raise InputError(
             f"the worker processes did not start ({_first_line(error)}): out of memory? Lower run.workers and run again"
         ) from error
+
+
+def check_seen(path: Path, *, seconds: float) -> None:
+    """Make sure that a file which a remote worker has written is seen here.
+
+    Raises:
+        InputError: it is not, ``seconds`` later.
+    """
+    end = time.monotonic() + seconds
+    while not path.is_file():
+        if time.monotonic() > end:
+            raise InputError(
+                f"run.cache: a worker has written {path}, which is not seen here; the cache must lie in a folder that "
+                "all machines of the cluster share, under the same path"
+            )
+        time.sleep(0.1)
 
 
 def _first_line(error: BaseException) -> str:

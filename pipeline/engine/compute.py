@@ -8,6 +8,7 @@ never stored as a fact about the data (docs/faults.md).
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import uuid
@@ -23,7 +24,7 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.engine.cache import Cache
-from pipeline.engine.cluster import connect
+from pipeline.engine.cluster import check_seen, connect
 from pipeline.engine.content import Source
 from pipeline.engine.identity import digest, identity
 from pipeline.engine.progress import progress
@@ -31,6 +32,7 @@ from pipeline.engine.results import Results
 from pipeline.engine.worker import Failure, Task, run_item, took_too_long
 from pipeline.errors import InputError
 
+SEEN_SECONDS = 60.0  # how long a network file system may take to show what another machine wrote
 MAX_RESENDS = 10  # how often an item that had not begun is sent again after the worker it waited on died
 
 
@@ -113,7 +115,13 @@ def _run(
     # Marks of this run alone: those that a killed run left blame nobody.
     marks = results.cache.root / "attempts" / uuid.uuid4().hex
     work = partial(
-        run_item, type(extractor), extractor.config, rows=results.cache, marks=marks, timeout=run.item_timeout
+        run_item,
+        type(extractor),
+        extractor.config,
+        rows=results.cache,
+        marks=marks,
+        timeout=run.item_timeout,
+        made_by=json.dumps(identity(extractor)) if run.scheduler else "",
     )
     queue = deque(_Try(item) for item in pending)
     suspects: deque[_Try] = deque()  # their process was killed: each is tried once more with nothing beside it
@@ -144,6 +152,8 @@ def _run(
                 else:
                     if found is not None:
                         failed[key] = found
+                    elif run.scheduler:
+                        check_seen(results.cache.path(key), seconds=SEEN_SECONDS)
                     advance()
                 future.release()
                 submit()

@@ -59,6 +59,22 @@ def code_digest(modules: tuple[str, ...]) -> str:
     return digest(trees)
 
 
+def differences(here: Any, there: Any, *, name: str = "") -> list[str]:
+    """Say where two JSON-able values differ, a line a place.
+
+    >>> differences({"packages": {"av": "18.0"}, "code": "x"}, {"packages": {"av": "17.1"}, "code": "x"})
+    ['packages.av: 18.0 here, 17.1 there']
+    """
+    if isinstance(here, dict) and isinstance(there, dict):
+        keys = list(dict.fromkeys([*here, *there]))
+        return [
+            line
+            for key in keys
+            for line in differences(here.get(key), there.get(key), name=f"{name}.{key}" if name else str(key))
+        ]
+    return [] if here == there else [f"{name}: {here} here, {there} there"]
+
+
 def identity(extractor: Any) -> dict[str, Any]:
     """Return everything about an extractor that may change its numbers: config, code, library and tool versions."""
     return {

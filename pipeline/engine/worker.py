@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import json
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +15,7 @@ from pipeline.config import Config
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.cache import Cache
 from pipeline.engine.content import Source
+from pipeline.engine.identity import differences, identity
 from pipeline.engine.storage import cannot_write, check_temporary
 from pipeline.errors import InputError, Quarantined, Transient
 
@@ -46,12 +50,22 @@ class Task:
 
 
 @cache
-def _extractor(cls: type, config: Config) -> Any:
+def _extractor(cls: type, config: Config, made_by: str) -> Any:
     # One instance a process: loading a face model or openSMILE for every item would cost more than the item.
-    return cls(config)
+    extractor = cls(config)
+    if made_by:
+        found = differences(json.loads(made_by), json.loads(json.dumps(identity(extractor))))
+        if found:
+            raise InputError(
+                f"the worker on {socket.gethostname()} would compute other numbers: {'; '.join(found[:5])}. Install "
+                "the same code and versions there as here (constraints.txt)"
+            )
+    return extractor
 
 
-def run_item(cls: type, config: Config, task: Task, *, rows: Cache, marks: Path, timeout: float) -> Failure | None:
+def run_item(
+    cls: type, config: Config, task: Task, *, rows: Cache, marks: Path, timeout: float, made_by: str = ""
+) -> Failure | None:
     """Compute one item and store its row; return why, if the next run should try it again.
 
     After ``timeout`` s the process ends itself.
@@ -63,6 +77,8 @@ def run_item(cls: type, config: Config, task: Task, *, rows: Cache, marks: Path,
         rows: where rows are stored.
         marks: folder of this run in which a mark says which items have begun.
         timeout: s.
+        made_by: what the driver would compute with (`pipeline.engine.identity.identity` as JSON), for workers that may
+            have another installation; empty: they are of this one.
 
     Raises:
         InputError: what is wrong for every item alike, such as a full disk.
@@ -75,7 +91,7 @@ def run_item(cls: type, config: Config, task: Task, *, rows: Cache, marks: Path,
         with mark.open("w", encoding="utf-8") as sink:
             faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
             try:
-                row = _attempt(cls, config, task)
+                row = _attempt(partial(_extractor, cls, config, made_by), task)
             finally:
                 faulthandler.cancel_dump_traceback_later()
                 mark.unlink(missing_ok=True)
@@ -87,9 +103,9 @@ def run_item(cls: type, config: Config, task: Task, *, rows: Cache, marks: Path,
     return None
 
 
-def _attempt(cls: type, config: Config, task: Task) -> dict[str, Any] | Failure:
+def _attempt(extractor: Callable[[], Any], task: Task) -> dict[str, Any] | Failure:
     try:
-        return _row(cls, config, task)
+        return _row(extractor, task)
     except InputError:
         raise  # wrong for every item alike: the driver stops the run
     except Transient as reason:
@@ -100,11 +116,11 @@ def _attempt(cls: type, config: Config, task: Task) -> dict[str, Any] | Failure:
         return Failure(f"{type(error).__name__}: {error}", passing=isinstance(error, OSError | MemoryError))
 
 
-def _row(cls: type, config: Config, task: Task) -> dict[str, Any]:
+def _row(extractor: Callable[[], Any], task: Task) -> dict[str, Any]:
     """Return the row of an item, ok or with a reason that is a property of its content."""
     before = task.source.check() if task.source else None
     try:
-        row = {**_extractor(cls, config)(task.payload), "status": OK}
+        row = {**extractor()(task.payload), "status": OK}
     except Transient:
         raise
     except Quarantined as reason:

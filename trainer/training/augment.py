@@ -44,8 +44,9 @@ def augment(batch: Batch, options: AugmentParams, generator: torch.Generator) ->
         share = float(rng.beta(options.mixup, options.mixup))
         share = max(share, 1.0 - share)
         order = torch.randperm(len(x), generator=generator)
-        both = (batch.frame_mask & batch.frame_mask[order]).unsqueeze(-1)
-        x = torch.where(both, share * x + (1.0 - share) * x[order], x)
+        mixed = torch.lerp(x[order], x, share)
+        both = batch.frame_mask & batch.frame_mask[order]
+        x = mixed if bool(both.all()) else torch.where(both.unsqueeze(-1), mixed, x)
         mix = Mix(share, {name: target[order] for name, target in batch.targets.items()})
     return replace(batch, x=x), mix
 

@@ -44,7 +44,7 @@ class Optimiser:
         for module in freeze:
             module.requires_grad_(False)
         self.learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.adamw = torch.optim.AdamW(self.learning, lr=schedule.lr, weight_decay=schedule.weight_decay)
+        self.adamw = torch.optim.AdamW(self.learning, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
         self.rate: OneCycleLR | None = None
 
     def begin(self, plan: EpochPlan) -> None:
