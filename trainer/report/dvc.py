@@ -11,31 +11,42 @@ from trainer.report.findings import main_mode, networks
 from trainer.report.formatting import main_measures, records
 from trainer.store import free_place, slug, write_table
 
-LIMIT = 10  # numbers that `dvc metrics show` and `dvc exp show` lay out in 120 columns
+LIMIT, WIDTH = 10, 120  # numbers, and columns of a terminal, that `dvc metrics show` lays out
+_VALUE = 7  # letters of -0.1234
 _SHORT = {"macro_f1": "f1"}
+# from all numbers to the few that several corpora leave room for: (every network, measures, p)
+_LEVELS = ((True, 2, True), (True, 1, True), (False, 2, True), (False, 1, True), (False, 1, False))
 
 
 def metrics_json(table: pd.DataFrame, paired: pd.DataFrame, *, measure: str) -> dict[str, Any]:
     """Choose the numbers of ``dvc metrics show``: as many as a terminal has room for, by name.
 
     Of one corpus: two measures of every network, and under ``gain`` and ``p`` the difference of pretraining to
-    scratch in ``measure`` with the p value of the paired t-test. Of several corpora: a dictionary each. As soon as
-    they would be more than `LIMIT`, they are those of the pretrained network alone, then ``measure`` and ``gain``.
+    scratch in ``measure`` with the p value of the paired t-test. Of several corpora: a dictionary each. As long as
+    there are more than `LIMIT`, or DVC's table is wider than `WIDTH`, they are fewer (`_LEVELS`): one measure, the
+    pretrained network alone, no p.
     """
-    own = networks(table)
-    for every_mode, count in ((True, 2), (False, 2), (False, 1)):
+    chosen: dict[str, Any] = {}
+    for every_mode, count, p in _LEVELS:
         numbers = {
             str(corpus): _numbers(
-                group, paired[paired["corpus"] == corpus], measure, every_mode=every_mode, count=count
+                group, paired[paired["corpus"] == corpus], measure, every_mode=every_mode, count=count, p=p
             )
-            for corpus, group in own.groupby("corpus", sort=True)
+            for corpus, group in networks(table).groupby("corpus", sort=True)
         }
-        if sum(map(_leaves, numbers.values())) <= LIMIT:
+        chosen = next(iter(numbers.values())) if len(numbers) == 1 else numbers
+        names = _names(chosen)
+        if (
+            len(names) <= LIMIT
+            and len("reports/metrics.json") + sum(max(len(name), _VALUE) + 4 for name in names) <= WIDTH
+        ):
             break
-    return next(iter(numbers.values())) if len(numbers) == 1 else numbers
+    return chosen
 
 
-def _numbers(rows: pd.DataFrame, tests: pd.DataFrame, measure: str, *, every_mode: bool, count: int) -> dict[str, Any]:
+def _numbers(
+    rows: pd.DataFrame, tests: pd.DataFrame, measure: str, *, every_mode: bool, count: int, p: bool
+) -> dict[str, Any]:
     by_mode = {row["mode"]: row for row in records(rows)}
     main = main_mode(list(by_mode))
     measures = main_measures(by_mode[main], measure)
@@ -46,13 +57,17 @@ def _numbers(rows: pd.DataFrame, tests: pd.DataFrame, measure: str, *, every_mod
     numbers: dict[str, Any] = dict(values) if every_mode else dict(values[main])
     for test in records(tests[(tests["mode"] == main) & (tests["measure"] == measures[0])]):
         numbers["gain"] = round(test["mean_difference"], 4)
-        if count > 1 and pd.notna(test["p_t_test"]):
+        if p and pd.notna(test["p_t_test"]):
             numbers["p"] = round(test["p_t_test"], 4)
     return numbers
 
 
-def _leaves(value: Any) -> int:
-    return sum(map(_leaves, value.values())) if isinstance(value, dict) else 1
+def _names(numbers: dict[str, Any]) -> list[str]:
+    """Return the names under which DVC shows nested numbers."""
+    names = []
+    for key, value in numbers.items():
+        names += [f"{key}.{name}" for name in _names(value)] if isinstance(value, dict) else [key]
+    return names
 
 
 def details_json(table: pd.DataFrame, paired: pd.DataFrame, pretrain: dict[str, Any] | None) -> dict[str, Any]:
