@@ -151,8 +151,13 @@ def test_the_printed_table_fits_a_terminal_of_80_columns(
         "svm-linear .500±.141",  # the rest of its name below
         ".50-1.00",
         "(+20.0 %) over 2 pairs",
+        "Pretraining changed UAR on a_corpus_with_a_long_name by +.100 [+.100, +.100] over 2 pairs: too few pairs",
     ):
         assert piece in shown, piece
+    assert (
+        shown.index("Wilcoxon") < shown.index("Pretraining changed") < shown.index("mode macro P")
+    )  # the table is last
+    assert "svm-linear compare - scratch" not in shown  # tests of simple recognisers are in the files
 
 
 def test_allowed_pretraining_speakers_are_loud_everywhere(tmp_path: Path) -> None:
