@@ -12,7 +12,7 @@ from trainer.evaluation.tables import comparison_columns, with_conclusions
 from trainer.params import ReportParams
 from trainer.params.training import Baseline
 from trainer.report.formatting import chosen_measure, records, title
-from trainer.report.numbers import bare_p, bounds, number
+from trainer.report.numbers import bare_p, bounds, number, p_value
 
 SCRATCH = "scratch"
 _SHOWN = {
@@ -41,6 +41,8 @@ class Finding:
         change = f"{number(row['difference'], signed=True)}"
         interval = bounds(row["pairs_low"], row["pairs_high"], signed=True)
         pairs = f"{row['pairs']:.0f} pair" + ("s" if row["pairs"] != 1 else "")
+        if self.conclusion != "too few pairs":
+            pairs += f", {p_value(row['p_holm'])}" + (" after correction" if row["p_holm"] > row["p"] else "")
         return (
             f"{capital(self.who)} changed {title(row['measure'])} on {self.corpus} by "
             f"{' '.join(filter(None, (change, interval)))} over {pairs}: {_SHOWN[self.conclusion]}."
@@ -51,7 +53,7 @@ class Finding:
         row = self.row
         change = f"{number(row['difference'], signed=True)} {bounds(row['pairs_low'], row['pairs_high'], signed=True)}"
         return {
-            "against scratch": f"{row['mode']}, {self.corpus}",
+            "against scratch": str(row["mode"]),
             f"{title(row['measure'])}, trained again": change.strip(),
             "with other speakers": bounds(row["speakers_low"], row["speakers_high"], signed=True) or "-",
             "p": bare_p(row["p_holm"]),

@@ -22,10 +22,10 @@ _TITLES = {
     "ccc": "CCC",
 }
 
-PAIR_NOTE = (
-    "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
-    "the spread is over folds x seeds. d_z is the mean difference over its standard deviation."
+PAIR_CAUTION = (
+    "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small."
 )
+PAIR_NOTE = f"{PAIR_CAUTION} The spread is over folds x seeds. d_z is the mean difference over its standard deviation."
 
 # what Markdown would not show: code, escapes, further cells and lines
 _MARKUP = str.maketrans({"\\": "&#92;", "`": "&#96;", "|": "\\|", "\n": " ", "\r": " "})

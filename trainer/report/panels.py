@@ -19,6 +19,8 @@ COLOURS = {"scratch": "#8a8f98", "pretrained": "#2a7fc4", "frozen": "#2ca08c"}
 BASELINE = "#b58a3c"
 OTHERS = ("#a05fb4", "#d0603a", "#5a8f2d", "#c04a7a")  # networks of recipes
 
+MANY = 2000  # dots, beyond which they are one image in a drawing
+
 Tips = dict[str, str]  # id of something drawn -> what the page says of it when it is pointed at
 
 
@@ -129,7 +131,7 @@ def matrix_panel(axis: Axes, counts: Array, totals: Array, names: tuple[str, ...
 def attributes_panel(axis: Axes, truth: Array, predicted: Array, names: tuple[str, ...]) -> Tips:
     """Draw a dot an utterance, actual against predicted, a colour an attribute."""
     for column, name in enumerate(names):
-        axis.scatter(predicted[:, column], truth[:, column], s=8, alpha=0.4, label=name)
+        axis.scatter(predicted[:, column], truth[:, column], s=8, alpha=0.4, label=name, rasterized=len(truth) > MANY)
     ends = (np.nanmin(truth), np.nanmax(truth))
     axis.plot(ends, ends, color="#777777", linewidth=1, linestyle="--")
     axis.legend(fontsize=8, frameon=False)

@@ -13,7 +13,16 @@ from trainer.params import ReportParams
 from trainer.report import page
 from trainer.report.answers import Answers
 from trainer.report.findings import Finding, headline, is_baseline, networks
-from trainer.report.formatting import PAIR_NOTE, chosen_measure, main_measures, paired_rows, records, rules_line, title
+from trainer.report.formatting import (
+    PAIR_CAUTION,
+    PAIR_NOTE,
+    chosen_measure,
+    main_measures,
+    paired_rows,
+    records,
+    rules_line,
+    title,
+)
 from trainer.report.numbers import bounds, mean_spread, number
 from trainer.report.panels import Tips, attributes_panel, pretraining_panel, results_panel, training_panel
 from trainer.report.summary import summary_blocks
@@ -55,7 +64,10 @@ def report_page(results: Results, params: ReportParams) -> str:
     blocks.append(page.note(measure_note(params)))
     blocks.append(page.panels([_result_drawing(results, str(corpus), params) for corpus in corpora]))
     if found:
-        luck = [page.table([each.cells() for each in found], label="is it luck")]
+        luck = [
+            page.table([each.cells() for each in found if each.corpus == corpus], caption=str(corpus))
+            for corpus in dict.fromkeys(each.corpus for each in found)
+        ]
         blocks += [page.heading("Is it luck?"), *luck, page.note(_luck_note(found, params))]
     blocks += [page.heading("What is taken for what"), *_answer_blocks(results.answers)]
     blocks += [page.heading("How it was measured"), *_details(results, params)]
@@ -78,7 +90,7 @@ def _luck_note(found: Sequence[Finding], params: ReportParams) -> str:
     return (
         f"Trained again: the difference with its {interval} of Student's t over the pairs of equal fold and seed. With "
         "other speakers: the interval of the pooled difference when the test's speakers are drawn again. p: paired "
-        f"t-test, {several}. {PAIR_NOTE}"
+        f"t-test, {several}. {PAIR_CAUTION}"
     )
 
 

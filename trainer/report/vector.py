@@ -70,8 +70,8 @@ def _prefix_ids(root: ElementTree.Element, label: str) -> None:
         for name, value in list(element.attrib.items()):
             if name == "id":
                 element.set(name, prefix + value)
-            elif name.endswith("href") and value.startswith("#"):
+            elif name.endswith("href"):  # with XLink's name, which HTML does not need
                 del element.attrib[name]
-                element.set("href", f"#{prefix}{value[1:]}")
+                element.set("href", f"#{prefix}{value[1:]}" if value.startswith("#") else value)
             elif "url(#" in value:
                 element.set(name, value.replace("url(#", f"url(#{prefix}"))
