@@ -44,9 +44,8 @@ def test_many_dots_are_one_image() -> None:
     sizes = {}
     for count in (MANY, 10 * MANY):
         truth, predicted = rng.normal(size=(2, count, 2))
-        drawn = svg(
-            lambda axis, a=truth, b=predicted: attributes_panel(axis, a, b, ("x", "y")), width=4, height=4, label=""
-        )
+        draw = partial(attributes_panel, truth=truth, predicted=predicted, names=("x", "y"))
+        drawn = svg(draw, width=4, height=4, label="")
         sizes[count] = len(drawn)
         assert (' href="data:image/png' in drawn) == (count > MANY)
     assert sizes[10 * MANY] < 400_000
