@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 # Commands below find the environment's python, dvc and pytest before any other.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: quick demo results test test-slow test-faults docs lint format setup clean
+.PHONY: quick demo results test test-slow test-faults bench docs lint format setup clean
 
 setup: $(READY)
 
@@ -40,6 +40,9 @@ test-slow: $(READY)  ## the tests that take minutes
 
 test-faults: $(READY)  ## at least 200 random faults (kills, flipped bits, full disks, vanishing files) in under ten minutes
 	python -m tests.faults --trials 200 --minutes 9
+
+bench: $(READY)  ## speed and size against plain yardsticks, in under ten minutes
+	python -m tests.bench
 
 docs: $(READY)  ## the pages of docs/ as a site in build/site
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet

@@ -9,6 +9,7 @@ import typer
 
 import avser
 from pipeline import cli as pipeline_cli
+from pipeline.checks import cli as pipeline_checks
 from trainer import cli as trainer_cli
 from trainer.errors import InputError
 
@@ -34,6 +35,45 @@ def front_door(
     ] = False,
 ) -> None:
     """Options of the command itself."""
+
+
+@app.command()
+def predict(
+    sources: Annotated[list[Path], typer.Argument(help="Sound and film files, folders of them, manifests (.csv).")],
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="Model folder; default: models/final.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write: .csv or .parquet.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture to write: probabilities over time.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Do not cut long recordings (up to 10 min).")] = False,
+    root: Annotated[Path | None, typer.Option(help="Where a manifest's paths start; default: its folder.")] = None,
+    speech_model: Annotated[Path | None, typer.Option(help="Folder of the speech model, where it has moved.")] = None,
+) -> None:
+    """Say what emotion is heard in recordings, a row a segment."""
+    from avser.predict import run_predict
+
+    if not run_predict(
+        sources, model=model, output=output, plot=plot, whole=whole, root=root, speech_model=speech_model
+    ):
+        raise typer.Exit(2)
+
+
+@app.command()
+def labels(
+    film: Annotated[Path, typer.Argument(help="Film of a talking face.")],
+    thresholds: Annotated[Path, typer.Option(help="What the labels of a corpus were fitted to.")] = Path(
+        "data/thresholds.json"
+    ),
+    corpus: Annotated[str | None, typer.Option(help="Whose thresholds, where there are several.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Compare with this speaker's own face.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table to write: .csv or .parquet.")] = None,
+) -> None:
+    """Show the three pseudo-labels of a film, and why."""
+    from avser.labelling import run_labels
+
+    if not run_labels(film, thresholds=thresholds, corpus=corpus, speaker=speaker, output=output):
+        raise typer.Exit(2)
+
+
+app.command()(pipeline_checks.inspect)
 
 
 @app.command()

@@ -221,3 +221,45 @@ def test_a_new_clip_costs_one_clip(finished, tmp_path):
     assert {path: now[path] for path in cached} == cached  # nothing was computed again
     assert len(now) - len(cached) == 4  # segments, audio, acoustics, faces of the one clip
     assert len(pd.read_parquet(folder / "data/pseudo_labels")) == 30
+
+
+@pytest.mark.parametrize("mode", ["scratch", "pretrained"])
+def test_recordings_are_heard_as_in_the_evaluation(finished, monkeypatch, mode):
+    import avser
+
+    monkeypatch.chdir(finished)
+    index = json.loads((finished / "models/finetune/index.json").read_text())
+    kept = next(entry for entry in index if entry["mode"] == mode)
+    heard = avser.load(finished / "models/finetune" / kept["folder"]).predict("data/synthetic/labelled.csv")
+    known = pd.read_parquet("reports/predictions.parquet")
+    known = known[(known["mode"] == mode) & (known["fold"] == kept["fold"])]
+    both = known.merge(heard, on="segment_id", suffixes=("", "_heard"))
+    assert len(both) == len(known) > 0
+    for name in ("anger", "happiness", "neutral", "sadness"):
+        assert (both[f"p_{name}"] - both[f"p_{name}_heard"]).abs().max() < 1e-6
+
+
+def test_a_film_alone_gets_the_labels_that_it_has_in_the_table(finished, monkeypatch):
+    # Regression: sums over several threads gave action units that differed in the last bit.
+    import avser
+
+    monkeypatch.chdir(finished)
+    table = pd.read_parquet("data/pseudo_labels").set_index("segment_id")
+    for film in sorted(Path("data/synthetic/unlabelled").glob("*.mp4"))[::5]:
+        found = avser.labels(film, speaker=film.stem.partition("_")[0]).set_index("segment_id")
+        columns = [name for name in table if name in found]
+        assert {"t1_stat", "t2_stat", "t3_confidence", "t3_reason", "valid_ratio"} <= set(columns)
+        pd.testing.assert_frame_equal(
+            found[columns], table.loc[found.index, columns], check_dtype=False, rtol=0, atol=0
+        )
+
+
+def test_the_notebook_runs_on_what_the_flow_leaves(finished, monkeypatch):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "docs/avser.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    place = {"metadata": {"path": str(finished)}}
+    done = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
+    assert all(cell["outputs"] for cell in done.cells if cell.cell_type == "code")

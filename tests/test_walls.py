@@ -24,10 +24,11 @@ from tests import ROOT
 
 FLOORS = {
     "trainer": ["errors", "store", "params", "console", "data", "objectives", "models", "training", "pretraining",
-                "finetuning", "evaluation", "report", "baselines", "recipes", "predict", "cli", "__main__"],
+                "finetuning", "evaluation", "report", "baselines", "recipes", "front_end", "predictor", "predict",
+                "cli", "__main__"],
     "pipeline": ["errors", "config", "contracts", "engine", "media", "manifest", "corpora", "segments", "audio",
-                 "acoustics", "functionals", "faces", "labels", "orofacial", "synthetic", "params", "stages", "checks",
-                 "cli", "__main__"],
+                 "acoustics", "front_end", "functionals", "faces", "labels", "orofacial", "synthetic", "params",
+                 "stages", "checks", "cli", "__main__"],
 }  # fmt: skip
 # Floors that read parameters (whose values DVC and the keys know), report, and carry rows, but make no number.
 GROUND = {

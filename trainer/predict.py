@@ -11,8 +11,10 @@ import pandas as pd
 from trainer.data.rows import text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
+from trainer.front_end import check_front_end
 from trainer.models.checkpoint import load_model, model_kind
 from trainer.params import RuntimeParams
+from trainer.predictor import target_of, temperature_of
 from trainer.recipes.orofacial.network import FaceSpec, load_face
 from trainer.store import write_table
 from trainer.training.loop import make_deterministic, run_network
@@ -29,7 +31,7 @@ def predict(
     """Predict every row of a shard folder; write ``out`` (.parquet or .csv) if given.
 
     A checkpoint of the recipe orofacial gives `movements`. Raises InputError if features or frame period are not those
-    of training.
+    of training, or were made with other settings.
 
     Returns:
         Columns segment_id, corpus, speaker, and for every target of the model: one class and its confidence (0..1)
@@ -41,11 +43,17 @@ def predict(
         return movements(shards_folder, model, out, cache=cache)
     loaded = load_model(model)
     shards = open_shards(shards_folder, cache=cache)
+    check_front_end(loaded.config.get("front_end"), shards.front_end, where=str(shards_folder))
     data = loaded.spec.dataset(shards, np.arange(len(shards.rows)))
     outputs = run_network(loaded.network.to(runtime.device), data, batch_size=64, device=runtime.device)
     columns = _identity(shards)
+    calibrated = {}
+    if loaded.spec.kind == "finetune":
+        own = target_of(loaded.spec, loaded.config)
+        calibrated[own] = temperature_of(loaded.spec, loaded.config, where=str(model))
     for target, objective in loaded.spec.heads.items():
-        predicted, names = objective.predict(outputs.logits[target]), objective.names
+        logits = outputs.logits[target] / calibrated.get(target, 1.0)
+        predicted, names = objective.predict(logits), objective.names
         if objective.one_class:
             columns[target] = [names[index] for index in predicted.argmax(axis=1)]
             columns[f"{target}_confidence"] = predicted.max(axis=1)

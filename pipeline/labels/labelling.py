@@ -18,8 +18,8 @@ def fit(
 ) -> dict[str, Any]:
     """Return thresholds of T1 and T2, scales and typical faces of T3, fitted on the rows whose split is ``train``.
 
-    A speaker's own typical face is not among them: it is that speaker's, whatever the split, and is taken from the
-    rows at hand when they are labelled.
+    The speakers' own typical faces (``speaker_face``, by corpus/speaker) are not fitted: each is that speaker's,
+    whatever the split, and is taken from the rows at hand when they are labelled. They are kept for films to come.
 
     Args:
         measured: statistics of all segments.
@@ -43,6 +43,9 @@ def fit(
             "aus": list(units),
             "scale": [float(s) if s > 1e-6 else 1.0 for s in scale],
             "typical_face": {name: [float(x) for x in face] for name, face in typical.items()},
+            "speaker_face": {
+                name: [float(x) for x in face] for name, face in speaker_faces(measured, task.baseline_segments).items()
+            },
             "emotions": names,
             "weights": matrix.round(6).tolist(),
             "reliability": {name: reliability[name] for name in names},
@@ -50,8 +53,21 @@ def fit(
     }
 
 
-def label(measured: Measured, fitted: Mapping[str, Any], config: LabelsConfig) -> pd.DataFrame:
-    """Return ``measured.rows`` with the labels, the T3 scores and confidence, and why a label is missing."""
+def label(
+    measured: Measured,
+    fitted: Mapping[str, Any],
+    config: LabelsConfig,
+    *,
+    baselines: Mapping[str, np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """Return ``measured.rows`` with the labels, the T3 scores and confidence, and why a label is missing.
+
+    Args:
+        measured: statistics of all segments.
+        fitted: from `fit`.
+        config: section ``labels``.
+        baselines: segment id to the typical face it is compared with; None: `baselines_of` the rows at hand.
+    """
     rows = measured.rows.copy()
     for task, statistic, threshold in (
         ("t1", "t1_stat", config.energy_variation.threshold),
@@ -60,14 +76,21 @@ def label(measured: Measured, fitted: Mapping[str, Any], config: LabelsConfig) -
         rows[f"{task}_label"] = thresholds.apply(rows, statistic, fitted[task], threshold.scope)
         unlabelled = rows[statistic].notna() & rows[f"{task}_label"].isna()
         rows.loc[unlabelled, f"{task}_reason"] = "between the thresholds (dead zone)"
-    return _emotions(rows, measured, fitted["t3"], config)
+    if baselines is None:
+        typical = {name: np.array(face) for name, face in fitted["t3"]["typical_face"].items()}
+        baselines = baselines_of(measured, typical, config.au_emotion.baseline_segments)
+    return _emotions(rows, measured, fitted["t3"], config, baselines)
 
 
-def _emotions(rows: pd.DataFrame, measured: Measured, fitted: Mapping[str, Any], config: LabelsConfig) -> pd.DataFrame:
+def _emotions(
+    rows: pd.DataFrame,
+    measured: Measured,
+    fitted: Mapping[str, Any],
+    config: LabelsConfig,
+    baselines: Mapping[str, np.ndarray],
+) -> pd.DataFrame:
     task, names = config.au_emotion, fitted["emotions"]
     scale, matrix = np.array(fitted["scale"]), np.array(fitted["weights"]).reshape(len(names), -1)
-    typical = {name: np.array(face) for name, face in fitted["typical_face"].items()}
-    baselines = baselines_of(measured, typical, task.baseline_segments)
     rows = rows.assign(**{f"t3_{name}": np.nan for name in names}, t3_confidence=np.nan)
     rows["t3_label"] = pd.Series(None, index=rows.index, dtype=object)
     for where, aus in measured.tracks.items():
@@ -95,10 +118,19 @@ def corpus_faces(measured: Measured) -> dict[str, np.ndarray]:
 
 def baselines_of(measured: Measured, typical: Mapping[str, np.ndarray], min_segments: int) -> dict[str, np.ndarray]:
     """Return the typical face a segment is compared with: its speaker's median, else its corpus' typical face."""
+    faces = speaker_faces(measured, min_segments)
     found = measured.rows.loc[list(measured.tracks)]
     baselines: dict[str, np.ndarray] = {}
-    for (corpus, _), rows in found.groupby(["corpus", "speaker"]):
-        own = [np.median(measured.tracks[i], axis=0) for i in rows.index]
-        face = np.median(own, axis=0) if len(own) >= min_segments else typical[str(corpus)]
-        baselines |= dict.fromkeys(rows.index, face)
+    for (corpus, speaker), rows in found.groupby(["corpus", "speaker"]):
+        baselines |= dict.fromkeys(rows.index, faces.get(f"{corpus}/{speaker}", typical[str(corpus)]))
     return baselines
+
+
+def speaker_faces(measured: Measured, min_segments: int) -> dict[str, np.ndarray]:
+    """Return corpus/speaker -> the median over segments of their medians, of speakers with ``min_segments``."""
+    found = measured.rows.loc[list(measured.tracks)]
+    return {
+        f"{corpus}/{speaker}": np.median([np.median(measured.tracks[i], axis=0) for i in rows.index], axis=0)
+        for (corpus, speaker), rows in found.groupby(["corpus", "speaker"])
+        if len(rows) >= min_segments
+    }

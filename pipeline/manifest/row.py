@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config import Config
+from pipeline.contracts import LABEL_COLUMNS
 from pipeline.engine.names import canonical
 
 #: The one vocabulary of emotion names; readers of corpora translate into it.
@@ -145,3 +146,13 @@ class ManifestRow(Config):
 COLUMNS = tuple(ManifestRow.model_fields)
 REQUIRED = tuple(name for name, field in ManifestRow.model_fields.items() if field.is_required())
 NUMBERS = tuple(name for name, field in ManifestRow.model_fields.items() if field.default is None)
+
+
+def is_labelled(row: Mapping[str, Any]) -> bool:
+    """Return whether a row of a manifest says what there is to hear or see; such a clip is never cut.
+
+    >>> is_labelled({"emotion": "anger"}), is_labelled({"emotion": None, "label_source": "acted"})
+    (True, False)
+    """
+    names = [column for column, _ in LABEL_COLUMNS if column not in ("label_source", "label_rule")]
+    return any(row.get(column) not in (None, "") for column in names)

@@ -60,7 +60,15 @@ def _write_labels(params: Params) -> None:
         },
     }
     write_rows(FOLDER, rows, schema=schema, metadata=metadata)
-    write_json(FITTED, fitted)
+    # With the settings that they hold for, the thresholds label other films alike (`avser labels`).
+    settings = {stage: _settings(stage) for stage in ("segments", "audio", "acoustics", "faces")}
+    write_json(FITTED, {**fitted, "settings": settings | {"labels": config.model_dump(mode="json")}})
+
+
+def _settings(stage: str) -> dict[str, Any]:
+    """Return the section of params.yaml that a table was made with."""
+    settings: dict[str, Any] = read_metadata(table(stage, NAME))["identity"]["config"]
+    return settings
 
 
 def _counted(rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from pipeline.engine.results import Results, check_failures
 from pipeline.engine.tables import write_rows
 from pipeline.engine.worker import Failure
 from pipeline.errors import Missing, Quarantined, Transient
+from pipeline.manifest.row import is_labelled
 from pipeline.manifest.table import check_manifest
 from pipeline.params import Params
 
@@ -52,7 +53,7 @@ def _write_segments(params: Params, name: str) -> Results:
     items = []
     for clip_id, content in hashes.items():
         row = clips[clip_id]
-        facts = {"start": row.get("start"), "end": row.get("end"), "labelled": _labelled(row)}
+        facts = {"start": row.get("start"), "end": row.get("end"), "labelled": is_labelled(row)}
         payload = {**facts, "media_path": str(media[clip_id]), "clip_id": clip_id, "content_hash": content}
         source = Source(str(media[clip_id]), content)
         items.append(Item(clip_id, {"content": content, **facts}, partial(dict, payload), source))
@@ -108,11 +109,6 @@ def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[s
         for _ in pool.map(hash_clip, media):
             ticker.advance()
     return hashes, unusable
-
-
-def _labelled(row: dict[str, Any]) -> bool:
-    names = [column for column, _ in contracts.LABEL_COLUMNS if column not in ("label_source", "label_rule")]
-    return any(row.get(column) not in (None, "") for column in names)
 
 
 def assign_split(segments: list[dict[str, Any]], *, share: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,8 @@ from pipeline import contracts
 from pipeline.engine.places import check_made_from, index_rows, records, table, usable_segments, writing
 from pipeline.engine.tables import parts, read_metadata, row_table, write_parts
 from pipeline.errors import InputError
+from pipeline.front_end.grid import feature_grid
+from pipeline.front_end.record import describe_front_end
 from pipeline.labels.tracks import DenseConfig, Floats, dense_targets, face_row, track_names, track_units
 from pipeline.params import Params
 from pipeline.stages.pseudo_labels import FOLDER, read_labels
@@ -42,18 +44,6 @@ class FrameColumns(Protocol):
         ...
 
 
-class Grid(NamedTuple):
-    """The chosen features: their names, s between their frames, s from a frame's place to the middle of its window."""
-
-    names: list[str]
-    period: float
-    centre: float
-
-    def times(self, n_frames: int) -> Floats:
-        """Return the middles of the frames, (n_frames,) s from the segment's start."""
-        return np.arange(n_frames) * self.period + self.centre
-
-
 def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, folder: Path | None = None) -> None:
     """Join acoustics with segments (and pseudo-labels for the unlabelled set); no feature, no row.
 
@@ -74,14 +64,14 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
 
 def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folder: Path) -> int:
     column = params.shards.features
-    acoustics = read_metadata(table("acoustics", name))
+    acoustics, audio = (read_metadata(table(stage, name)) for stage in ("acoustics", "audio"))
     pseudo = name == "unlabelled"
     usable = usable_segments(name)
     for made in (table("acoustics", name), *((FOLDER,) if pseudo else ())):
         check_made_from(made, usable)
     segments = {row["segment_id"]: row for row in usable}
     labels = {row.pop("segment_id"): row for row in records(read_labels()[LABEL_COLUMNS])} if pseudo else {}
-    grid = feature_grid(acoustics, column, params.audio.sample_rate)
+    grid = feature_grid(acoustics, column, audio["sample_rate"])
     votes = sorted({key for row in segments.values() for key in row if key.startswith("votes_")})
     with_dense = pseudo and params.shards.dense.groups and more is None
     dense = _DenseSource.open(params.shards.dense, acoustics) if with_dense else None
@@ -115,8 +105,11 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
         "feature_names": grid.names,
         "frame_period": grid.period,
         "frame_centre": grid.centre,  # s from a frame's place on the grid to the middle of its window
+        "front_end": describe_front_end(
+            column, segments=read_metadata(table("segments", name)), audio=audio, acoustics=acoustics
+        ),
         "config": {
-            "audio": params.audio.model_dump(mode="json"),
+            "audio": audio["identity"]["config"],
             "shards": params.shards.model_dump(mode="json"),
             "acoustics": acoustics["identity"]["config"],
         },
@@ -172,27 +165,3 @@ class _DenseSource:
         """Return what the shards say of the column ``dense``."""
         names = [name for members in self.names.values() for name in members]
         return {"names": names, "groups": self.names, "units": track_units(self.names)}
-
-
-def feature_grid(acoustics: dict[str, Any], column: str, sample_rate: int) -> Grid:
-    """Return names and time grid of an acoustic column.
-
-    Args:
-        acoustics: metadata of the acoustics table.
-        column: ``lld``, ``logmel`` or ``speech_model``.
-        sample_rate: Hz.
-
-    Raises:
-        InputError: the acoustics table lacks the column.
-    """
-    if column == "lld":
-        return Grid(acoustics["feature_names"], acoustics["frame_period"], float(acoustics["frame_size"]) / 2)
-    if column not in acoustics:
-        how = "acoustics.logmel to true" if column == "logmel" else "acoustics.speech_model.path"
-        raise InputError(f"shards.features is {column!r}, which the acoustics table lacks: set {how}")
-    described = acoustics[column]
-    period = described["frame_period_samples"] / sample_rate
-    if column == "logmel":  # frames are centred on k * hop
-        return Grid([f"mel_{band:03d}" for band in range(described["bands"])], period, 0.0)
-    names = [f"{column}_{value:04d}" for value in range(described["n_features"])]
-    return Grid(names, period, float(described["frame_size_samples"]) / 2 / sample_rate)

@@ -72,14 +72,19 @@ def _write(
                 array.tofile(files[name])
             frames = values["features"]
             lengths[row] = len(frames)
-            mean[row] = frames.mean(axis=0, dtype=np.float64)
-            m2[row] = np.square(frames - mean[row]).sum(axis=0)
+            mean[row], m2[row] = moments(frames)
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
     np.save(work / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
     np.save(work / "mean.npy", mean)
     np.save(work / "m2.npy", m2)
+
+
+def moments(frames: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and sum of squared deviations, (F,) each, of frames (n, F)."""
+    mean = frames.mean(axis=0, dtype=np.float64)
+    return mean, np.square(frames - mean).sum(axis=0)
 
 
 def _rows(parts: list[Path], widths: Mapping[str, int]) -> Iterator[dict[str, npt.NDArray[Any]]]:

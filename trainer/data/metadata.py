@@ -46,6 +46,7 @@ class ShardMetadata(BaseModel):
     dense: FrameColumn | None = None
     mouth: FrameColumn | None = None
     viseme: FrameColumn | None = None
+    front_end: dict[str, Any] | None = None  # how the pipeline made the features: handed on, never looked into
 
     @field_validator("frame_period", mode="before")
     @classmethod

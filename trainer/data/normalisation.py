@@ -45,7 +45,7 @@ class Normalisation:
 
     def of_rows(self, shards: Shards, rows: IntArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation for each of N rows, (N, F) each."""
-        if self.scope == "train":
+        if self.scope == "train" or not len(rows):
             shape = (len(rows), len(self.mean))
             return np.broadcast_to(self.mean, shape), np.broadcast_to(self.std, shape)
         used, which = np.unique(shards.speakers[rows], return_inverse=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +17,14 @@ import pandas as pd
 import pyarrow as pa
 
 from trainer.data.arrays import FloatArray, IntArray
-from trainer.data.memory_map import FRAME_COLUMNS, build, open_map
+from trainer.data.memory_map import FRAME_COLUMNS, build, moments, open_map
 from trainer.data.metadata import KEYS, ShardMetadata, wrong_types
 from trainer.data.parts import UNFOLDED_BYTES, UNFOLDED_TIMES, open_part, read_part, reading
 from trainer.data.rows import Texts, clip_ids, speaker_keys, text
 from trainer.errors import InputError
-from trainer.store import hash_file, is_whole, read_sums
+from trainer.store import is_whole, read_sums
 
+_BLOCK = 1 << 20  # bytes read at once
 REQUIRED = ("segment_id", "corpus", "speaker", "n_frames", "features")
 
 
@@ -67,6 +71,11 @@ class Shards:
         """Viseme class of all frames, opened on first use."""
         return self._targets("viseme")
 
+    @property
+    def front_end(self) -> dict[str, Any] | None:
+        """How the pipeline made the features, for the model folder; None: shards that do not say so."""
+        return self.metadata.get("front_end")
+
     def _targets(self, column: str) -> npt.NDArray[Any]:
         return open_map(self.place, column, int(self.offsets[-1]), self.frame_names.get(column, ()))
 
@@ -108,8 +117,9 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
     parts = sorted(folder.glob("part-*.parquet"))
     if not parts:
         raise InputError(f"no shards (part-*.parquet) in {folder}: run the pipeline first (`dvc repro shards`)")
-    fingerprint = _fingerprint(parts)
+    pages = _check_sums(parts)
     checked, metadata = _common_metadata(parts)
+    fingerprint = _fingerprint(pages, metadata)
     names, frame_names = checked.feature_names, checked.frame_names
     rows = pd.concat([_scalar_columns(part) for part in parts], ignore_index=True)
     if rows.empty:
@@ -135,6 +145,36 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
         metadata=metadata,
         frame_names=frame_names,
     )
+
+
+def hold_in_memory(
+    features: Sequence[FloatArray], speakers: Sequence[str], *, feature_names: tuple[str, ...], frame_period: float
+) -> Shards:
+    """Treat arrays as the rows of a shard folder, so that they become batches by the same arithmetic.
+
+    Args:
+        features: N arrays (n_frames, F) float32, at least one frame each.
+        speakers: who speaks in each; equal names are one speaker, "" nobody known.
+        feature_names: F names.
+        frame_period: s.
+    """
+    offsets = np.concatenate([[0], np.cumsum([len(frames) for frames in features])])
+    mean, m2 = (np.stack(values) for values in zip(*map(moments, features), strict=True))
+    names = [f"{number:06d}" for number in range(len(features))]
+    held = Shards(
+        folder=Path("memory"),
+        place=Path("memory"),
+        rows=pd.DataFrame({"segment_id": names, "corpus": "", "speaker": pd.Series(speakers, dtype=object)}),
+        offsets=offsets,
+        mean=mean,
+        m2=m2,
+        feature_names=feature_names,
+        frame_period=frame_period,
+        fingerprint="",
+        metadata={},
+    )
+    held.__dict__["features"] = np.concatenate(features)  # in place of the map that the property would open
+    return held
 
 
 def _common_metadata(parts: list[Path]) -> tuple[ShardMetadata, dict[str, Any]]:
@@ -186,20 +226,47 @@ def _scalar_columns(part: Path) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _fingerprint(parts: list[Path]) -> str:
-    """SHA-256 over names and contents of the parts; raises InputError if they are not those that the pipeline wrote."""
-    sums, stated = {part.name: hash_file(part) for part in parts}, parts[0].parent / "_SHA256SUMS"
+def _check_sums(parts: list[Path]) -> dict[str, str]:
+    """Part to SHA-256 of its pages; raises InputError if the parts are not those that the pipeline wrote."""
+    hashes, stated = {part.name: _hash_part(part) for part in parts}, parts[0].parent / "_SHA256SUMS"
     if stated.is_file():
         try:
             written = read_sums(stated)
         except ValueError:  # the list itself is damaged
             written = {}
-        if written != sums:
+        if written != {name: whole for name, (whole, _) in hashes.items()}:
             raise InputError(
                 f"{stated.parent} is not as the pipeline wrote it (`sha256sum -c {stated.name}` names the parts): copy "
                 "the folder again, or delete it and run `dvc repro`"
             )
+    return {name: pages for name, (_, pages) in hashes.items()}
+
+
+def _hash_part(part: Path) -> tuple[str, str]:
+    """SHA-256 of a Parquet file, and of what lies before its footer, which holds the schema and its metadata."""
+    with part.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        footer = 8 + int.from_bytes(file.read(4), "little")  # a damaged length makes another hash, no error
+        file.seek(0)
+        digest, left = hashlib.sha256(), max(0, size - footer)
+        while block := file.read(min(left, _BLOCK)):
+            digest.update(block)
+            left -= len(block)
+        pages = digest.hexdigest()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest(), pages
+
+
+def _fingerprint(pages: Mapping[str, str], metadata: Mapping[str, Any]) -> str:
+    """SHA-256 over what the parts hold and say of it, but for ``front_end``.
+
+    Another version of ffmpeg that decodes the same sound retrains nothing.
+    """
     whole = hashlib.sha256()
-    for name, digest in sums.items():
+    for name, digest in pages.items():
         whole.update(name.encode() + bytes.fromhex(digest))
+    said = {name: value for name, value in metadata.items() if name != "front_end"}
+    whole.update(json.dumps(said, sort_keys=True).encode())
     return whole.hexdigest()

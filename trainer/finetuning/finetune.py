@@ -235,6 +235,7 @@ def _provenance(context: Context, run: Run, parent: Checkpoint | None, side: Sid
     return {
         **run.identity,
         "data": {"shards": shards.fingerprint},
+        "front_end": shards.front_end,
         "speakers": sorted({*shards.speakers[np.concatenate([run.train, run.dev])], *side.speakers}),
         "params": context.params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
         **side.provenance(),

@@ -253,8 +253,9 @@ def model_kind(folder: str | Path) -> str | None:
 
 
 def model_fingerprint(folder: Path) -> str:
-    """SHA-256 over weights and config."""
-    digest = hashlib.sha256()
-    for name in ("model.safetensors", "config.json"):
-        digest.update((folder / name).read_bytes())
+    """SHA-256 over weights and config, but for ``front_end``: it changes no network that starts from this one."""
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    said = {name: value for name, value in config.items() if name != "front_end"}
+    digest.update(json.dumps(said, sort_keys=True).encode())
     return digest.hexdigest()

@@ -100,6 +100,7 @@ class ModelConfig(InputEntries):
     dense: tuple[str, ...] = ()
     data: DataEntry | None = None
     params: dict[str, Any] = {}
+    front_end: dict[str, Any] | None = None  # how the pipeline made the features; `avser predict` reads it
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> ModelConfig:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from trainer.data.arrays import IntArray
@@ -41,6 +40,8 @@ def classification(truth: IntArray, predicted: IntArray) -> dict[str, float]:
 
 def confusion(truth: IntArray, predicted: IntArray, n_classes: int) -> IntArray:
     """Count, rows = truth, columns = prediction, (K, K)."""
+    from sklearn.metrics import confusion_matrix  # .8 s, which prediction does not need
+
     return confusion_matrix(truth, predicted, labels=np.arange(n_classes))
 
 

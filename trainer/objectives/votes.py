@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.special import rel_entr
 from torch import Tensor
 
 from trainer.data.arrays import BoolArray, IntArray
@@ -72,6 +71,8 @@ class Soft(_Votes):
         return DistributionLoss()
 
     def sums(self, truth: Target, predicted: Array) -> Array:
+        from scipy.special import rel_entr  # .1 s, which prediction does not need
+
         size = len(self.names)
         top, alone = self._top(truth)
         answer = predicted.argmax(axis=1)

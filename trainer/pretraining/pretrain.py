@@ -87,7 +87,10 @@ def pretrain(
         "speakers": sorted(set(shards.speakers[np.concatenate([pretext.train, pretext.dev])])),
         "data": {"shards": shards.fingerprint},
         # what the pipeline states about its labels (thresholds, settings) travels with the model
-        "shards_metadata": {key: value for key, value in shards.metadata.items() if key != "feature_names"},
+        "shards_metadata": {
+            key: value for key, value in shards.metadata.items() if key not in ("feature_names", "front_end")
+        },
+        "front_end": shards.front_end,
         "params": params.model_dump(mode="json", include={"trainer", "encoder", "pretrain"}),
         "parent": None,
     }

@@ -13,7 +13,7 @@ from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
 from pipeline.audio import encode_flac
 from pipeline.engine.identity import identity
 from pipeline.errors import InputError, Quarantined
-from pipeline.stages.shards import feature_grid
+from pipeline.front_end.grid import feature_grid
 from tests.pipeline.conftest import tone
 
 torch = pytest.importorskip("torch")

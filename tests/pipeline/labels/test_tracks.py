@@ -16,6 +16,7 @@ from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.labels.tracks import LIPS, DenseConfig, dense_targets, track_names, track_regions
 from pipeline.params import Params
 from pipeline.stages.shards import run_shards
+from tests.pipeline.described import ACOUSTICS, AUDIO, SEGMENTS
 
 PERIOD, SIZE = 0.016, 0.032
 ABOUT = {"aus": ["AU01", "AU12", "AU20"], "au_reliability": {"AU01": 0.7, "AU12": 1.0, "AU20": 0.3}}
@@ -157,13 +158,14 @@ def test_shards_carry_the_tracks_of_the_unlabelled_set_alone(tmp_path, monkeypat
     for name in ("unlabelled", "labelled"):
         base = {"corpus": "t", "speaker": "s", "start": 0.0, "end": 2.0, "status": "ok"}
         rows = [base | {"segment_id": i, "clip_id": i[0]} for i in ids]
-        _write("segments", name, rows, contracts.segments([]), {})
+        _write("segments", name, rows, contracts.segments([]), SEGMENTS)
+        _write("audio", name, [{"segment_id": i, "status": "ok"} for i in ids], contracts.AUDIO, AUDIO)
         sound = [
             {"segment_id": i, "status": "ok", "n_frames": n, "lld": rng.normal(size=2 * n).astype("f4"),
              "rms_db": np.full(n, -30.0 - k, "f4"), "voiced": np.ones(n, bool)}
             for k, i in enumerate(ids)
         ]  # fmt: skip
-        about = {"feature_names": ["x", "y"], "frame_period": PERIOD, "frame_size": SIZE, "identity": {"config": {}}}
+        about = {"feature_names": ["x", "y"], "frame_period": PERIOD, "frame_size": SIZE, **ACOUSTICS}
         _write("acoustics", name, sound, contracts.ACOUSTICS, about)
     time = np.arange(48) / 25
     aus = np.stack([np.zeros(48), time, np.zeros(48)], axis=1)

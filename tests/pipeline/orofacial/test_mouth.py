@@ -25,6 +25,7 @@ from pipeline.orofacial.visemes import CLASSES, GRID_WORDS, PHONE_CLASS, VISEMES
 from pipeline.params import Params
 from pipeline.stages.orofacial import run_orofacial
 from pipeline.stages.shards import run_shards
+from tests.pipeline.described import ACOUSTICS, AUDIO, SEGMENTS
 from tests.pipeline.labels.test_tracks import ABOUT, PERIOD, SIZE, _write, still_face
 
 ALIGNMENT = "0 23750 sil\n23750 29500 bin\n29500 34000 blue\n34000 35500 at\n35500 74500 sil\n"
@@ -152,12 +153,13 @@ def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch, capsys):
     base = {"corpus": "t", "speaker": "s", "start": 0.5, "end": 2.5, "status": "ok"}
     rows = [base | {"segment_id": i, "clip_id": i[0]} for i in ids]
     rows[0]["alignment"], rows[2]["alignment"] = "a.align", "none.align"
-    _write("segments", "unlabelled", rows, contracts.segments([]), {})
+    _write("segments", "unlabelled", rows, contracts.segments([]), SEGMENTS)
+    _write("audio", "unlabelled", [{"segment_id": i, "status": "ok"} for i in ids], contracts.AUDIO, AUDIO)
     sound = [
         {"segment_id": i, "status": "ok", "n_frames": n, "lld": np.ones(2 * n, "f4"), "rms_db": np.ones(n, "f4")}
         for i in ids
     ]
-    about = {"feature_names": ["x", "y"], "frame_period": PERIOD, "frame_size": SIZE, "identity": {"config": {}}}
+    about = {"feature_names": ["x", "y"], "frame_period": PERIOD, "frame_size": SIZE, **ACOUSTICS}
     _write("acoustics", "unlabelled", sound, contracts.ACOUSTICS, about)
     chosen = {"manifest": "m.csv", "root": "."}
     params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}})

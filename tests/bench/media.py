@@ -1,0 +1,125 @@
+"""Extraction against the bare libraries, on clips of the synthetic corpus or of a given folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import opensmile
+from mediapipe.python.solutions.face_mesh import FaceMesh
+from threadpoolctl import threadpool_limits
+
+from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
+from pipeline.audio import AudioConfig, AudioExtractor
+from pipeline.contracts import ACOUSTICS
+from pipeline.engine.compute import Item, RunConfig, compute
+from pipeline.faces.config import FacesConfig
+from pipeline.faces.extractor import FacesExtractor
+from pipeline.media import decode_audio
+from pipeline.segments import SegmentsConfig, SegmentsExtractor
+from tests.bench.table import Line, in_turn
+
+
+def lines(films: list[Path], work: Path) -> Iterator[Line]:
+    """Yield the comparisons of the pipeline."""
+    with threadpool_limits(1):
+        yield _faces(films[:4])
+        yield from _sound(films)
+    yield _workers(films, work)
+
+
+def _faces(films: list[Path]) -> Line:
+    extractor = FacesExtractor(FacesConfig())
+    mesh = FaceMesh(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
+    count = 0
+
+    def bare() -> None:
+        nonlocal count
+        count = 0
+        for film in films:
+            mesh.reset()
+            with av.open(str(film)) as container:
+                for frame in container.decode(video=0):
+                    mesh.process(frame.to_ndarray(format="rgb24"))
+                    count += 1
+
+    def ours() -> None:
+        for film in films:
+            extractor({"media_path": film, "start": 0.0, "end": None, "segment_id": film.stem})
+
+    spent = in_turn(ours, bare, rounds=2)
+    return Line("faces / decoding + bare FaceMesh", *spent, note=f"{count} frames")
+
+
+def _sound(films: list[Path]) -> Iterator[Line]:
+    descriptors = AcousticsExtractor(AcousticsConfig())
+    audio, segments = AudioExtractor(AudioConfig()), SegmentsExtractor(SegmentsConfig())
+    smile = opensmile.Smile(opensmile.FeatureSet.ComParE_2016, opensmile.FeatureLevel.LowLevelDescriptors)
+    flacs = [audio({"media_path": str(film), "start": 0.0, "end": None})["flac"] for film in films]
+    decoded = [decode_audio(film) for film in films]
+    seconds = sum(map(len, decoded)) / 16000
+
+    def bare() -> None:
+        for samples in decoded:
+            smile.process_signal(samples, 16000)
+
+    def ours() -> None:
+        for number, flac in enumerate(flacs):
+            descriptors({"segment_id": str(number), "flac": flac})
+
+    spent = in_turn(ours, bare)
+    yield Line("descriptors / bare openSMILE at 10 ms", *spent, note=f"{seconds:.0f} s of sound")
+
+    def whole() -> None:
+        for number, film in enumerate(films):
+            item = {"media_path": str(film), "clip_id": str(number), "start": None, "end": None, "labelled": False}
+            segments(item)
+            flac = audio({"media_path": str(film), "start": 0.0, "end": None})["flac"]
+            descriptors({"segment_id": str(number), "flac": flac})
+
+    def once() -> None:
+        for film in films:
+            smile.process_signal(_decode(film), 16000)
+
+    # Child processes decode for us: wall time on one busy core counts them, CPU time of this process does not.
+    spent = _wall_in_turn(whole, once)
+    yield Line("segments + audio + descriptors / decode once + openSMILE", *spent, note=f"{len(films)} clips, wall")
+
+
+def _decode(film: Path) -> np.ndarray:
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=16000)
+    with av.open(str(film)) as container:
+        blocks = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    return np.concatenate(blocks)
+
+
+def _wall_in_turn(ours: object, other: object) -> tuple[float, float]:
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(4):
+        for work, spent in zip((ours, other), times, strict=True):
+            began = time.perf_counter()
+            work()  # type: ignore[operator]
+            if number:
+                spent.append(time.perf_counter() - began)
+    return float(np.median(times[0])), float(np.median(times[1]))
+
+
+def _workers(films: list[Path], work: Path) -> Line:
+    audio = AudioExtractor(AudioConfig())
+    flacs = [audio({"media_path": str(film), "start": 0.0, "end": None})["flac"] for film in films]
+    extractor = AcousticsExtractor(AcousticsConfig())
+    spent = []
+    for workers in (1, 2):
+        items = [
+            Item(f"{n}-{k}", {"n": n, "k": k}, lambda n=n, k=k: {"segment_id": f"{n}-{k}", "flac": flacs[n]})
+            for n in range(len(flacs))
+            for k in range(12)
+        ]
+        run = RunConfig(workers=workers, cache=work / f"cache{workers}")
+        began = time.perf_counter()
+        compute("acoustics", extractor, items, schema=ACOUSTICS, run=run)
+        spent.append(time.perf_counter() - began)
+    return Line("descriptors with 2 workers / with 1", spent[1], spent[0], note=f"{len(items)} segments; .5 is perfect")
