@@ -244,4 +244,4 @@ class ReportParams(Section):
         default=30, ge=2, le=1_000_000
     )  # random parts of the pooled test set, for the papers' test [ours]
     seed: Seed = 0  # of resamples and subsets
-    extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist
+    summary: str = "reports/pipeline.json"  # what the pipeline counted, shown on the page if it is there
