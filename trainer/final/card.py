@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from trainer.data.rows import text
@@ -33,8 +34,8 @@ def write_card(
         loader=PackageLoader("trainer.final", ""), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
-    rows = context.shards.rows.iloc[run.train]
-    speakers = context.shards.speakers[run.train]
+    used = np.sort(np.concatenate([run.train, run.dev]))
+    rows, speakers = context.shards.rows.iloc[used], context.shards.speakers[used]
     corpora = [
         {"name": name, "utterances": int((rows["corpus"] == name).sum()),
          "speakers": len(set(speakers[(rows["corpus"] == name).to_numpy()])),
@@ -48,6 +49,7 @@ def write_card(
             corpora=corpora,
             folds=[{**row, "measures": _measures(row)} for row in folds],
             calibration=calibration,
+            stopping=len(run.dev),
             options=context.params.finetune,
             feature_names=context.shards.feature_names,
             frame_period=context.shards.frame_period,
