@@ -84,6 +84,23 @@ def quick(folder: Annotated[Path, typer.Argument(help="Folder of all results.")]
     run(folder)
 
 
+@app.command()
+def compare(
+    first: Annotated[
+        str, typer.Argument(help="The older result: a git revision, a DVC experiment, or a folder with a report.")
+    ] = "HEAD",
+    second: Annotated[str, typer.Argument(help="The newer one, likewise.")] = "workspace",
+    reports: Annotated[Path, typer.Option("--reports", help="Folder of the reports in this project.")] = Path(
+        "reports"
+    ),
+    params: Annotated[Path, typer.Option("--params", help="Parameter file.")] = Path("params.yaml"),
+) -> None:
+    """Compare two results: numbers side by side, differences, paired tests; without arguments, with the last commit."""
+    from avser.compare import show
+
+    show(first, second, reports=reports, params=params)
+
+
 def main() -> None:
     """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2."""
     try:

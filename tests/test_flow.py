@@ -113,7 +113,9 @@ def test_an_edited_split_runs_the_segments_again(finished, tmp_path):
 
 
 def test_metrics_params_and_plots_are_dvcs(finished):
-    assert "planted_truth" in dvc(finished, "metrics", "show")
+    shown = dvc(finished, "metrics", "show")
+    assert "pretrained.uar" in shown
+    assert max(map(len, shown.splitlines())) <= 120
     assert "html" in dvc(finished, "plots", "show")
 
 

@@ -134,30 +134,61 @@ def report(
 ) -> None:
     """Write tables, tests, pictures and the page, and print the result."""
     options = load_params(params)
+    from trainer.report.findings import networks
     from trainer.report.formatting import brief, chosen_measure, paired_line, records, rules_line, title
-    from trainer.report.report import read_report
+    from trainer.report.report import read_findings, read_report
     from trainer.report.report import report as run
 
     results, paired, banner = read_report(reports, parent) if show else run(reports, parent, options.report)
     if banner:
         console.print(f"[bold white on red] {escape(banner)} [/]")
     measure = options.report.measure
-    console.print("speech only, held-out speakers: mean±standard deviation over folds x seeds")
     if set(results["objective"]) != {"hard"}:
         console.print("baselines answer with one class and are left out here")
+    compared = networks(paired)
     for corpus, group in results.groupby("corpus", sort=True):
         rows = records(group)
         own = chosen_measure(rows[0], measure)
-        console.print(f"\n[bold]{escape(rules_line(rows))}[/]")
-        console.print(narrow(brief(rows, measure=measure)))
-        console.print(
-            f"pooled: {title(own)} over all folds' utterances; its {100 * options.report.confidence:g} % interval is "
-            "over resampled speakers"
-        )
-        for test in records(paired[paired["corpus"] == corpus]):
+        console.print(f"\n{escape(rules_line(rows))}")
+        for test in records(compared[compared["corpus"] == corpus]):
             if test["measure"] in {own, "macro_f1", "ccc"}:
                 console.print(escape(paired_line(test)))
-    console.print(f"\nreport: {reports / 'index.html'}", markup=False)
+    console.print()
+    for finding in read_findings(results, paired, parent, options.report):
+        console.print(f"[bold]{escape(finding.sentence())}[/]")
+    console.print(
+        "\nspeech only, held-out speakers: mean±standard deviation over folds x seeds; pooled: over all folds' "
+        f"utterances, with its {100 * options.report.confidence:g} % interval over resampled speakers"
+    )
+    for corpus, group in results.groupby("corpus", sort=True):
+        rows = records(group)
+        console.print(f"\n[bold]{escape(str(corpus))}[/], pooled {title(chosen_measure(rows[0], measure))}")
+        console.print(narrow(brief(rows, measure=measure)))
+    console.print(f"report: {reports / 'index.html'}", markup=False)
+
+
+@app.command()
+@named_errors
+def final(
+    shards: LabelledOption = LABELLED,
+    parent: ParentOption = PARENT,
+    unlabelled: UnlabelledOption = UNLABELLED,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder.")] = Path("models/final"),
+    reports: ReportsOption = REPORTS,
+    params: ParamsOption = PARAMS,
+    cache: CacheOption = CACHE,
+    workers: WorkersOption = 0,
+) -> None:
+    """Train the model to use on all labelled rows; calibrate and describe it by the folds."""
+    options = load_params(params)
+    from trainer.final.final import final as run
+
+    with counted("final", cache=cache, workers=training_workers(workers, options)) as shown:
+        folders = run(shards, parent, out, reports, options, unlabelled=unlabelled, **shown)
+    for folder in folders:
+        console.print(f"model: {folder}", markup=False)
+    if not folders:
+        console.print("no final model: finetune.final is false")
 
 
 @app.command()

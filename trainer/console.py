@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ ParamsOption = Annotated[Path, typer.Option("--params", help="Parameter file.")]
 RecipeOption = Annotated[Path, typer.Option("--recipe", help="Parameter file of the recipe.")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Memory maps and finished trainings; safe to delete.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0 = one per CPU, at most 8. Changes no result.")]
+
+_NUMERIC = re.compile(r"[-+]?[\d.\[]|-?$")  # a number, an interval, or nothing
 
 # exit statuses
 MACHINE, INPUT_MISTAKE, INTERRUPTED = 1, 2, 130
@@ -111,10 +114,11 @@ def training_workers(asked: int, options: Params) -> int:
 
 
 def narrow(rows: list[dict[str, str]]) -> Table:
-    """Lay out rows of equal columns, narrow enough for 80 columns."""
+    """Lay out rows of equal columns, narrow enough for 80 columns; numbers stand to the right."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in rows[0]:
-        table.add_column(name, overflow="fold")
+        right = all(_NUMERIC.match(row[name]) for row in rows) and any(row[name] for row in rows)
+        table.add_column(name, overflow="fold", justify="right" if right else "left")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row.values()))
     return table

@@ -177,7 +177,7 @@ def tiny() -> Callable[..., Params]:
             "encoder": {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.1, "max_seconds": 3.0},
             "pretrain": {**schedule, "tasks": [1, 2, 3], "dense": [], "monitor": "score"},
             "finetune": {**schedule, "seeds": [0], "folds": 3, "transfer": "all", **early},
-            "report": {"extra": []},
+            "report": {"summary": ""},
         }
         for name, section in sections.items():
             base[name] = {**base.get(name, {}), **section}

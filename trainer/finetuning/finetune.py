@@ -193,20 +193,21 @@ def train_run(context: Context, run: Run) -> None:
         freeze=network.encoder.carried(options.transfer) if run.mode == "frozen" else (),
         each_epoch=side.each_epoch(train, spec, loss, seed=run.seed, device=device),
     )
-    outputs = run_network(network, test, batch_size=256, device=device)
+    outputs = run_network(network, test, batch_size=256, device=device) if len(test) else None
     metrics = {
         **run.identity,
         "classes": list(objective.names),
         "n_train": len(train),
         "n_dev": len(dev),
         "n_test": len(test),
-        **measure(outputs, test, spec.heads)[options.target],
+        **({} if outputs is None else measure(outputs, test, spec.heads)[options.target]),
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         **side.about(fitted.history, tested=set(shards.speakers[run.test])),
     }
-    predicted = objective.predict(outputs.logits[options.target])
+    nothing = np.zeros((0, len(objective.names)), np.float32)  # a final model has nobody left to test
+    predicted = nothing if outputs is None else objective.predict(outputs.logits[options.target])
     save_model(
         context.finished / run.key,
         network,
@@ -230,13 +231,17 @@ def _provenance(context: Context, run: Run, parent: Checkpoint | None, side: Sid
     """Entries of ``config.json`` about data, settings and parent."""
     shards = context.shards
     inherited = None
+    heard = {*shards.speakers[np.concatenate([run.train, run.dev])], *side.speakers}
     if parent is not None:
-        inherited = {"fingerprint": parent.fingerprint, "tasks": parent.config["tasks"], "data": parent.config["data"]}
+        kept = ("kind", "tasks", "data")
+        inherited = {"fingerprint": parent.fingerprint, **{name: parent.config.get(name) for name in kept}}
+        heard |= set(parent.config.get("speakers", ()))
     return {
         **run.identity,
         "data": {"shards": shards.fingerprint},
         "front_end": shards.front_end,
-        "speakers": sorted({*shards.speakers[np.concatenate([run.train, run.dev])], *side.speakers}),
+        "speakers": sorted(heard),  # also those that the parent has heard, so that no later test takes them for new
+        "corpora": sorted(set(shards.corpora[run.train])),
         "params": context.params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
         **side.provenance(),
         "parent": inherited,

@@ -6,23 +6,22 @@ costs nothing, and changed data, parameters or code never meet an old result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from trainer.data.arrays import IntArray
 from trainer.data.chunking import note_long_clips
-from trainer.data.rows import Target, Texts, text
 from trainer.data.shards import Shards
-from trainer.data.splits import NOBODY, Fold, assert_disjoint, folds, hold_out_speakers, label_subset
+from trainer.data.splits import NOBODY, Fold, assert_disjoint, hold_out_speakers, label_subset
 from trainer.errors import InputError
+from trainer.finetuning.labelled import ALL, Labelled, joined_set, labelled_sets
 from trainer.finetuning.side_task import SideTask
 from trainer.models.checkpoint import Checkpoint
-from trainer.objectives import OBJECTIVES, Objective
+from trainer.objectives import Objective
 from trainer.params import FinetuneParams, Params
 from trainer.store import code_fingerprint, content_key, package_versions, slug
 
@@ -63,20 +62,6 @@ class Run:
         return f"{self.corpus} {self.mode} {self.fold} seed {self.seed}"
 
 
-@dataclass(frozen=True)
-class _Corpus:
-    """The N labelled rows of a corpus."""
-
-    name: str
-    rows: IntArray  # (N,) indices into the shards
-    table: pd.DataFrame
-    speakers: Texts
-    objective: Objective
-    labels: Target
-    label_source: str
-    label_rule: str
-
-
 def plan(
     shards: Shards,
     params: Params,
@@ -98,10 +83,9 @@ def plan(
     tasks = {mode: (side or {}).get(mode, PLAIN).identity() for mode in (options.modes if modes is None else modes)}
     identities = {mode: _identity(shards, params, mode, parent) for mode in tasks}
     runs: list[Run] = []
-    for corpus in _corpora(shards, options):
+    for corpus in labelled_sets(shards, options):
         note_long_clips(shards, corpus.rows, params.encoder)
-        dev = "fold" if options.dev == "fold" else "speakers"
-        for number, fold in enumerate(folds(corpus.table, how=options.folds, dev=dev)):
+        for number, fold in enumerate(corpus.folds(options)):
             if not options.allow_pretrain_speakers:
                 _refuse_pretrain_speakers(corpus, fold, pretrain_speakers)
             for seed in options.seeds:
@@ -110,6 +94,25 @@ def plan(
                     _run(corpus, fold, rows, mode=mode, seed=seed, side=task, identity=identities[mode])
                     for mode, task in tasks.items()
                 ]
+    return runs
+
+
+def plan_final(
+    shards: Shards, params: Params, parent: Checkpoint | None, *, mode: str, side: Sides | None = None
+) -> list[Run]:
+    """Lay out the trainings on all labelled rows, one a corpus (with ``finetune.folds: corpus`` one on all of them).
+
+    They are those of `plan` but for the rows: nobody is tested, and the first seed draws.
+    """
+    options = params.finetune
+    task = (side or {}).get(mode, PLAIN).identity()
+    identity = _identity(shards, params, mode, parent)
+    sets = [joined_set(shards, options)] if options.folds == "corpus" else labelled_sets(shards, options)
+    runs = []
+    for corpus in sets:
+        fold = Fold(ALL, np.arange(len(corpus.rows)), NOBODY, protocol=ALL)
+        rows = _draw_rows(corpus, fold, options, seed=options.seeds[0], number=0)
+        runs.append(_run(corpus, fold, rows, mode=mode, seed=options.seeds[0], side=task, identity=identity))
     return runs
 
 
@@ -133,48 +136,7 @@ def check_parent(parent: Checkpoint, shards: Shards, params: Params, folder: Pat
         )
 
 
-def _corpora(shards: Shards, options: FinetuneParams) -> Iterator[_Corpus]:
-    """Every corpus that has labels."""
-    found = False
-    for name in sorted(set(shards.corpora)):
-        rows = np.flatnonzero(shards.corpora == name)
-        table = shards.rows.iloc[rows]
-        try:
-            objective = OBJECTIVES[options.objective].plan(table, options)
-        except InputError as error:
-            raise InputError(f"corpus {name}: {error}") from None
-        if not objective.names:
-            continue
-        labels = objective.encode(table, options.target)
-        has = objective.labelled(labels)
-        if has.any():
-            found = True
-            table, rows = table[has], rows[has]
-            source = objective.source(_one_value(table, "label_source", corpus=name))
-            rule = objective.rule(_one_value(table, "label_rule", corpus=name) if objective.of_emotion else "")
-            yield _Corpus(name, rows, table, shards.speakers[rows], objective, labels[has], source, rule)
-    if not found:
-        raise InputError(
-            f"{shards.folder}: no row has a label for finetune.target {options.target!r} ({options.objective})"
-        )
-
-
-def _one_value(table: pd.DataFrame, column: str, *, corpus: str) -> str:
-    """Return the one value of a corpus in ``column``, "" if it is empty.
-
-    Raises InputError that names the values if they differ: labels from acting, from voices and from faces answer
-    different questions, and a number over a mixture of them answers none.
-    """
-    values = text(table, column)
-    found = {value: np.flatnonzero(values == value) for value in sorted(set(values))}
-    if len(found) > 1:
-        ids = text(table, "segment_id")
-        places = [f"{value or '(not stated)'!r} ({len(at)} rows, e.g. {ids[at[0]]})" for value, at in found.items()]
-        raise InputError(f"corpus {corpus} mixes the {column} {' and '.join(places)}: make one set for each")
-    return str(values[0])
-
-
-def _refuse_pretrain_speakers(corpus: _Corpus, fold: Fold, pretrain_speakers: set[str]) -> None:
+def _refuse_pretrain_speakers(corpus: Labelled, fold: Fold, pretrain_speakers: set[str]) -> None:
     shared = sorted(pretrain_speakers & set(corpus.speakers[fold.test]))
     if shared:
         raise InputError(
@@ -184,7 +146,7 @@ def _refuse_pretrain_speakers(corpus: _Corpus, fold: Fold, pretrain_speakers: se
 
 
 def _draw_rows(
-    corpus: _Corpus, fold: Fold, options: FinetuneParams, *, seed: int, number: int
+    corpus: Labelled, fold: Fold, options: FinetuneParams, *, seed: int, number: int
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Training, early-stopping and test rows of a fold, as indices into the shards."""
     rng = np.random.default_rng([seed, number])
@@ -198,7 +160,7 @@ def _draw_rows(
 
 
 def _early_stopping(
-    corpus: _Corpus, fold: Fold, options: FinetuneParams, *, rng: np.random.Generator
+    corpus: Labelled, fold: Fold, options: FinetuneParams, *, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
     """Training and early-stopping rows of a fold: given dev rows, else whole training speakers, or none."""
     if options.dev == "none":  # rows that the manifest itself calls dev are nobody's training rows all the same
@@ -214,7 +176,7 @@ def _early_stopping(
 
 
 def _run(
-    corpus: _Corpus,
+    corpus: Labelled,
     fold: Fold,
     rows: tuple[IntArray, IntArray, IntArray],
     *,
@@ -241,12 +203,13 @@ def _run(
 def _identity(shards: Shards, params: Params, mode: str, parent: Checkpoint | None) -> dict[str, Any]:
     """Name what the results of a mode depend on besides rows and seed; what only chooses or shows runs is left out."""
     options = params.finetune
-    choosing = {"modes", "seeds", "folds", "keep", "allow_pretrain_speakers", "transfer", "normalisation", "auxiliary"}
+    choosing = {"modes", "seeds", "folds", "keep", "allow_pretrain_speakers", "final", "final_mode"}
+    stated = {"transfer", "normalisation", "auxiliary"}  # below, or by the side task
     identity = {
         "shards": shards.fingerprint,
         "trainer": params.trainer.model_dump(mode="json"),
         "encoder": params.encoder.model_dump(mode="json"),
-        "finetune": options.model_dump(mode="json", exclude=choosing),
+        "finetune": options.model_dump(mode="json", exclude=choosing | stated),
         "normalisation": normalisation_of(mode, options),
         "code": code_fingerprint(),
         "packages": package_versions(),

@@ -172,8 +172,9 @@ class FinetuneParams(ScheduleParams):
     # frozen: what was carried over does not learn [paper]
     modes: Annotated[tuple[Mode, ...], DISTINCT] = ("scratch", "pretrained")
     seeds: Seeds = (0, 1)
-    # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker
-    folds: int | Literal["auto", "fold", "split", "loso"] = "auto"
+    # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker;
+    # corpus: each corpus tested by a network of all others, over the classes they share
+    folds: int | Literal["auto", "fold", "split", "loso", "corpus"] = "auto"
     # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
     dev: Literal["speakers", "fold", "none"] = "none"
     # names of trainer.objectives.OBJECTIVES
@@ -194,8 +195,13 @@ class FinetuneParams(ScheduleParams):
     augment: AugmentParams = AugmentParams(mixup=0.4)
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
+    final: bool = True  # train one more on all labelled rows, to be used (models/final)
+    final_mode: Mode | Literal["auto"] = "auto"  # of modes; auto: pretrained where it is one of them, else the first
+
     @model_validator(mode="after")
     def _consistent(self) -> FinetuneParams:
+        if self.final_mode != "auto" and self.final_mode not in self.modes:
+            raise ValueError(f"final_mode {self.final_mode} is none of the modes {', '.join(self.modes)}")
         if isinstance(self.folds, int) and self.folds < 2:
             raise ValueError("folds must be at least 2")
         if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
@@ -238,4 +244,4 @@ class ReportParams(Section):
         default=30, ge=2, le=1_000_000
     )  # random parts of the pooled test set, for the papers' test [ours]
     seed: Seed = 0  # of resamples and subsets
-    extra: tuple[str, ...] = ("reports/pipeline.json",)  # JSON summaries shown as tables if they exist
+    summary: str = "reports/pipeline.json"  # what the pipeline counted, shown on the page if it is there

@@ -183,10 +183,12 @@ def _present(
 
 
 def pretext_summary(config: Mapping[str, Any]) -> str:
-    """Name the pretext tasks in a pretrained model's ``config.json``.
+    """Name what a parent model was taught, from its ``config.json``: its pretext tasks, or the target it was tuned to.
 
     >>> pretext_summary({"tasks": [1, 3], "dense": ["energy"], "frame_targets": {"reconstruct": True}})
     '1+3+energy+masked'
     """
+    if config.get("kind") == "finetune":
+        return "+".join(config.get("labels", {}))
     masked = config.get("frame_targets", {}).get("reconstruct", False)
     return "+".join([*map(str, config["tasks"]), *config.get("dense", []), *(["masked"] if masked else [])])

@@ -83,6 +83,7 @@ def clusters(
     runtime = load_params(params).trainer if params.is_file() else None
     options = load_recipe(recipe, ClusterParams) if recipe.is_file() else ClusterParams()
     from trainer.recipes.cluster.latent import latent_clusters as run
+    from trainer.report.numbers import number
 
     found = run(
         shards,
@@ -100,9 +101,9 @@ def clusters(
     for name in found.makeup:
         table.add_column(escape(str(name)))
     for row in found.makeup.to_dict("records"):
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*(number(value, 2) if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
-    numbers = (f"{name} {value:.3f}" for name, value in found.summary.items() if isinstance(value, float))
+    numbers = (f"{name} {number(value)}" for name, value in found.summary.items() if isinstance(value, float))
     console.print(escape(", ".join(numbers)))
     console.print(f"tables and picture: {out}", markup=False)
 
@@ -229,6 +230,7 @@ def probe(
     options = load_params(params)
     from trainer.recipes.probe import compare
     from trainer.recipes.probe import probe as run
+    from trainer.report.numbers import number
 
     rows = compare(run(shards, parents, out, options, draws=draws, cache=cache))
     table = Table(title=f"linear probe, macro F1, {options.finetune.label_fraction:.0%} of the labels")
@@ -238,10 +240,10 @@ def probe(
         table.add_row(
             escape(str(row["corpus"])),
             escape(str(row["network"])),
-            f"{row['macro_f1']:.3f}",
-            f"{row['difference']:+.3f}",
-            f"{row['se_pairs']:.3f} ({row['pairs']})",
-            f"{row['se_folds']:.3f} ({row['folds']})",
+            number(row["macro_f1"]),
+            number(row["difference"], signed=True),
+            f"{number(row['se_pairs'])} ({row['pairs']})",
+            f"{number(row['se_folds'])} ({row['folds']})",
         )
     console.print(table)
     console.print(f"tests: {out}", markup=False)

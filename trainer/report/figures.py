@@ -12,109 +12,59 @@ import pandas as pd
 
 mpl.use("Agg")  # no display on a training machine
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from trainer.data.rows import class_indices
-from trainer.evaluation.pooled import Pooled
 from trainer.evaluation.tables import modes_in_order
-from trainer.objectives.metrics import confusion
-from trainer.report.dvc import mean_history
-from trainer.report.formatting import chosen_measure, records, title
+from trainer.report.answers import Answers
+from trainer.report.formatting import records, title
+from trainer.report.panels import Tips, attributes_panel, matrix_panel, pretraining_panel, results_panel, training_panel
 
 mpl.rcParams["text.parse_math"] = False  # names of corpora may hold dollar signs
-COLOURS = {"scratch": "#8a8f98", "pretrained": "#1f77b4", "frozen": "#2ca08c"}
-OTHER = "#b58a3c"  # baselines
 WARNING = "#b00020"
 
 
 def results_figure(path: Path, runs: pd.DataFrame, table: pd.DataFrame, *, measure: str, note: str) -> None:
-    """Mean and standard deviation per corpus and mode, one dot a run (fold x seed), chance as a dashed line."""
+    """Draw every corpus as `results_panel` does, side by side."""
     corpora = list(dict.fromkeys(table["corpus"]))
     bars = int(table.groupby("corpus").size().max())
-    figure, axes = plt.subplots(
-        1,
-        len(corpora),
-        figsize=(1.6 + max(3.2, 0.7 * bars) * len(corpora), 4.4),
-        squeeze=False,
-        sharey=True,
-        layout="constrained",
-    )
-    lowest = 0.0
-    measure = chosen_measure(records(table)[0], measure)
+    size = (0.6 + 5.6 * len(corpora), 1.5 + 0.5 * bars)
+    figure, axes = plt.subplots(1, len(corpora), figsize=size, squeeze=False, layout="constrained")
     for axis, corpus in zip(axes[0], corpora, strict=True):
         rows = table[table["corpus"] == corpus]
-        for position, row in enumerate(rows.to_dict("records")):
-            mean, deviation = row[f"{measure}_mean"], row[f"{measure}_std"]
-            axis.bar(
-                position, mean, yerr=deviation, capsize=5, width=0.65, color=COLOURS.get(row["mode"], OTHER), alpha=0.85
-            )
-            values = runs[(runs["corpus"] == corpus) & (runs["mode"] == row["mode"])][measure].to_numpy()
-            lowest = min(lowest, float(np.min(values)) - 0.05) if np.min(values) < 0 else lowest
-            offsets = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-            axis.scatter(position + offsets, values, s=12, color="black", alpha=0.55, zorder=3)
-            axis.annotate(f"{mean:.3f}", (position, 0.02), ha="center", color="white", fontweight="bold")
-        axis.axhline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance")
-        axis.set_xticks(range(len(rows)), list(rows["mode"]), rotation=30, ha="right", fontsize=8)
-        axis.set_title(f"{corpus}\n{rows['folds'].iloc[0]} folds x {rows['seeds'].iloc[0]} seeds", fontsize=10)
-    axes[0][0].set_ylim(lowest, 1)  # the axes share it
-    axes[0][0].set_ylabel(f"{title(measure)} on held-out speakers")
-    axes[0][0].legend(loc="upper left", fontsize=8)
+        results_panel(axis, runs[runs["corpus"] == corpus], rows, measure=measure)
+        axis.set_title(f"{corpus}\n{rows['folds'].iloc[0]} folds x {rows['seeds'].iloc[0]} seeds", fontsize=10, pad=14)
     _save(figure, path, note)
 
 
-def answers_figure(path: Path, predictions: pd.DataFrame, pooled: dict[str, Pooled], *, note: str) -> None:
-    """Answers against the truth over all test folds and seeds, a panel per corpus and mode.
+def answers_figure(path: Path, found: list[Answers], *, note: str) -> None:
+    """Answers against the truth, a panel a corpus (row) and mode.
 
     One class: the confusion matrix, rows = truth, in per cent of the row. Several classes at once: how often each class
     is predicted where another is true. Attributes: a dot an utterance.
     """
-    corpora = sorted(pooled)
-    modes = modes_in_order(predictions["mode"])
-    figure, axes = plt.subplots(
-        len(corpora), len(modes), figsize=(4.6 * len(modes), 4.4 * len(corpora)), squeeze=False, layout="constrained"
-    )
-    for row, corpus in enumerate(corpora):
-        objective = pooled[corpus].objective
-        for column, mode in enumerate(modes):
-            axis = axes[row][column]
-            group = predictions[(predictions["corpus"] == corpus) & (predictions["mode"] == mode)]
-            if group.empty:
-                axis.axis("off")
-                continue
-            truth, predicted = objective.read(group)
-            if not objective.is_classes:
-                _scatter(axis, truth, predicted, objective.names)
-            elif objective.one_class:
-                group = group.dropna(subset=["target"])
-                actual, answer = (class_indices(list(group[name]), objective.names) for name in ("target", "predicted"))
-                counts = confusion(actual, answer, len(objective.names))
-                _matrix(axis, counts, counts.sum(axis=1), objective.names)
-            else:
-                named = truth > 0.5
-                _matrix(axis, named.T.astype(float) @ (predicted > 0.5), named.sum(axis=0), objective.names)
-            axis.set_title(
-                f"{corpus}, {mode}" + (": % of each true class" if objective.is_classes else ""), fontsize=10
-            )
-            axis.set_xlabel("predicted")
-            axis.set_ylabel("actual")
+    corpora = list(dict.fromkeys(each.corpus for each in found))
+    modes = modes_in_order(pd.Series([each.mode for each in found]))
+    by_place = {(each.corpus, each.mode): each for each in found}
+    size = (4.6 * len(modes), 4.4 * len(corpora))
+    figure, axes = plt.subplots(len(corpora), len(modes), figsize=size, squeeze=False, layout="constrained")
+    for place, axis in np.ndenumerate(axes):
+        each = by_place.get((corpora[place[0]], modes[place[1]]))
+        if each is None:
+            axis.axis("off")
+        else:
+            draw_answers(axis, each)
+            share = ": % of each true class" if each.counts is not None else ""
+            axis.set_title(f"{each.corpus}, {each.mode}{share}", fontsize=10)
     _save(figure, path, note)
 
 
-def _matrix(axis: plt.Axes, counts: np.ndarray, totals: np.ndarray, names: tuple[str, ...]) -> None:
-    share = 100 * counts / np.maximum(totals[:, None], 1)
-    axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    for (i, j), value in np.ndenumerate(share):
-        colour = "white" if value > 55 else "black"
-        axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-    axis.set_yticks(range(len(names)), names, fontsize=8)
-
-
-def _scatter(axis: plt.Axes, truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...]) -> None:
-    for number, name in enumerate(names):
-        axis.scatter(predicted[:, number], truth[:, number], s=8, alpha=0.4, label=name)
-    ends = (np.nanmin(truth), np.nanmax(truth))
-    axis.plot(ends, ends, color="black", linewidth=1, linestyle="--")
-    axis.legend(fontsize=8)
+def draw_answers(axis: Axes, each: Answers) -> Tips:
+    """Draw the answers of one corpus and mode: a matrix of classes, or dots of attributes."""
+    if each.counts is not None and each.totals is not None:
+        return matrix_panel(axis, each.counts, each.totals, each.names)
+    assert each.truth is not None
+    assert each.predicted is not None
+    return attributes_panel(axis, each.truth, each.predicted, each.names)
 
 
 def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | None, *, score: str, note: str) -> None:
@@ -125,25 +75,11 @@ def training_figure(path: Path, history: pd.DataFrame, pretrain: pd.DataFrame | 
     remaining = list(axes[0])
     if pretrain is not None:
         axis = remaining.pop(0)
-        for column in pretrain.columns:
-            if column.endswith("_uar"):
-                axis.plot(pretrain["epoch"], pretrain[column], label=column[4:-4].replace("_", " "))
-        if "dev_dense_r" in pretrain:
-            axis.plot(pretrain["epoch"], pretrain["dev_dense_r"], label="dense tracks (r)")
+        pretraining_panel(axis, pretrain, score=score)
         axis.set_title("pretraining", fontsize=10)
     for axis, corpus in zip(remaining, corpora, strict=True):
-        for mode in modes_in_order(history[history["corpus"] == corpus]["mode"]):
-            mean = mean_history(history[(history["corpus"] == corpus) & (history["mode"] == mode)])
-            if mean["dev_score"].notna().any():
-                axis.plot(mean["epoch"], mean["dev_score"], color=COLOURS.get(mode, OTHER), label=mode)
-            else:  # nobody was held out
-                label = f"{mode}: loss of training"
-                axis.plot(mean["epoch"], mean["train_loss"], color=COLOURS.get(mode, OTHER), ls="--", label=label)
+        training_panel(axis, history[history["corpus"] == corpus], score=score)
         axis.set_title(f"fine-tuning on {corpus}", fontsize=10)
-    for axis in axes[0]:
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(f"{score}, early-stopping speakers")
-        axis.legend(fontsize=8)
     _save(figure, path, note)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from trainer.report.numbers import bare_p, bounds, mean_spread, number, p_value, percent
+
 _TITLES = {
     "macro_precision": "macro P",
     "macro_recall": "macro R",
@@ -20,10 +22,10 @@ _TITLES = {
     "ccc": "CCC",
 }
 
-PAIR_NOTE = (
-    "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small; "
-    "the spread is over folds x seeds. d_z is the mean difference over its standard deviation."
+PAIR_CAUTION = (
+    "Pairs share folds and seeds. They also share training data between folds, so the p values are rather too small."
 )
+PAIR_NOTE = f"{PAIR_CAUTION} The spread is over folds x seeds. d_z is the mean difference over its standard deviation."
 
 # what Markdown would not show: code, escapes, further cells and lines
 _MARKUP = str.maketrans({"\\": "&#92;", "`": "&#96;", "|": "\\|", "\n": " ", "\r": " "})
@@ -47,6 +49,13 @@ def chosen_measure(row: Row, wanted: str) -> str:
     return wanted if wanted in there else "macro_f1" if "macro_f1" in there else there[0]
 
 
+def main_measures(row: Row, wanted: str) -> list[str]:
+    """Return two measures to show of a row: `chosen_measure`, then UAR or macro F1, whichever is not it."""
+    own, there = chosen_measure(row, wanted), measures_of(row)
+    others = [name for name in ("uar", "macro_f1", *there) if name in there and name != own]
+    return [own, *others[:1]]
+
+
 def readable(table: pd.DataFrame, *, measure: str) -> list[dict[str, str]]:
     """Format the result table for people: rules, mean ± standard deviation, pooled ``measure`` with its interval."""
     rows = []
@@ -61,11 +70,11 @@ def readable(table: pd.DataFrame, *, measure: str) -> list[dict[str, str]]:
             "labels used": f"{100 * row['label_fraction']:g} %",
             "pretraining": "none" if pd.isna(row["pretrain_tasks"]) else pretraining(row),
         }
-        cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in measures_of(row)}
-        cells[f"pooled {title(own)} [interval]"] = (
-            f"{row[f'pooled_{own}']:.3f}{interval(row, f'pooled_{own}', sign='')}"
+        cells |= {title(name): mean_spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in measures_of(row)}
+        cells[f"pooled {title(own)} [interval]"] = number(row[f"pooled_{own}"]) + interval(
+            row, f"pooled_{own}", signed=False
         )
-        cells["chance"] = f"{row['chance']:.3f}"
+        cells["chance"] = number(row["chance"])
         if row["allow_pretrain_speakers"]:
             cells["mode"] += f" ({_allowed(row)})"
         rows.append(cells)
@@ -81,12 +90,12 @@ def brief(rows: Sequence[Row], *, measure: str) -> list[dict[str, str]]:
         names = measures_of(row) if len(measures_of(row)) <= _IN_TERMINAL else names[:_IN_TERMINAL]
         cells = {"mode": row["mode"][:MODE_WIDTH]}
         cells |= {
-            _BRIEF.get(name, title(name)): f"{_short(row[f'{name}_mean'])}±{_short(row[f'{name}_std'])}"
+            _BRIEF.get(name, title(name)): mean_spread(row[f"{name}_mean"], row[f"{name}_std"], between="±")
             for name in names
         }
-        cells["pooled"] = _short(row[f"pooled_{own}"])
-        low, high = row[f"pooled_{own}_low"], row[f"pooled_{own}_high"]
-        cells["interval"] = "-" if pd.isna(low) else f"{_short(low)[:-1]}-{_short(high)[:-1]}"
+        cells["pooled"] = number(row[f"pooled_{own}"])
+        low, high = number(row[f"pooled_{own}_low"], 2), number(row[f"pooled_{own}_high"], 2)
+        cells["interval"] = " to ".join((low, high)) if low.startswith("-") else f"{low}-{high}"
         result.append(cells)
     return result
 
@@ -101,7 +110,7 @@ def rules_line(rows: Sequence[Row]) -> str:
         f"normalisation {' / '.join(normalised)}",
         f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds",
         f"{100 * row['label_fraction']:g} % of the training labels",
-        f"chance {row['chance']:.3f}",
+        f"chance {number(row['chance'])}",
     ]
     for each in rows:
         if pd.notna(each["pretrain_tasks"]):
@@ -142,11 +151,11 @@ def paired_line(row: Row) -> str:
     tests = ", ".join(
         f"{name} {p_value(row[key])}" for key, name in (("p_t_test", "t-test"), ("p_wilcoxon", "Wilcoxon"))
     )
-    effect = _signed(row["cohens_dz"], ", d_z {:+.2f}")
-    relative = _signed(row["relative_gain"], " ({:+.1f} %)")
+    effect: str = "" if pd.isna(row["cohens_dz"]) else f", d_z {number(row['cohens_dz'], 2, signed=True)}"
+    relative: str = "" if pd.isna(row["relative_gain"]) else f" ({percent(row['relative_gain'])})"
     return (
-        f"{row['corpus']}: {row['mode']} - scratch, {title(row['measure'])}: {row['mean_difference']:+.3f} "
-        f"± {row['std_difference']:.3f}{relative} over {row['n']} pairs{effect}; {tests}: {row['verdict']}"
+        f"{row['corpus']}: {row['mode']} - scratch, {title(row['measure'])}: {_difference(row)}{relative} over "
+        f"{row['n']} pairs{effect}; {tests}: {row['verdict']}"
     )
 
 
@@ -157,48 +166,27 @@ def paired_rows(paired: pd.DataFrame) -> list[dict[str, str]]:
             "corpus": row["corpus"],
             "mode - scratch": row["mode"],
             "measure": title(row["measure"]),
-            "difference": f"{row['mean_difference']:+.3f} ± {row['std_difference']:.3f}",
-            "relative": _signed(row["relative_gain"], "{:+.1f} %"),
+            "difference": _difference(row),
+            "relative": percent(row["relative_gain"]),
             "pairs": str(row["n"]),
-            "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
-            "t-test": p_value(row["p_t_test"]),
-            "Wilcoxon": p_value(row["p_wilcoxon"]),
-            "pooled difference, interval over speakers": interval(row, "difference", sign="").strip(),
-            "random subsets, two-sided": p_value(row["p_subsets"]),
-            "one-sided": p_value(row["p_subsets_one_sided"]),
+            "d_z": number(row["cohens_dz"], 2, signed=True),
+            "t-test p": bare_p(row["p_t_test"]),
+            "Wilcoxon p": bare_p(row["p_wilcoxon"]),
+            "pooled difference over speakers": interval(row, "difference").strip(),
+            "random subsets p, two-sided": bare_p(row["p_subsets"]),
+            "one-sided": bare_p(row["p_subsets_one_sided"]),
             "verdict": row["verdict"],
         }
         for row in records(paired)
     ]
 
 
+def _difference(row: Row) -> str:
+    return f"{number(row['mean_difference'], signed=True)} ± {number(row['std_difference'])}"
+
+
 def _allowed(row: Row) -> str:
     return f"pretraining speakers allowed in test folds; {row['pretrain_speakers_in_test']} there"
-
-
-def _signed(value: float | None, form: str) -> str:
-    return "" if pd.isna(value) else form.format(value)
-
-
-def _short(value: float) -> str:
-    """Three digits, without the zero before the point."""
-    return f"{value:.3f}".replace("0.", ".", 1)
-
-
-def p_value(value: float | None) -> str:
-    """Put a p value into words.
-
-    >>> p_value(0.0312), p_value(1e-5), p_value(None)
-    ('p = 0.031', 'p < .001', 'p undefined')
-    """
-    if pd.isna(value):
-        return "p undefined"
-    return "p < .001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def bare_p(value: float | None) -> str:
-    """Format a p value for a column that is named p: `p_value` without the letter and the equals sign."""
-    return p_value(value).removeprefix("p ").removeprefix("= ")
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -206,29 +194,28 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def interval(row: Row, name: str, *, sign: str = "+") -> str:
+def interval(row: Row, name: str, *, signed: bool = True) -> str:
     """Format ``<name>_low`` and ``<name>_high`` with a space before; nothing where there is no interval."""
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if pd.isna(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+    shown = bounds(row[f"{name}_low"], row[f"{name}_high"], signed=signed)
+    return f" {shown}" if shown else ""
 
 
 def brief_comparison(row: Row, *, reference: str) -> dict[str, str]:
     """Format the score of a row and its difference to a reference for a terminal of 80 columns: cells by heading."""
     own = row["measure"]
     compared = not pd.isna(row["difference"])
-    cells = {
-        title(own): f"{row[f'{own}_mean']:.3f}±{row[f'{own}_std']:.3f}",
-        f"minus {reference}": f"{row['difference']:+.3f}{interval(row, 'pairs')}" if compared else "",
-        "Holm p": "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}",
+    return {
+        title(own): mean_spread(row[f"{own}_mean"], row[f"{own}_std"], between="±"),
+        f"minus {reference}": number(row["difference"], signed=True) + interval(row, "pairs") if compared else "",
+        "Holm p": number(row["p_holm"]),
     }
-    return {name: cell.replace("0.", ".") for name, cell in cells.items()}
 
 
 def paired_cells(row: Row) -> dict[str, str]:
     """Format what the paired tests say of a row of the ablation's tables: cells by heading."""
     return {
-        "relative": _signed(row["relative_gain"], "{:+.1f} %"),
-        "d_z": _signed(row["cohens_dz"], "{:+.2f}"),
+        "relative": percent(row["relative_gain"]),
+        "d_z": number(row["cohens_dz"], 2, signed=True),
         "pairs": str(int(row["pairs"])),
         "p": bare_p(row["p"]),
         "Holm": bare_p(row["p_holm"]),

@@ -111,15 +111,15 @@ def test_the_very_rows_and_folds_of_finetuning(
     assert (table.groupby("fold")["n_train"].unique().str[0] == both).all()
     assert table[table["mode"] == "majority"]["n_features"].eq(0).all()
 
-    shown, paired, _ = report(tmp_path / "a", tmp_path / "no_model", ReportParams(extra=()))
+    shown, paired, _ = report(tmp_path / "a", tmp_path / "no_model", ReportParams(summary=""))
     assert shown["mode"].tolist() == ["scratch", *sorted(MODES)]
     assert set(paired["mode"]) == set(MODES)
     assert "svm-rbf compare" in (tmp_path / "a" / "results.md").read_text()
-    assert "svm-rbf compare" in json.loads((tmp_path / "a" / "metrics.json").read_text())["finetune"]["toy"]
+    assert "svm-rbf compare" in json.loads((tmp_path / "a" / "details.json").read_text())["finetune"]["toy"]
 
     run(finetuning={"folds": 2})
     with pytest.raises(InputError, match="python -m trainer baselines"):
-        report(tmp_path / "a", tmp_path / "no_model", ReportParams(extra=()))
+        report(tmp_path / "a", tmp_path / "no_model", ReportParams(summary=""))
 
 
 def test_nothing_is_computed_twice_and_threads_change_nothing(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:

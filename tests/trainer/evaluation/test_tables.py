@@ -21,7 +21,7 @@ from trainer.predict import predict
 from trainer.report.report import report
 
 Make = Callable[..., Path]
-REPORT = ReportParams(extra=(), resamples=200, subsets=5)
+REPORT = ReportParams(summary="", resamples=200, subsets=5)
 
 
 @pytest.fixture

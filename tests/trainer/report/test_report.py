@@ -30,7 +30,7 @@ from trainer.report.dvc import mean_history
 from trainer.report.formatting import paired_line, records, rules_line, synthetic_banner
 from trainer.report.report import read_report, report
 
-PARAMS = ReportParams(extra=(), resamples=200)
+PARAMS = ReportParams(summary="", resamples=200)
 
 
 def _runs(corpus: str = "emodb") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -88,7 +88,7 @@ def test_table_and_test_by_hand() -> None:
     assert table.loc["scratch", "pooled_uar"] == pytest.approx(0.75)  # anger 2 of 2, sadness 1 of 2
     (row,) = paired_table(runs, pooled, params=PARAMS).query("measure == 'macro_f1'").to_dict("records")
     assert (row["n"], row["mean_difference"]) == (2, pytest.approx(0.1))
-    assert "pretrained - scratch, macro F1: +0.100 ± 0.000 (+20.0 %) over 2 pairs" in paired_line(row)
+    assert "pretrained - scratch, macro F1: +.100 ± .000 (+20.0 %) over 2 pairs" in paired_line(row)
     assert "too few pairs (2)" in paired_line(row)
 
 
@@ -151,8 +151,13 @@ def test_the_printed_table_fits_a_terminal_of_80_columns(
         "svm-linear .500±.141",  # the rest of its name below
         ".50-1.00",
         "(+20.0 %) over 2 pairs",
+        "Pretraining changed UAR on a_corpus_with_a_long_name by +.100 [+.100, +.100] over 2 pairs: too few pairs",
     ):
         assert piece in shown, piece
+    assert (
+        shown.index("Wilcoxon") < shown.index("Pretraining changed") < shown.index("mode macro P")
+    )  # the table is last
+    assert "svm-linear compare - scratch" not in shown  # tests of simple recognisers are in the files
 
 
 def test_allowed_pretraining_speakers_are_loud_everywhere(tmp_path: Path) -> None:
@@ -164,8 +169,10 @@ def test_allowed_pretraining_speakers_are_loud_everywhere(tmp_path: Path) -> Non
     table, _, _ = report(tmp_path / "reports", tmp_path / "none", PARAMS)
     words = "pretraining speakers allowed in test folds; 2 there"
     assert words.upper() in rules_line(records(table))
-    for name in ("index.html", "results.md"):
-        assert words in (tmp_path / "reports" / name).read_text()
+    assert words in (tmp_path / "reports" / "results.md").read_text()
+    html = (tmp_path / "reports" / "index.html").read_text()
+    assert words.upper() in html
+    assert "pretraining speakers allowed in test folds" in html.partition("Is it luck?")[0]
 
 
 def test_a_run_that_stopped_early_stays_where_it_stopped() -> None:
@@ -177,8 +184,9 @@ def test_a_run_that_stopped_early_stays_where_it_stopped() -> None:
 
 
 def test_all_files_are_written_and_loud_where_the_data_is_synthetic(tmp_path: Path) -> None:
-    (tmp_path / "pipeline.json").write_text(json.dumps({"clips": 3, "quarantined": {"<no face>": 1}, "t": {"a": {}}}))
-    params = ReportParams(extra=(str(tmp_path / "pipeline.json"), "does_not_exist.json"))
+    summary = {"unlabelled": {"clips_in": 3, "quarantined": {"faces": {"<no face>": 1}}}}
+    (tmp_path / "pipeline.json").write_text(json.dumps(summary))
+    params = ReportParams(summary=str(tmp_path / "pipeline.json"))
     for corpus, loud in (("emodb", False), ("synthetic-labelled", True)):
         folder = tmp_path / corpus
         _write(folder, corpus)
@@ -190,12 +198,17 @@ def test_all_files_are_written_and_loud_where_the_data_is_synthetic(tmp_path: Pa
         assert ("SYNTHETIC" in (folder / "results.md").read_text()) == loud
         assert "&lt;no face&gt;" in html
         assert "<no face>" not in html
-        assert "http" not in html  # nothing is fetched
+        assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:)|url\((?!#)|<script""", html)  # nothing is fetched
         for name in ("results.png", "confusion.png", "training.png"):
             assert (folder / name).read_bytes().startswith(b"\x89PNG")
-        metrics = json.loads((folder / "metrics.json").read_text())["finetune"][corpus]
-        assert metrics["pretrained"]["uar"]["mean"] == pytest.approx(0.6)
-        assert metrics["pretrained_minus_scratch"]["uar"]["p_wilcoxon"] == pytest.approx(0.5)
+        details = json.loads((folder / "details.json").read_text())["finetune"][corpus]
+        assert details["pretrained"]["uar"]["mean"] == pytest.approx(0.6)
+        assert details["pretrained_minus_scratch"]["uar"]["p_wilcoxon"] == pytest.approx(0.5)
+        assert json.loads((folder / "metrics.json").read_text()) == {
+            "scratch": {"uar": 0.5, "f1": 0.5},
+            "pretrained": {"uar": 0.6, "f1": 0.6},
+            "gain": 0.1,  # p: undefined, the two pairs differ by the same
+        }
         confusion = pd.read_csv(folder / "plots" / "confusion" / f"{corpus}_scratch.csv")
         assert list(confusion.columns) == ["actual", "predicted"]
         history = pd.read_csv(folder / "plots" / "history" / f"finetune_{corpus}_scratch.csv")
@@ -221,19 +234,14 @@ def test_no_runs_is_a_named_error(tmp_path: Path) -> None:
         report(tmp_path / "old", tmp_path, ReportParams())
 
 
-def test_any_nested_value_becomes_tables() -> None:
-    blocks = page.nested(
-        {"n": 1, "ratio": 0.123456, "none": None, "deep": {"x": {"a": 1}, "y": {"a": 2}}, "list": [1, 2]}
-    )
-    html = page.page("any", blocks)
-    for piece in ("0.1235", "<th>a</th>", "<td>y</td>", "<p>1, 2</p>", "<h3>deep</h3>"):
+def test_blocks_of_a_page() -> None:
+    rows = [{"name": "<a>", "n": 1, "ratio": 0.12345, "mean": ".7 ± .1", "word": "no"}, {"name": "b", "ratio": None}]
+    html = page.page("any", "found <b>", [page.table(rows), page.details("more", [page.note("inside")])])
+    for piece in ('<th scope="row">&lt;a&gt;</th>', "<h1>found &lt;b&gt;</h1>", "<summary>more</summary>", ">inside<"):
         assert piece in html
-    assert page.page("any", page.nested([{"a": [1]}])).splitlines()[-2] == (
-        "<table><tr><th>a</th></tr><tr><td>[1]</td></tr></table>"
-    )
-    table = page.nested({"a": 1})
-    assert '<td class="number">1</td>' in page.page("any", table)
-    assert page.nested({}) == []
+    assert '<td class="number"><span>.123</span></td>' in html
+    assert '<td class="number"><span>.7</span> <span>± .1</span></td>' in html  # a line may break between them
+    assert "<td>no</td>" in html  # words stand to the left
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from trainer.evaluation.tables import comparison_columns, with_conclusions
 from trainer.objectives.base import LOWER_IS_BETTER
 from trainer.params import ReportParams
 from trainer.report.formatting import interval, paired_cells, title
+from trainer.report.numbers import number
 
 CELL = ["part", "corpus", "variant", "tasks", "mode", "unlabelled_fraction"]
 PAIR = ["fold", "seed"]
@@ -69,7 +70,7 @@ def readable(row: dict[str, Any]) -> dict[str, str]:
         **{name: str(row[name]) for name in ("corpus", "variant", "tasks", "mode")},
         "unlabelled": f"{100 * row['unlabelled_fraction']:g} %",
         "labels": row["label_fractions"],
-        f"scratch {title(row['measure'])}": f"{row['scratch_mean']:.3f}",
-        "difference": f"{row['difference']:+.3f}{interval(row, 'pairs')}",
+        f"scratch {title(row['measure'])}": number(row["scratch_mean"]),
+        "difference": number(row["difference"], signed=True) + interval(row, "pairs"),
         **paired_cells(row),
     }

@@ -29,6 +29,7 @@ from trainer.report.formatting import (
     target,
     title,
 )
+from trainer.report.numbers import mean_spread, number
 from trainer.store import read_table, replace_file, write_table, write_text
 
 SCRATCH = "scratch"
@@ -185,7 +186,7 @@ def _rules(rows: list[dict[str, Any]]) -> str:
     transfers = dict.fromkeys(str(each["transfer"]) for each in rows if pd.notna(each["transfer"]))
     pieces = [
         f"{target(row)}; label {label(row)}; normalisation {' / '.join(normalised)}",
-        f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds; chance {row['chance']:.3f}",
+        f"{row['protocol']}, {row['folds']} x {row['seeds']} seeds; chance {number(row['chance'])}",
         f"transfer {' / '.join(transfers)}",
     ]
     if row["allow_pretrain_speakers"]:
@@ -203,11 +204,11 @@ def _readable(row: dict[str, Any]) -> dict[str, str]:
         "unlabelled": f"{100 * row['unlabelled_fraction']:g} % ({row['unlabelled_hours']:.2f} h)",
     }
     shown = [name for name in measures_of(row) if name in {"macro_f1", "uar", row["measure"]}]
-    cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in shown}
+    cells |= {title(name): mean_spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in shown}
     if row["mode"] == SCRATCH:
         return {**cells, "unlabelled": "none"}
     return cells | {
-        f"{title(row['measure'])} difference": f"{row['difference']:+.3f}{interval(row, 'pairs')}",
+        f"{title(row['measure'])} difference": number(row["difference"], signed=True) + interval(row, "pairs"),
         "speakers": interval(row, "speakers").strip(),
         **paired_cells(row),
     }

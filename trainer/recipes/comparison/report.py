@@ -20,7 +20,6 @@ from trainer.params import ComparisonParams, ReportParams, SequenceParams
 from trainer.report import figures
 from trainer.report.formatting import (
     PAIR_NOTE,
-    bare_p,
     brief_comparison,
     chosen_measure,
     interval,
@@ -32,6 +31,7 @@ from trainer.report.formatting import (
     synthetic_banner,
     title,
 )
+from trainer.report.numbers import bare_p, mean_spread, number
 from trainer.store import replace_file, write_table, write_text
 
 _SHOWN = ("macro_f1", "uar", "kl", "f1_over_chance")  # measures in the table for people, next to the compared one
@@ -150,15 +150,15 @@ def _readable(row: dict[str, Any], shares: Sequence[float]) -> dict[str, str]:
     if network:
         cells["chunks"] = f"{row['chunks']:.0f} x {row['chunk_seconds']:.2f} s"
     shown = [name for name in measures_of(row) if name in {*_SHOWN, row["measure"]}]
-    cells |= {title(name): f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in shown}
+    cells |= {title(name): mean_spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in shown}
     if pd.notna(row["difference"]):
-        cells["difference"] = f"{row['difference']:+.3f}{interval(row, 'pairs')}"
+        cells["difference"] = number(row["difference"], signed=True) + interval(row, "pairs")
         cells["pairs"] = f"{row['pairs']:.0f}"
         cells["Holm"] = bare_p(row["p_holm"])
         cells["shown"] = row["conclusion"]
     if network:
         cells |= {"parameters": f"{row['parameters']:.0f}", "ms": f"{row['milliseconds']:.2f}"}
-        cells |= {f"{100 * share:g} %": f"{row[at(share)]:.3f}" for share in shares}
+        cells |= {f"{100 * share:g} %": number(row[at(share)]) for share in shares}
     return cells
 
 

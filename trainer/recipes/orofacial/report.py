@@ -9,6 +9,7 @@ import pandas as pd
 
 from trainer.objectives.metrics import spread
 from trainer.report.formatting import markdown_table
+from trainer.report.numbers import number
 from trainer.store import write_table, write_text
 
 MEASURES = {"ccc": "CCC", "r": "r", "ccc_opening": "CCC, inner lips up and down", "velocity_error": "velocity error"}
@@ -41,7 +42,7 @@ def markdown(runs: pd.DataFrame, *, left_out: Iterable[str] = ()) -> str:
         if not columns:
             continue
         still = runs[f"{side}_still"].mean()
-        lines += ["", f"## {title[0].upper()}{title[1:]} (a still face: velocity error {still:.3f})", ""]
+        lines += ["", f"## {title[0].upper()}{title[1:]} (a still face: velocity error {number(still)})", ""]
         rows = []
         for (structure, tasks), group in runs.groupby(["structure", "tasks"], sort=False):
             row = {"structure": structure, "learnt": tasks, "parameters": f"{group['parameters'].iloc[0]:,}"}
@@ -60,7 +61,7 @@ def _paired(runs: pd.DataFrame, side: str) -> list[str]:
         own = runs[runs["structure"] == structure].set_index(["tasks", "seed"])
         for tasks in multitask:
             differences = {
-                name: _plain(own.loc[tasks][f"{side}_{key}"] - own.loc[SINGLE][f"{side}_{key}"], sign="+")
+                name: _plain(own.loc[tasks][f"{side}_{key}"] - own.loc[SINGLE][f"{side}_{key}"], signed=True)
                 for key, name in MEASURES.items()
                 if f"{side}_{key}" in own
             }
@@ -68,9 +69,9 @@ def _paired(runs: pd.DataFrame, side: str) -> list[str]:
     return ["", "Minus movement alone, same seeds:", "", *markdown_table(rows)]
 
 
-def _plain(values: pd.Series, *, sign: str = "") -> str:
+def _plain(values: pd.Series, *, signed: bool = False) -> str:
     known = values.dropna().tolist()
     if not known:
         return "-"
     both = spread(known)
-    return f"{both['mean']:{sign}.3f}" + (f" +- {both['std']:.3f}" if len(known) > 1 else "")
+    return number(both["mean"], signed=signed) + (f" +- {number(both['std'])}" if len(known) > 1 else "")

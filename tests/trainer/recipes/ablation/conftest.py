@@ -40,7 +40,7 @@ def study(make_shards: Callable[..., Path], tiny: Callable[..., Params], tmp_pat
                 pretrain=QUICK,
                 finetune={**QUICK, "folds": 2, **(finetune or {})},
                 variants=names,
-                report={"extra": [], "resamples": 100, "subsets": 4},
+                report={"summary": "", "resamples": 100, "subsets": 4},
             )
             return params, AblationParams.model_validate(recipe)
 

@@ -63,7 +63,7 @@ def test_three_settings_on_the_same_folds_and_seeds(run: Callable[..., pd.DataFr
     clustered = history[history["mode"] != "scratch"]
     assert clustered.loc[clustered["epoch"] > 1, "cluster_nmi"].between(0, 1).all()
     assert history.loc[(history["epoch"] == 1) | (history["mode"] == "scratch"), "cluster_nmi"].isna().all()
-    table, paired, _ = report(reports, tmp_path / "home" / "models", ReportParams(extra=(), resamples=100))
+    table, paired, _ = report(reports, tmp_path / "home" / "models", ReportParams(summary="", resamples=100))
     assert set(table["mode"]) == set(MODES)
     assert set(paired["mode"]) == set(MODES[1:])
     assert paired["n"].eq(2).all()

@@ -17,6 +17,6 @@ def test_the_report_pairs_seeds() -> None:
         for tasks, value in zip(("movement", "movement+viseme"), pair, strict=True)
     ]  # fmt: skip
     words = markdown(pd.DataFrame(rows))
-    assert "| shared | movement | 1,000 | 0.400 +- 0.100 |" in words
-    assert "| shared | movement+viseme | +0.100 +- 0.020 |" in words
+    assert "| shared | movement | 1,000 | .400 +- .100 |" in words
+    assert "| shared | movement+viseme | +.100 +- .020 |" in words
     assert "eld-out speakers (" not in words

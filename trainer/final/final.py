@@ -1,0 +1,140 @@
+"""Train, calibrate and describe the model to use."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trainer.data.shards import open_shards
+from trainer.errors import InputError
+from trainer.final.calibration import Calibration, calibrate
+from trainer.final.card import write_card
+from trainer.finetuning.auxiliary import side_tasks
+from trainer.finetuning.finetune import Context, train_all
+from trainer.finetuning.plan import Run, check_parent, plan_final
+from trainer.models.checkpoint import load_model
+from trainer.params import FinetuneParams, Params
+from trainer.store import free_place, read_table, replace_folder, seal, slug, write_json
+
+
+def mode_of(options: FinetuneParams) -> str:
+    """Return the mode of the final model."""
+    if options.final_mode != "auto":
+        return options.final_mode
+    return "pretrained" if "pretrained" in options.modes else options.modes[0]
+
+
+def final(
+    shards_folder: str | Path,
+    parent: str | Path,
+    out: str | Path,
+    reports: str | Path,
+    params: Params,
+    *,
+    unlabelled: str | Path | None = None,
+    cache: str | Path = ".cache/trainer",
+    workers: int = 1,
+    on_start: Callable[[int, int], None] | None = None,
+    on_run: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Write the final models: one is ``out`` itself, those of several corpora lie in folders of their names below it.
+
+    Each is trained on all labelled rows of its corpus in one mode of section finetune, with the first seed. The
+    folds of `trainer.finetuning.finetune.finetune` say what it is worth: their measures are its ``metrics.json`` and
+    their held-out predictions its calibration (objective ``hard`` alone).
+
+    Args:
+        shards_folder: labelled shards.
+        parent: checkpoint of pretraining (not needed for mode scratch).
+        out: replaced as a whole; with ``finetune.final: false`` it becomes an empty folder.
+        reports: where finetune and report have written their tables.
+        params: sections trainer, encoder and finetune count.
+        unlabelled: the shards of pretraining, opened only for ``finetune.auxiliary``.
+        cache: folder of finished runs and memory maps.
+        workers: processes.
+        on_start: called with the number of trainings and of those already done.
+        on_run: called with the name of every finished training.
+
+    Returns:
+        The model folders.
+
+    Raises:
+        InputError: the tables are missing, or as `trainer.finetuning.finetune.finetune`.
+    """
+    out, reports = Path(out), Path(reports)
+    if not params.finetune.final:
+        replace_folder(out, lambda folder: None)
+        return []
+    results, predictions = _tables(reports)
+    # All labels, whatever share the comparison was about.
+    params = params.model_copy(update={"finetune": params.finetune.model_copy(update={"label_fraction": 1.0})})
+    options, mode = params.finetune, mode_of(params.finetune)
+    shards = open_shards(shards_folder, cache=cache)
+    folder = Path(parent) if mode != "scratch" else None
+    loaded = load_model(folder) if folder is not None else None
+    if loaded is not None and folder is not None:
+        check_parent(loaded, shards, params, folder)
+    others = open_shards(unlabelled, cache=cache) if options.goes_on(mode) and unlabelled is not None else None
+    side = side_tasks(options, others)
+    context = Context(shards, params, folder, Path(cache) / "units", side)
+    runs = plan_final(shards, params, loaded, mode=mode, side=side)
+    progress = None if on_run is None else lambda job: on_run(str(job[1]))
+    train_all([context], [runs], workers=workers, on_start=on_start, on_done=progress)
+
+    def fill(work: Path) -> None:
+        for run in runs:
+            tested = set(shards.corpora[run.train])
+            place = work if len(runs) == 1 else free_place(work / slug(run.corpus))
+            measured = results[(results["mode"] == mode) & results["corpus"].isin(tested)]
+            held_out = predictions[(predictions["mode"] == mode) & predictions["corpus"].isin(tested)]
+            _finish(place, context.finished / run.key, run, measured, held_out, context)
+
+    replace_folder(out, fill)
+    return [out] if len(runs) == 1 else sorted(path for path in out.iterdir() if path.is_dir())
+
+
+def _tables(reports: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    try:
+        return read_table(reports / "results.csv"), read_table(reports / "predictions.parquet")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{error.filename or reports} is missing: run `python -m trainer finetune`, then `python -m trainer report`"
+        ) from None
+
+
+def _finish(
+    place: Path, trained: Path, run: Run, measured: pd.DataFrame, held_out: pd.DataFrame, context: Context
+) -> None:
+    """Copy a finished training and add calibration, the folds' measures and the card."""
+    shutil.copytree(trained, place, ignore=shutil.ignore_patterns("*.npy"), dirs_exist_ok=True)
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    calibration = calibration_of(run, held_out)
+    if calibration is not None:
+        config["calibration"] = calibration.to_json()
+    write_json(place / "config.json", config)
+    metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = json.loads(measured.to_json(orient="records"))
+    note = "nobody was held out of this model: folds are the measures of networks trained alike on parts of its data"
+    write_json(place / "metrics.json", {**metrics, "note": note, "folds": rows})
+    write_card(place, run, rows, calibration, context)
+    seal(place)
+
+
+def calibration_of(run: Run, held_out: pd.DataFrame) -> Calibration | None:
+    """Return the calibration by the folds' predictions, None for objectives that do not answer with one class."""
+    names = list(run.objective.names)
+    columns = [f"p_{name}" for name in names]
+    if not run.objective.one_class or run.objective.kind != "hard" or not {"target", *columns} <= set(held_out):
+        return None
+    rows = held_out[held_out["target"].isin(names)].dropna(subset=columns)
+    if rows.empty:
+        return None
+    truth = np.array([names.index(name) for name in rows["target"]])
+    folds = np.array([f"{corpus} {fold}" for corpus, fold in zip(rows["corpus"], rows["fold"], strict=True)])
+    return calibrate(rows[columns].to_numpy(float), truth, folds)
