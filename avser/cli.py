@@ -77,6 +77,26 @@ app.command()(pipeline_checks.inspect)
 
 
 @app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="Model folder (--onnx) or shard folder (--hf).")],
+    onnx: Annotated[Path | None, typer.Option(help="Write the model as this ONNX file.")] = None,
+    hf: Annotated[Path | None, typer.Option(help="Write sound and labels as this folder for datasets.")] = None,
+) -> None:
+    """Hand on a model as one ONNX file, or a labelled set as a folder for Hugging Face's datasets."""
+    if (onnx is None) == (hf is None):
+        raise InputError("name one of --onnx FILE and --hf FOLDER")
+    if onnx is not None:
+        from trainer.export_onnx import export_onnx
+
+        print(f"ONNX: {export_onnx(source, onnx)}")
+    if hf is not None:
+        from avser.export import export_dataset
+
+        splits = export_dataset(source, hf)
+        print(f"dataset: {hf}; " + ", ".join(f"{split} {count}" for split, count in splits.items()))
+
+
+@app.command()
 def quick(folder: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("build/quick")) -> None:
     """Run the whole flow on a few small synthetic films, to see that it works."""
     from avser.quick import quick as run

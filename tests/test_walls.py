@@ -25,7 +25,7 @@ from tests import ROOT
 FLOORS = {
     "trainer": ["errors", "store", "params", "console", "data", "objectives", "models", "training", "pretraining",
                 "finetuning", "evaluation", "report", "final", "baselines", "recipes", "front_end", "predictor",
-                "predict", "cli", "__main__"],
+                "predict", "export_onnx", "cli", "__main__"],
     "pipeline": ["errors", "config", "contracts", "engine", "media", "manifest", "corpora", "segments", "audio",
                  "acoustics", "front_end", "functionals", "faces", "labels", "orofacial", "synthetic", "params",
                  "stages", "checks", "cli", "__main__"],
