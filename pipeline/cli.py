@@ -140,6 +140,22 @@ def simulate_votes(
 
 
 @app.command()
+def translate(
+    manifest: Annotated[Path, typer.Argument(help="manifest CSV whose emotions have other names")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="manifest CSV to write; may be the same file")],
+    emotions: Annotated[
+        str, typer.Option(help="further names, theirs:ours,...; an empty one takes the label away")
+    ] = "",
+) -> None:
+    """Put a manifest's emotions into the one vocabulary: angry becomes anger."""
+    from pipeline.corpora.spelling import translate_manifest
+
+    for change, count in translate_manifest(manifest, output, emotions=emotions).items():
+        print(f"{change}: {count} rows")
+    print(f"written: {output}")
+
+
+@app.command()
 def use(
     folder: Annotated[Path, typer.Argument(help="folder with unlabelled.csv and labelled.csv")],
     params: Annotated[Path, typer.Option(help="parameter file whose section sets is rewritten")] = Path("params.yaml"),

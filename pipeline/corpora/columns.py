@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError, create_model, field_validator
 from pipeline.config import Config
 from pipeline.corpora.base import About, Corpus
 from pipeline.corpora.reading import Reading, one_line
+from pipeline.corpora.spelling import OPTION, note_strange, spellings
 from pipeline.corpora.tables import SEPARATORS, Table, read_table
-from pipeline.corpora.votes import SPELLINGS
 from pipeline.errors import InputError
-from pipeline.manifest.row import COLUMNS, EMOTIONS, REQUIRED, ManifestRow, suggestion
+from pipeline.manifest.row import COLUMNS, REQUIRED, ManifestRow, suggestion
 
 
 class _TableOptions(Config):
@@ -23,7 +23,7 @@ class _TableOptions(Config):
 
     table: str = Field("labels.csv", description="the CSV, relative to the root")
     delimiter: str = Field(",", description=r"what separates its columns: one character, or \t for a tab")
-    emotions: str = Field("", description="its names of emotions, e.g. ang:anger,xxx: (an empty name: no label)")
+    emotions: str = Field("", description=OPTION)
 
     @field_validator("delimiter")
     @classmethod
@@ -66,7 +66,7 @@ class Csv(Corpus[Config]):
                     f"--option {name}='text with {{COLUMN}}' or --option {name}==TEXT. It has: "
                     f"{', '.join(content.columns)}{content.hint}"
                 )
-        spelt = self._spellings(options["emotions"])
+        spelt = spellings(options["emotions"])
         strange: Counter[str] = Counter()
         for number, record in content.rows.items():
             values = {key: one_line(value) for key, value in record.items()}
@@ -83,12 +83,7 @@ class Csv(Corpus[Config]):
                 raise InputError(
                     f"{table}, row {number}: {where}: {detail['msg']} (given {detail['input']!r})"
                 ) from None
-        for emotion, count in sorted(strange.items()):
-            reading.note(
-                count,
-                f"clips are called {emotion!r}, which is no emotion of the vocabulary ({', '.join(EMOTIONS)}): "
-                f"unlabelled; map it with --option emotions={emotion}:NAME",
-            )
+        note_strange(reading, strange)
 
     def _template(self, name: str, given: str, content: Table, table: Path) -> str:
         """Return a format string over the table's columns, or nothing."""
@@ -104,14 +99,3 @@ class Csv(Corpus[Config]):
                     f"It has: {', '.join(content.columns)}{content.hint}"
                 )
         return given if "{" in given else "{" + used[0] + "}"
-
-    def _spellings(self, given: str) -> dict[str, str]:
-        spelt = dict(SPELLINGS)
-        for pair in filter(None, given.split(",")):
-            theirs, _, ours = (part.strip().lower() for part in pair.partition(":"))
-            if ours and ours not in EMOTIONS:
-                raise InputError(
-                    f"option emotions: {ours!r} is not one of {', '.join(EMOTIONS)}{suggestion(ours, EMOTIONS)}"
-                )
-            spelt[theirs] = ours
-        return spelt

@@ -66,7 +66,10 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value and value not in known:
             choices = ", ".join(known)
-            raise ValueError(f"{value!r} is not one of {choices} (or empty){suggestion(value, known)}")
+            hint = suggestion(value, known)
+            if known is EMOTIONS:
+                hint += ". To translate all labels of the file: python -m pipeline translate FILE -o FILE"
+            raise ValueError(f"{value!r} is not one of {choices} (or empty){hint}")
         return value
 
     return check

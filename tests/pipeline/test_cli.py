@@ -26,7 +26,7 @@ def test_checks_are_commands_like_the_stages():
             "shards",
             "orofacial",
         ),
-        *("summary", "manifest", "simulate-votes", "use", "models"),
+        *("summary", "manifest", "simulate-votes", "translate", "use", "models"),
         *("inspect", "sensitivity", "compare-planted", "compare-aus", "talkers", "time-faces"),
     ]
 
