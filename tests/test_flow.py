@@ -239,6 +239,20 @@ def test_recordings_are_heard_as_in_the_evaluation(finished, monkeypatch, mode):
         assert (both[f"p_{name}"] - both[f"p_{name}_heard"]).abs().max() < 1e-6
 
 
+def test_the_final_model_is_the_default_and_its_probabilities_are_calibrated(finished, monkeypatch):
+    import avser
+    from avser.recognising import default_model
+
+    monkeypatch.chdir(finished)
+    model = avser.load(default_model())
+    assert default_model() == Path("models/final")
+    assert (
+        model.predictor.temperature
+        == json.loads(Path("models/final/config.json").read_text())["calibration"]["temperature"]
+    )
+    assert model.predict("data/synthetic/labelled")["confidence"].between(0.25, 1).all()
+
+
 def test_a_film_alone_gets_the_labels_that_it_has_in_the_table(finished, monkeypatch):
     # Regression: sums over several threads gave action units that differed in the last bit.
     import avser
