@@ -130,7 +130,7 @@ def test_the_report_names_the_pretext_tasks(make_shards: Make, tiny: Tiny, tmp_p
     runs = finetune(make_shards("l", labelled_rows()), *places, params, cache=tmp_path / "cache")
     assert set(runs["pretrain_tasks"].dropna()) == {"energy+aus+masked"}
     report(places[2], places[0], params.report)
-    summary = json.loads((places[2] / "metrics.json").read_text())["pretrain"]
+    summary = json.loads((places[2] / "details.json").read_text())["pretrain"]
     assert set(summary["dense_r"]) == {"energy", "AU12"}
     page = (places[2] / "index.html").read_text()
     assert "AU12" in page
