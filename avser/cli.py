@@ -97,6 +97,25 @@ def export(
 
 
 @app.command()
+def check(
+    params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
+    passed: Annotated[Path | None, typer.Option(help="Write this file if nothing is wrong (for DVC).")] = None,
+) -> None:
+    """Check parameters, manifests, labels and folds in seconds, and name everything that is wrong."""
+    from avser.check import check as run
+    from avser.check import write_passed
+
+    found = run(params)
+    for fact in found.facts:
+        print(fact)
+    if found.problems:
+        raise InputError(f"{len(found.problems)} problems:\n" + "\n".join(f"- {text}" for text in found.problems))
+    if passed is not None:
+        write_passed(passed)
+    print("nothing is wrong")
+
+
+@app.command()
 def quick(folder: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("build/quick")) -> None:
     """Run the whole flow on a few small synthetic films, to see that it works."""
     from avser.quick import quick as run

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import difflib
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -32,3 +34,22 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+def similar_key(model: type[BaseModel], place: Sequence[Any]) -> str:
+    """Return ``; did you mean ...?`` for an unknown key at a place of a model, or nothing.
+
+    >>> class Demo(Config):
+    ...     hop: float = 0.01
+    >>> similar_key(Demo, ("hopp",))
+    "; did you mean 'hop'?"
+    """
+    for name in place[:-1]:
+        held = model.model_fields.get(str(name))
+        kinds = [held.annotation, *get_args(held.annotation)] if held else []
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
+            return ""
+        model = inner
+    near = difflib.get_close_matches(str(place[-1]), list(model.model_fields), n=1) if place else []
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from pipeline.acoustics import AcousticsConfig
 from pipeline.audio import AudioConfig
-from pipeline.config import Config
+from pipeline.config import Config, similar_key
 from pipeline.engine.compute import RunConfig
 from pipeline.engine.files import replace_file
 from pipeline.engine.names import expand
@@ -120,7 +120,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         return Params.model_validate(own)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {reprlib.repr(e['input'])})" for e in error.errors()
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {reprlib.repr(e['input'])})"
+            + (similar_key(Params, e["loc"]) if e["type"] == "extra_forbidden" else "")
+            for e in error.errors()
         ]
         raise InputError(f"{path}:\n" + "\n".join(lines)) from error
 

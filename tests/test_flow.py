@@ -31,7 +31,7 @@ TINY = {
 def project(folder: Path, **changes) -> Path:
     """Make a DVC project with the code of this checkout and tiny parameters."""
     folder.mkdir()
-    for name in ("pipeline", "trainer"):
+    for name in ("avser", "pipeline", "trainer"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())

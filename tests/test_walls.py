@@ -183,6 +183,9 @@ def test_a_stage_lists_the_folders_it_reaches_and_no_others(name):
     stage = STAGES[name]
     python, flag, half, command = stage["cmd"].split()[:4]
     assert (python, flag) == ("python", "-m")
+    if (half, command) == ("avser", "check"):  # makes no number: it runs when parameters or manifests change
+        assert stage["outs"] == ["data/check.json"]
+        return
     entries = command_files(half, command)
     assert entries, f"the command {command} imports nothing"
     needed = set().union(*(reached(entry) for entry in entries))

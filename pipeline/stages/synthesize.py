@@ -14,7 +14,7 @@ FOLDER = Path("data/synthetic")
 
 def run_synthesize(params: Params) -> None:
     """Write ``data/synthetic``; with real corpora in both sets it holds only a note, since nobody needs it."""
-    used = [name for name in ("unlabelled", "labelled") if _inside(params.set(name).manifest)]
+    used = [name for name in ("unlabelled", "labelled") if is_synthetic(params.set(name).manifest)]
     if not used:
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
@@ -29,5 +29,6 @@ def run_synthesize(params: Params) -> None:
         )
 
 
-def _inside(path: Path) -> bool:
+def is_synthetic(path: Path) -> bool:
+    """Say whether a manifest is one that this stage makes."""
     return FOLDER.resolve() in path.resolve().parents

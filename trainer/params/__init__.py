@@ -21,6 +21,7 @@ from trainer.params.recipes import (
     SequenceParams,
     VerdictParams,
 )
+from trainer.params.section import similar_key
 from trainer.params.training import (
     AugmentParams,
     AuxiliaryParams,
@@ -118,6 +119,7 @@ def _checked(kind: type[Model], raw: dict[str, Any], *, source: str) -> Model:
         lines = []
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
-            message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+            unknown = item["type"] == "extra_forbidden"
+            message = f"unknown key{similar_key(kind, item['loc'])}" if unknown else item["msg"]
             lines.append(f"  {where or '(root)'}: {message}")
         raise InputError(f"{source}:\n" + "\n".join(lines)) from None

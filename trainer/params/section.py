@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -36,3 +38,22 @@ Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
 Measure = Literal[
     "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
 ]
+
+
+def similar_key(model: type[BaseModel], place: Sequence[Any]) -> str:
+    """Return ``; did you mean ...?`` for an unknown key at a place of a model, or nothing.
+
+    >>> class Demo(Section):
+    ...     hop: float = 0.01
+    >>> similar_key(Demo, ("hopp",))
+    "; did you mean 'hop'?"
+    """
+    for name in place[:-1]:
+        held = model.model_fields.get(str(name))
+        kinds = [held.annotation, *get_args(held.annotation)] if held else []
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
+            return ""
+        model = inner
+    near = difflib.get_close_matches(str(place[-1]), list(model.model_fields), n=1) if place else []
+    return f"; did you mean {near[0]!r}?" if near else ""
