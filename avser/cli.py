@@ -74,6 +74,7 @@ def labels(
 
 
 app.command()(pipeline_checks.inspect)
+app.command()(pipeline_checks.browse)
 
 
 @app.command()

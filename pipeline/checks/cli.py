@@ -32,6 +32,20 @@ def inspect(
 
 
 @app.command()
+def browse(
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write")] = Path("reports/labels.html"),
+    per_label: Annotated[int, typer.Option(min=1, max=50, help="segments of each label, most and least sure")] = 4,
+) -> None:
+    """Write a page of films beside their labels: of each label the surest and the least sure segments, and why."""
+    from pipeline.checks.browse import browse as run
+
+    done = run(read_params(), output, per_label=per_label)
+    each = done["seconds"] / max(done["segments"], 1)
+    failed = f", {done['failed']:.0f} without a picture" if done["failed"] else ""
+    print(f"{output}: {done['segments']:.0f} segments{failed}; {done['seconds']:.0f} s, {each:.1f} s each")
+
+
+@app.command()
 def sensitivity(
     segments: Annotated[int, typer.Option(min=1, help="about how many segments of a corpus; whole clips")] = 60,
     skip: Annotated[int, typer.Option(min=0, help="segments left out first: other clips than another run's")] = 0,

@@ -27,7 +27,7 @@ def test_checks_are_commands_like_the_stages():
             "orofacial",
         ),
         *("summary", "manifest", "simulate-votes", "translate", "use", "models"),
-        *("inspect", "sensitivity", "compare-planted", "compare-aus", "talkers", "time-faces"),
+        *("inspect", "browse", "sensitivity", "compare-planted", "compare-aus", "talkers", "time-faces"),
     ]
 
 
