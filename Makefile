@@ -24,7 +24,7 @@ quick: $(READY)  ## the whole flow on a few small films, in build/quick
 
 demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table
 	@echo 'make demo: about 5 minutes on two idle cores; what is finished is kept'
-	dvc repro
+	python -m avser repro
 	python -m trainer report --show
 
 results: $(READY)  ## the ablation: one table, one picture; MANIFESTS=dir names a folder of manifests (docs/results.md)

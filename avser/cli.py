@@ -116,6 +116,14 @@ def check(
     print("nothing is wrong")
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def repro(context: typer.Context) -> None:
+    """Run `dvc repro`, and say before each stage how much is left; all options go to DVC."""
+    from avser.repro import repro as run
+
+    raise typer.Exit(run(context.args))
+
+
 @app.command()
 def quick(folder: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("build/quick")) -> None:
     """Run the whole flow on a few small synthetic films, to see that it works."""

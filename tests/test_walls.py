@@ -23,16 +23,16 @@ import yaml
 from tests import ROOT
 
 FLOORS = {
-    "trainer": ["errors", "store", "params", "console", "data", "objectives", "models", "training", "pretraining",
-                "finetuning", "evaluation", "report", "final", "baselines", "recipes", "front_end", "predictor",
-                "predict", "export_onnx", "cli", "__main__"],
+    "trainer": ["errors", "store", "params", "progress", "console", "data", "objectives", "models", "training",
+                "pretraining", "finetuning", "evaluation", "report", "final", "baselines", "recipes", "front_end",
+                "predictor", "predict", "export_onnx", "cli", "__main__"],
     "pipeline": ["errors", "config", "contracts", "engine", "media", "manifest", "corpora", "segments", "audio",
                  "acoustics", "front_end", "functionals", "faces", "labels", "orofacial", "synthetic", "params",
                  "stages", "checks", "cli", "__main__"],
 }  # fmt: skip
 # Floors that read parameters (whose values DVC and the keys know), report, and carry rows, but make no number.
 GROUND = {
-    "trainer": {"errors", "store", "params", "console"},
+    "trainer": {"errors", "store", "params", "progress", "console"},
     "pipeline": {"errors", "config", "contracts", "engine", "params"},
 }
 MEDIA_PACKAGES = {"av", "cv2", "dask", "distributed", "espeakng_loader", "feat", "ffmpeg", "imageio_ffmpeg", "librosa",

@@ -32,10 +32,10 @@ from trainer.console import (
     cpus,
     named_errors,
     narrow,
-    progress_bar,
     training_workers,
 )
 from trainer.params import load_params
+from trainer.progress import steps
 from trainer.recipes import cli as recipes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -54,10 +54,10 @@ def pretrain(
     options = load_params(params)
     from trainer.pretraining.pretrain import pretrain as run
 
-    with progress_bar() as progress:
-        task = progress.add_task("pretrain: epochs", total=options.pretrain.epochs)
-        metrics = run(shards, out, options, cache=cache, on_epoch=lambda epoch: progress.update(task, completed=epoch))
-        progress.update(task, total=progress.tasks[task].completed)  # early stopping ends before the last epoch
+    with steps("pretrain: epochs", console) as shown:
+        shown.begin(options.pretrain.epochs)
+        metrics = run(shards, out, options, cache=cache, on_epoch=lambda _epoch: shown.step())
+        shown.end()
     side = metrics["held_out"]
     held_out = f"speaker, who was trained on: other {side['unit']}" if "unit" in side else "speakers"
     table = Table(title=f"pretraining, {side['speakers']} held-out ({side['part']}) {held_out}")

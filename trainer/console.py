@@ -16,11 +16,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from trainer.errors import InputError, Notice
 from trainer.params import Params
+from trainer.progress import steps
 
 for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):
@@ -124,19 +124,6 @@ def narrow(rows: list[dict[str, str]]) -> Table:
     return table
 
 
-def progress_bar() -> Progress:
-    """Return a bar with counts, time gone and time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
 @contextmanager
 def counted(name: str, *, cache: Path, workers: int) -> Iterator[dict[str, Any]]:
     """Show the progress of a command that does many runs, each reported by its name.
@@ -145,11 +132,5 @@ def counted(name: str, *, cache: Path, workers: int) -> Iterator[dict[str, Any]]
         The keyword arguments of the function behind the command: ``cache``, ``workers``, ``on_start(total, done)`` and
         ``on_run(name)``.
     """
-    with progress_bar() as progress:
-        task = progress.add_task(f"{name}: runs", total=None)
-        yield {
-            "cache": cache,
-            "workers": workers,
-            "on_start": lambda total, done: progress.update(task, total=total, completed=done),
-            "on_run": lambda run: progress.update(task, advance=1, description=f"{name}: {escape(run)}"),
-        }
+    with steps(f"{name}: runs", console) as shown:
+        yield {"cache": cache, "workers": workers, "on_start": shown.begin, "on_run": shown.step}

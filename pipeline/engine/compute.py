@@ -97,7 +97,7 @@ def compute(
     # Equal content under several ids is computed once.
     pending = list({results.keys[item.id]: item for item in reversed(pending)}.values())[::-1]
     with progress(stage, len(items)) as ticker:
-        ticker.advance(len(items) - len(pending))
+        ticker.skip(len(items) - len(pending))
         if pending:
             failed = _run(extractor, pending, results, run, ticker.advance)
             results.failed = {i: failed[key] for i, key in results.keys.items() if key in failed}

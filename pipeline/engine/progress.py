@@ -19,21 +19,35 @@ class Ticker:
     def __init__(self, stage: str, total: int, bar: Progress | None) -> None:
         self.stage, self.total, self.bar = stage, total, bar
         self.done = 0
+        self.first: tuple[float, int] | None = None  # when the first item was finished, and how many were then
         self.started = self.reported = time.monotonic()
         self.task = bar.add_task(stage, total=total) if bar is not None else None
+
+    def skip(self, count: int) -> None:
+        """Say that ``count`` items were finished before, which tells nothing of the pace."""
+        self.done += count
+        if self.bar is not None and self.task is not None:
+            self.bar.advance(self.task, count)
 
     def advance(self, count: int = 1) -> None:
         """Say that ``count`` more items are done."""
         self.done += count
+        now = time.monotonic()
+        if self.first is None:
+            self.first = now, self.done
         if self.bar is not None and self.task is not None:
             self.bar.advance(self.task, count)
             return
-        now = time.monotonic()
         if now - self.reported >= PLAIN_SECONDS or self.done == self.total:
             self.reported = now
-            elapsed = now - self.started
-            left = elapsed / self.done * (self.total - self.done) if self.done else float("nan")
-            print(f"{self.stage}: {self.done}/{self.total}, {elapsed:.0f} s, {left:.0f} s left", flush=True)
+            print(f"{self.stage}: {self.done}/{self.total}, {now - self.started:.0f} s{self._left(now)}", flush=True)
+
+    def _left(self, now: float) -> str:
+        """Estimate the rest by the pace since the first finished item: to start the workers takes time once."""
+        if self.first is None or self.done == self.total or self.done == self.first[1]:
+            return ""
+        pace = (now - self.first[0]) / (self.done - self.first[1])
+        return f", {pace * (self.total - self.done):.0f} s left"
 
 
 @contextmanager

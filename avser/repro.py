@@ -1,0 +1,90 @@
+"""``dvc repro`` with the time that is left: how long each stage took the last time is remembered."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from avser.quick import stage_commands
+from pipeline.engine.files import replace_file
+from pipeline.errors import InputError
+
+TIMES = Path(".cache/stage_seconds.json")  # safe to delete
+_RUNS = re.compile(r"Running stage '([^']+)'")
+_SKIPS = re.compile(r"Stage '([^']+)' (?:didn't change|is cached)")
+
+
+def repro(arguments: Sequence[str] = ()) -> int:
+    """Run ``dvc repro`` with these arguments and return its exit status.
+
+    Before each stage a line says which of how many it is, and, where all that is left ran before, how long that took.
+
+    Raises:
+        InputError: there is no ``dvc.yaml`` here, or DVC is not installed.
+    """
+    flow = Path("dvc.yaml")
+    if not flow.is_file():
+        raise InputError("there is no dvc.yaml here: run from the project's root")
+    order = [name for name, _ in stage_commands(yaml.safe_load(flow.read_text(encoding="utf-8"))["stages"])]
+    seconds = read_times(TIMES)
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process:
+        assert process.stdout is not None
+        for line in follow(process.stdout, order, seconds):
+            print(line, end="", flush=True)
+        process.wait()
+    TIMES.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(TIMES, lambda place: place.write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8"))
+    return process.returncode
+
+
+def read_times(path: Path) -> dict[str, float]:
+    """Return stage -> seconds of its last run; nothing where the file is not there or is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): float(value) for name, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def follow(
+    lines: Iterable[str], order: Sequence[str], seconds: dict[str, float], *, clock: object = time.monotonic
+) -> Iterator[str]:
+    """Yield the lines of ``dvc repro`` with one more before each stage; write what stages took into ``seconds``."""
+    now = clock if callable(clock) else time.monotonic
+    done: set[str] = set()
+    current, since = "", now()
+    for line in lines:
+        starts, skipped = _RUNS.search(line), _SKIPS.search(line)
+        if (starts or skipped) and current:
+            seconds[current] = round(now() - since, 1)
+            done.add(current)
+            current = ""
+        if skipped:
+            done.add(skipped[1])
+        if starts:
+            current, since = starts[1], now()
+            yield _announcement(current, order, done, seconds)
+        yield line
+    if current:  # the last one; one that failed did not take its whole time
+        seconds.setdefault(current, round(now() - since, 1))
+
+
+def _announcement(stage: str, order: Sequence[str], done: set[str], seconds: dict[str, float]) -> str:
+    if stage not in order:
+        return ""
+    rest = [name for name in order if name not in done]
+    known = [seconds[name] for name in rest if name in seconds]
+    left = f"; about {_minutes(sum(known))} left, by the last run" if len(known) == len(rest) else ""
+    return f"== stage {order.index(stage) + 1} of {len(order)}: {stage}{left}\n"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,50 @@
+"""How much of the flow is left, by what its stages took the last time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avser.repro import follow, read_times, repro
+from pipeline.errors import InputError
+
+ORDER = ["a", "b@x", "b@y", "c"]
+LINES = ["Running stage 'a':\n", "> one\n", "Stage 'b@x' didn't change, skipping\n", "Running stage 'b@y':\n",
+         "Running stage 'c':\n", "done\n"]  # fmt: skip
+
+
+def ticking(step: float):
+    """A clock that goes on by ``step`` s with every look."""
+    times = iter(range(1000))
+    return lambda: step * next(times)
+
+
+def test_the_first_run_counts_stages_and_learns_their_times() -> None:
+    seconds: dict[str, float] = {}
+    lines = list(follow(LINES, ORDER, seconds, clock=ticking(10)))
+    assert [line for line in lines if line.startswith("==")] == [
+        "== stage 1 of 4: a\n", "== stage 3 of 4: b@y\n", "== stage 4 of 4: c\n",
+    ]  # fmt: skip
+    assert [line for line in lines if not line.startswith("==")] == LINES
+    assert set(seconds) == {"a", "b@y", "c"}
+
+
+def test_the_next_run_says_what_is_left_without_what_is_skipped() -> None:
+    seconds = {"a": 60.0, "b@x": 400.0, "b@y": 120.0, "c": 60.0}
+    said = [line for line in follow(LINES, ORDER, seconds, clock=ticking(10)) if line.startswith("==")]
+    assert said[0] == "== stage 1 of 4: a; about 11 min left, by the last run\n"
+    assert said[1] == "== stage 3 of 4: b@y; about 3 min left, by the last run\n"
+    assert said[2] == "== stage 4 of 4: c; about 60 s left, by the last run\n"
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": "x"}', "no json"])
+def test_a_damaged_memory_is_forgotten(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.json").write_text(content)
+    assert read_times(tmp_path / "t.json") == {}
+
+
+def test_without_a_flow_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="project's root"):
+        repro()
