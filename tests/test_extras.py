@@ -86,4 +86,3 @@ def test_pinned_versions_name_no_index() -> None:
     assert "://" not in pinned
     lines = [line for line in pinned.splitlines() if line and not line.startswith("#")]
     assert names(PROJECT["dependencies"]) <= names(lines)
-    )
