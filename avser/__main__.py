@@ -15,7 +15,7 @@ def main() -> None:
     try:
         from avser.cli import main as run
     except ModuleNotFoundError as error:
-        print(f"error: {not_installed(error, extra='avser[all]')}", file=sys.stderr)
+        print(f"error: {not_installed(error, extra='all')}", file=sys.stderr)
         sys.exit(2)
     run()
 

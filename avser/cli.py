@@ -152,6 +152,6 @@ def compare(
 def main() -> None:
     """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2."""
     try:
-        pipeline_cli.run(app, extra="avser[all]")  # knows the errors of the pipeline and of the machine
+        pipeline_cli.run(app, extra="all")  # knows the errors of the pipeline and of the machine
     except InputError as error:
         pipeline_cli.stop(str(error))

@@ -38,7 +38,7 @@ def export_dataset(shards: Path, out: Path, *, audio: Path | None = None) -> dic
     try:
         from datasets import Audio, ClassLabel, Features, Value
     except ImportError as error:
-        raise InputError(f"export --hf needs {error.name}: pip install 'avser[hf]'") from None
+        raise InputError(f"export --hf needs {error.name}: pip install '.[hf]' in the project's folder") from None
     audio = table("audio", shards.name) if audio is None else audio
     read_metadata(shards)  # says what is missing
     rows = _rows(shards)

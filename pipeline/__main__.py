@@ -41,6 +41,6 @@ if __name__ == "__main__":
     try:
         from pipeline.cli import main
     except ModuleNotFoundError as error:
-        print(f"error: {not_installed(error, extra='avser[pipeline]')}", file=sys.stderr)
+        print(f"error: {not_installed(error, extra='pipeline')}", file=sys.stderr)
         sys.exit(2)
     main()

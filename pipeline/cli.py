@@ -180,10 +180,10 @@ def main() -> None:
     run(app)
 
 
-def run(command: typer.Typer, *, extra: str = "avser[pipeline]") -> None:
+def run(command: typer.Typer, *, extra: str = "pipeline") -> None:
     """Run a command; a mistake in the input or a fault of the machine ends with its message and status 2.
 
-    A package that is missing is such a mistake; ``pip install extra`` brings it. Ctrl-C ends with status 130, as the
+    A package that is missing is such a mistake; the ``extra`` brings it. Ctrl-C ends with status 130, as the
     shell has it.
     """
     try:

@@ -28,8 +28,9 @@ def not_installed(error: ModuleNotFoundError, *, extra: str) -> str:
 
     Args:
         error: of the import.
-        extra: what ``pip install`` takes to bring the package.
+        extra: of pyproject.toml, that brings the package.
     """
     if (error.name or "").partition(".")[0] in {"", "avser", "pipeline", "trainer"}:
         raise error
-    return f"the package {error.name} is not installed; install what this command needs: pip install '{extra}'"
+    needs = f"install what this command needs: pip install '.[{extra}]' in the project's folder"
+    return f"the package {error.name} is not installed; {needs}"

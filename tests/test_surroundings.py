@@ -88,11 +88,11 @@ def test_make_runs_in_a_folder_with_blanks(archive):
 @pytest.mark.parametrize(
     ("module", "command", "extra"),
     [
-        ("filelock", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
-        ("praatio", ["pipeline", "segments", "labelled"], "avser[pipeline]"),
-        ("typer", ["avser", "quick"], "avser[all]"),
-        ("torch", ["trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
-        ("torch", ["avser", "trainer", "predict", "data", "--model", "models"], "avser[trainer]"),
+        ("filelock", ["pipeline", "segments", "labelled"], ".[pipeline]"),
+        ("praatio", ["pipeline", "segments", "labelled"], ".[pipeline]"),
+        ("typer", ["avser", "quick"], ".[all]"),
+        ("torch", ["trainer", "predict", "data", "--model", "models"], ".[trainer]"),
+        ("torch", ["avser", "trainer", "predict", "data", "--model", "models"], ".[trainer]"),
     ],
 )
 def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(tmp_path, module, command, extra):

@@ -67,7 +67,7 @@ def named_errors(command: Callable[..., None]) -> Callable[..., None]:
             except ModuleNotFoundError as error:
                 if (error.name or "").partition(".")[0] in {"", "trainer"}:
                     raise
-                needs = "install what this command needs: pip install 'avser[trainer]'"
+                needs = "install what this command needs: pip install '.[trainer]' in the project's folder"
                 _leave(f"the package {error.name} is not installed; {needs}", INPUT_MISTAKE)
             except KeyboardInterrupt:
                 _leave("interrupted; finished runs are kept: the same command goes on from there", INTERRUPTED)

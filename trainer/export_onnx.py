@@ -37,7 +37,7 @@ def export_onnx(model: str | Path, out: str | Path) -> Path:
         import onnx
         import onnxscript  # noqa: F401 - torch needs it
     except ImportError as error:
-        raise InputError(f"export --onnx needs {error.name}: pip install 'avser[onnx]'") from None
+        raise InputError(f"export --onnx needs {error.name}: pip install '.[onnx]' in the project's folder") from None
     predictor = Predictor(model)
     portable = Portable(predictor).eval()
     frames = predictor.spec.chunking.frames

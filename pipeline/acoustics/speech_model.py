@@ -1,7 +1,7 @@
 """Frame features of a pretrained speech model (WavLM, wav2vec 2.0, HuBERT, ...) from a folder on this machine.
 
 Any model that ``transformers.AutoModel`` opens and that takes a waveform will do: a folder as ``save_pretrained`` or a
-clone of its hub page leaves it. Nothing is downloaded. Optional: ``pip install 'avser[speech-models]'``.
+clone of its hub page leaves it. Nothing is downloaded. Optional: ``pip install '.[speech-models]'``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SpeechModel:
             import transformers  # noqa: F401
         except ImportError:
             raise InputError(
-                "acoustics.speech_model needs transformers: pip install 'avser[speech-models]'; or set its path to null"
+                "acoustics.speech_model needs transformers: pip install '.[speech-models]'; or set its path to null"
             ) from None
 
     @cached_property

@@ -52,7 +52,9 @@ def animate(audio: str | Path, model: str | Path, out: str | Path, *, fps: float
         from pipeline.media import decode_audio
         from pipeline.synthetic.encode import write_film
     except ImportError as error:
-        raise InputError(f"animate needs the pipeline ({error}): pip install 'avser[pipeline]'") from None
+        raise InputError(
+            f"animate needs the pipeline ({error}): pip install '.[pipeline]' in the project's folder"
+        ) from None
     try:
         features = features_of(audio, loaded)
         sound = decode_audio(audio, sample_rate=_SOUND_RATE)
