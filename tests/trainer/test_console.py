@@ -106,6 +106,8 @@ def test_ctrl_c_ends_the_command_and_its_workers_with_130(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell starts what it runs in the background with Ctrl-C ignored, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(project.glob(".cache/trainer/frames/[!.]*")):
         time.sleep(0.05)
