@@ -25,9 +25,16 @@ SHOWN = 10  # rows of a manifest that are named one by one
 
 @dataclass
 class Findings:
-    """What is wrong, and what was seen. Each problem names file, key and remedy."""
+    """What is wrong, and what was seen. Each problem names file, key and remedy.
+
+    Attributes:
+        problems: all of them.
+        wrong_parameters: whether parameters are among them, so that no stage can be trusted to be what was meant.
+        facts: what the manifests hold.
+    """
 
     problems: list[str] = field(default_factory=list)
+    wrong_parameters: bool = False
     facts: list[str] = field(default_factory=list)
 
     def try_to(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -51,6 +58,7 @@ def check(params: Path = Path("params.yaml")) -> Findings:
     pipeline = found.try_to(load_pipeline, params)
     trainer = found.try_to(load_trainer, params)
     _check_recipes(params.parent / "recipes", found)
+    found.wrong_parameters = bool(found.problems)
     if pipeline is None:
         return found
     tables = {name: _check_set(name, pipeline, found) for name in ("unlabelled", "labelled")}

@@ -137,3 +137,17 @@ def test_the_command_takes_seconds_writes_its_mark_and_ends_with_status_2(projec
     assert done.returncode == 2
     assert "1 problems:" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_stage_goes_on_where_only_the_manifests_are_not_ready(project: Make, tmp_path: Path) -> None:
+    # Regression: films could not be cut before the labelled set had labels.
+    rows = [{"clip_id": f"l{n}", "corpus": "films", "path": f"l{n}.wav", "speaker": f"u{n % 3}"} for n in range(6)]
+    project(rows)
+    command = [sys.executable, "-m", "avser", "check", "--passed", "data/check.json"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "warning: 1 problems:" in done.stdout
+    assert (tmp_path / "data/check.json").is_file()
+    by_hand = subprocess.run(command[:-2], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert by_hand.returncode == 2
