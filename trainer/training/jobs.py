@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import resource_tracker
@@ -76,15 +76,16 @@ def in_processes(
                 future.result()
                 yield futures[future]
         except BrokenProcessPool:
-            # A worker that was starting while another died is not ended by the pool, which then waits for it forever.
-            _kill(others)
             raise InputError(
                 "a worker process died (out of memory?): run again with fewer --workers; finished runs are kept"
             ) from None
-        except (KeyboardInterrupt, GeneratorExit):
-            _kill(others)
+        except Exception:  # of one job: those that are running may end
+            wait([future for future in futures if not future.cancel()])
             raise
         finally:
+            # The pool is not left to end its workers: it asks them to leave through a queue whose lock a dead worker
+            # may hold, and does not know of one that was starting while another died; either makes it wait forever.
+            _kill(others)
             pool.shutdown(cancel_futures=True)
 
 
