@@ -129,14 +129,19 @@ def _check_labels(
     for corpus, group in rows.groupby("corpus", sort=True):
         for fact in _classes(str(corpus), group, params, found):
             found.facts.append(fact)
-    if unlabelled is not None and not options.allow_pretrain_speakers and "pretrained" in options.modes:
+    if unlabelled is not None and not options.allow_pretrain_speakers and options.needs_parent:
         shared = {*zip(rows["corpus"], rows["speaker"], strict=True)}
         shared &= {*zip(unlabelled["corpus"], unlabelled["speaker"], strict=True)}
-        if shared:
-            names = ", ".join(f"{corpus}/{speaker}" for corpus, speaker in sorted(shared)[:5])
+        names = ", ".join(f"{corpus}/{speaker}" for corpus, speaker in sorted(shared)[:5])
+        if shared and params.pretrain.per_fold:
+            found.facts.append(
+                f"{len(shared)} speakers are in both manifests ({names}): each fold pretrains without those it tests"
+            )
+        elif shared:
             found.problems.append(
                 f"{len(shared)} speakers are in both manifests ({names}): they would be tested after being heard in "
-                "pretraining; leave them out of one, or set finetune.allow_pretrain_speakers, which every result names"
+                "pretraining; set pretrain.per_fold, leave them out of one, or set finetune.allow_pretrain_speakers, "
+                "which every result names"
             )
 
 

@@ -45,7 +45,7 @@ def quick(folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     commands = list(stage_commands(flow["stages"]))
     log = folder / "log.txt"
-    print(f"the whole flow on 25 films and 48 utterances; about 90 s on two idle cores. Everything goes to {folder}")
+    print(f"the whole flow on 73 films and 48 utterances; about 90 s on two idle cores. Everything goes to {folder}")
     with log.open("w", encoding="utf-8") as sink:
         for number, (name, command) in enumerate(commands, start=1):
             print(f"{number:2d}/{len(commands)} {name}", end="", flush=True)

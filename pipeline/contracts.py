@@ -139,7 +139,8 @@ def shards(vote_columns: list[str], *, pseudo: bool, dense: bool, more: Sequence
 
     Args:
         vote_columns: ``votes_<emotion>`` columns of the set.
-        pseudo: with the pseudo-labels, as in the unlabelled set.
+        pseudo: with the pseudo-labels, as in the unlabelled set, and the statistics that thresholds make T1 and T2 of
+            (the rule of the thresholds is in the metadata under ``thresholds``).
         dense: also a column of targets on every frame, flat, n_frames x tracks, NaN where there is none (names, groups
             and units are in the metadata under ``dense``); and ``av_sync``, the correlation of speech level and mouth
             opening.
@@ -147,7 +148,9 @@ def shards(vote_columns: list[str], *, pseudo: bool, dense: bool, more: Sequence
     """
     labels = [
         ("t1_label", pa.string()),
+        ("t1_stat", pa.float64()),
         ("t2_label", pa.string()),
+        ("t2_stat", pa.float64()),
         ("t3_label", pa.string()),
         ("t3_confidence", pa.float64()),
     ]

@@ -46,18 +46,31 @@ app.add_typer(recipes.app)
 @named_errors
 def pretrain(
     shards: Annotated[Path, typer.Option(help="Unlabelled shards.")] = UNLABELLED,
+    labelled: Annotated[
+        Path, typer.Option(help="Labelled shards, for the folds that test somebody whom the films show.")
+    ] = LABELLED,
     out: Annotated[Path, typer.Option("--out", "-o", help="Model folder.")] = PARENT,
     params: ParamsOption = PARAMS,
     cache: CacheOption = CACHE,
+    workers: WorkersOption = 0,
 ) -> None:
-    """Train the encoder on the pseudo-labels of unlabelled talking faces."""
+    """Train the encoder on what the faces of the films say; once more a fold that tests somebody whom they show."""
     options = load_params(params)
-    from trainer.pretraining.pretrain import pretrain as run
+    from trainer.finetuning.pretrainings import pretrain_all as run
 
-    with steps("pretrain: epochs", console) as shown:
-        shown.begin(options.pretrain.epochs)
-        metrics = run(shards, out, options, cache=cache, on_epoch=lambda _epoch: shown.step())
+    with steps("pretrain", console) as shown:
+        needed = run(
+            shards,
+            out,
+            options,
+            labelled=labelled if labelled.is_dir() else None,
+            cache=cache,
+            workers=training_workers(workers, options),
+            on_start=shown.begin,
+            on_step=shown.step,
+        )
         shown.end()
+    metrics = needed.everyone.metrics
     side = metrics["held_out"]
     held_out = f"speaker, who was trained on: other {side['unit']}" if "unit" in side else "speakers"
     table = Table(title=f"pretraining, {side['speakers']} held-out ({side['part']}) {held_out}")
@@ -80,6 +93,10 @@ def pretrain(
         before, after = (metrics["encoder"][f"{prefix}effective_rank{when}"] for when in ("_before", ""))
         console.print(f"effective rank of {kind} vectors: {before:.1f} before, {after:.1f} after")
     console.print(f"model: {out}", markup=False)
+    if needed.folds:
+        console.print(
+            f"and one for each of {len(needed.folds)} folds, without the speakers whom it tests", markup=False
+        )
 
 
 @app.command()

@@ -23,7 +23,10 @@ from pipeline.params import Params
 from pipeline.stages.pseudo_labels import FOLDER, read_labels
 
 ROW_BYTES = 220_000  # a segment of a few seconds of low-level descriptors, compressed: sizes the parts
-LABEL_COLUMNS = ["segment_id", "t1_label", "t2_label", "t3_label", "t3_confidence"]
+LABEL_COLUMNS = ["segment_id", "t1_label", "t1_stat", "t2_label", "t2_stat", "t3_label", "t3_confidence"]
+# Statistics that become labels by a threshold, and the part of section labels that says how: where the trainer leaves
+# speakers out, it fits the thresholds anew.
+FITTED = {"t1_stat": "energy_variation", "t2_stat": "facial_activation"}
 
 
 class FrameColumns(Protocol):
@@ -114,12 +117,19 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
             "acoustics": acoustics["identity"]["config"],
         },
         "labels": str(FOLDER) if pseudo else None,
+        **({"thresholds": _thresholds()} if pseudo else {}),
         **({"dense": dense.metadata()} if dense is not None else {}),
         **(more.metadata() if more is not None else {}),
     }
     sources = [len(parts(made)) for made in (table("acoustics", name), table("faces", name)) if made.is_dir()]
     write_parts(folder, rows, schema=schema, metadata=metadata, together=min(sources))
     return len(rows)
+
+
+def _thresholds() -> dict[str, Any]:
+    """Return statistic -> how its thresholds were fitted: quantiles, scope, fewest segments."""
+    config = read_metadata(FOLDER)["config"]
+    return {statistic: config[task]["threshold"] for statistic, task in FITTED.items()}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 A demonstration and a test bed, nothing else: photographs from installed packages moved by planted action units, and
 espeak-ng voices with planted prosody. A score on it says that the pipeline works, not how well it
 recognises people. Two sets: ``unlabelled`` (video with sound; voice and face act the same emotion) and ``labelled``
-(sound only, other voices, speaker-disjoint folds). ``truth/`` holds everything that was planted.
+(sound only, other voices, speaker-disjoint folds). The labelled speakers were filmed too: these films stand in the
+unlabelled set under their own corpus, without the emotion, so that a fold's training speakers can teach by their
+faces. ``truth/`` holds everything that was planted.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def act(clip: Clip, config: SyntheticConfig) -> Acted:
     )
     utterance = speak(text, voice=clip.speaker.voice, manner=manner, rng=rng, noise=config.noise)
     channels, head = np.zeros((0, len(CHANNELS))), np.zeros((0, 4))
-    if clip.set == "unlabelled":
+    if clip.is_filmed:
         frames = int(np.ceil(len(utterance.samples) / RATE * config.fps))
         channels = face_tracks(
             utterance, clip.emotion, frames=frames, fps=config.fps, activation=clip.activation,
@@ -79,7 +81,8 @@ def synthesize(
     out_dir = Path(out_dir)
     _prepare(config, out_dir)
     clips = plan(config)
-    photos = load_photos(size=config.size, face_width=config.face_width, count=config.unlabelled_speakers)
+    count = max(clip.face for clip in clips) + 1
+    photos = load_photos(size=config.size, face_width=config.face_width, count=count)
     workers = min(workers or os.cpu_count() or 1, len(clips))
     rows: list[Acted] = []
     for clip, row in zip(clips, _make_all(clips, workers, (config, photos, out_dir)), strict=True):
@@ -143,19 +146,20 @@ def _make(clip: Clip) -> Acted:
     # Threads for thousands of 3 x 3 systems a frame gain nothing, and on a busy machine they wait for each other.
     with threadpool_limits(1):
         acted = act(clip, _worker["config"])
-        path = _worker["out_dir"] / clip.path
-        if not path.exists():
-            _write_media(clip, acted, path, _worker["config"])
+        _write_media(clip, acted, _worker["out_dir"], _worker["config"])
     return replace(acted, utterance=replace(acted.utterance, samples=np.zeros(0, np.float32)))
 
 
-def _write_media(clip: Clip, acted: Acted, path: Path, config: SyntheticConfig) -> None:
+def _write_media(clip: Clip, acted: Acted, out_dir: Path, config: SyntheticConfig) -> None:
+    """Write sound and film of a clip, as far as they are missing."""
     samples = acted.utterance.samples
-    if clip.set == "labelled":
-        write_sound(path, samples=samples, rate=RATE)
+    if clip.set == "labelled" and not (out_dir / clip.path).exists():
+        write_sound(out_dir / clip.path, samples=samples, rate=RATE)
+    film = out_dir / clip.film
+    if not clip.is_filmed or film.exists():
         return
     animators = _worker["animators"]
     if clip.face not in animators:
         animators[clip.face] = Animator(_worker["photos"][clip.face])
     pictures = animators[clip.face].render(acted.channels, acted.head)
-    write_film(path, frames=pictures, size=config.size, fps=config.fps, samples=samples, rate=RATE, crf=config.crf)
+    write_film(film, frames=pictures, size=config.size, fps=config.fps, samples=samples, rate=RATE, crf=config.crf)

@@ -36,6 +36,9 @@ class SyntheticConfig(Config):
     dev_speakers: int = Field(2, ge=0, description="unlabelled speakers held out as split 'dev'; the others train")
     labelled_speakers: int = Field(10, ge=2, le=10, description="voices other than those of the films")
     utterances_per_speaker: int = Field(24, ge=1, description="labelled sound files a speaker")
+    labelled_films: bool = Field(
+        True, description="also film the labelled speakers: their faces join the unlabelled set, without labels"
+    )
     raters: int = Field(5, ge=0, description="simulated votes a labelled utterance, for recipes that need them")
     folds: int = Field(5, ge=2, description="speaker-disjoint folds of the labelled set")
     fps: float = Field(25.0, gt=0, description="frames a second, as in GRID")
@@ -70,8 +73,18 @@ class Clip:
 
     @property
     def path(self) -> str:
-        """File below the corpus folder."""
-        return f"{self.set}/{self.clip_id}.{'mp4' if self.set == 'unlabelled' else 'flac'}"
+        """File that its set names, below the corpus folder."""
+        return self.film if self.set == "unlabelled" else f"{self.set}/{self.clip_id}.flac"
+
+    @property
+    def film(self) -> str:
+        """Its film below the corpus folder, if it is filmed."""
+        return f"{self.set}/{self.clip_id}.mp4"
+
+    @property
+    def is_filmed(self) -> bool:
+        """Tell whether it has a face."""
+        return self.face >= 0
 
 
 def plan(config: SyntheticConfig) -> list[Clip]:
@@ -87,6 +100,7 @@ def _plan_set(config: SyntheticConfig, name: SetName) -> list[Clip]:
     # Voices alternate by sex; a film's voice follows its photograph.
     sexes: list[str] = [photo.sex for photo in PHOTOS] if films else ["f", "m"] * 5
     voices = [VOICES[name][sex][sexes[:i].count(sex)] for i, sex in enumerate(sexes)]
+    faces = _faces(sexes[:speakers], films=films, labelled=config.labelled_films)
     cast = [draw_speaker(f"{'face' if films else 'voice'}{i + 1:02d}", voices[i], rng) for i in range(speakers)]
     emotions = _emotions(config, speakers, each, films=films)
     energy, activation = np.zeros(len(emotions), bool), np.zeros(len(emotions), bool)
@@ -107,7 +121,7 @@ def _plan_set(config: SyntheticConfig, name: SetName) -> list[Clip]:
                     clip_id=f"{speaker.name}_{k + 1:03d}",
                     set=name,
                     speaker=speaker,
-                    face=i if films else -1,
+                    face=faces[i],
                     part=part,
                     emotion=emotions[row],
                     energy=bool(energy[row]),
@@ -115,6 +129,18 @@ def _plan_set(config: SyntheticConfig, name: SetName) -> list[Clip]:
                 )
             )
     return clips
+
+
+def _faces(sexes: list[str], *, films: bool, labelled: bool) -> list[int]:
+    """Return the photograph of every speaker, by number; -1 for one who is only heard.
+
+    The films of the unlabelled set take the photographs in order. Labelled speakers share them, each with one of their
+    sex: they are other people by voice and manner, which is all that a recogniser hears.
+    """
+    if films:
+        return list(range(len(sexes)))
+    alike = {sex: [number for number, photo in enumerate(PHOTOS) if photo.sex == sex] for sex in set(sexes)}
+    return [alike[sex][sexes[:i].count(sex) % len(alike[sex])] if labelled else -1 for i, sex in enumerate(sexes)]
 
 
 def _emotions(config: SyntheticConfig, speakers: int, each: int, *, films: bool) -> list[str]:

@@ -48,17 +48,20 @@ def write_tables(config: SyntheticConfig, clips: Sequence[Clip], rows: Sequence[
             alignment = str(Path(clip.path).with_suffix(".TextGrid"))
             _write_alignment(out_dir / alignment, acted)
             manifests[clip.set].append(known | {"split": clip.part, "alignment": alignment})
-            frames.append(_frame_row(clip, acted, config.fps))
         else:
             label = {"fold": clip.part, "emotion": clip.emotion, "label_source": "acted"}
             manifests[clip.set].append(known | label | planted_votes(clip, config))
+            if clip.is_filmed:  # the film of the same utterance, without its label
+                manifests["unlabelled"].append(known | {"path": clip.film, "split": "train"})
+        if clip.is_filmed:
+            frames.append(_frame_row(clip, acted, config.fps))
         planted = {
             "emotion": clip.emotion,
             "energy_class": "high" if clip.energy else "low",
-            "activation_class": ("high" if clip.activation else "low") if clip.set == "unlabelled" else None,
+            "activation_class": ("high" if clip.activation else "low") if clip.is_filmed else None,
             "duration": acted.seconds,
             "voice": clip.speaker.voice,
-            "photo": PHOTOS[clip.face].name if clip.set == "unlabelled" else None,
+            "photo": PHOTOS[clip.face].name if clip.is_filmed else None,
         }
         truth.append(known | {"set": clip.set} | planted | {f"voice_{k}": v for k, v in acted.manner.items()})
         phonemes += [

@@ -105,7 +105,11 @@ def test_speakers_of_both_manifests_are_a_leak(project: Make) -> None:
          "emotion": ("anger", "sadness")[n // 4 % 2], "label_source": "acted"}
         for n in range(16)
     ]  # fmt: skip
-    assert "films/u0, films/u1, films/u2" in "\n".join(check(project(rows)).problems)
+    found = check(project(rows, **{"pretrain.per_fold": False}))
+    assert "films/u0, films/u1, films/u2" in "\n".join(found.problems)
+    found = check(project(rows))  # each fold has a pretraining of its own
+    assert found.problems == []
+    assert any("each fold pretrains without those it tests" in fact for fact in found.facts)
     assert check(project(rows, **{"finetune.allow_pretrain_speakers": True})).problems == []
 
 

@@ -32,8 +32,12 @@ def write_part(path: Path, rows: list[dict[str, Any]], *, metadata: dict[str, An
         "feature_names": [f"f{number}" for number in range(N_FEATURES)],
         "frame_period": FRAME_PERIOD,
         "config": {"note": "generated"},
+        "thresholds": {
+            "t1_stat": {"quantiles": [0.6, 0.6], "scope": "corpus", "min_segments": 4},
+            "t2_stat": {"quantiles": [0.5, 0.5], "scope": "corpus", "min_segments": 4},
+        },
     } | (metadata or {})
-    numbers = ("t3_confidence", "arousal", "valence", "dominance", "intensity", "level")
+    numbers = ("t1_stat", "t2_stat", "t3_confidence", "arousal", "valence", "dominance", "intensity", "level")
     lists = dict.fromkeys(("features", "dense", "mouth"), pa.list_(pa.float32())) | {"viseme": pa.list_(pa.int8())}
     types = {"n_frames": pa.int32(), **lists, **dict.fromkeys(numbers, pa.float64())}
     types |= {name: pa.float64() for name in rows[0] if name.startswith("votes_")}
@@ -97,8 +101,13 @@ def unlabelled_rows(
             "t3_label": "happiness" if means[2] > 1000 else "neutral",
         }
         missing = {name: None if rng.random() < 0.1 else label for name, label in labels.items()}
+        # what thresholds make the labels of T1 and T2 of; those in write_part fit them
+        statistics = {"t1_stat": float(row["emotion"] == "anger"), "t2_stat": float(means[1])}
+        statistics = {
+            name: None if missing[f"{name[:2]}_label"] is None else value for name, value in statistics.items()
+        }
         del row["emotion"], row["label_source"]
-        rows.append({**row, "features": frames.ravel().tolist(), **missing, "t3_confidence": 0.5})
+        rows.append({**row, "features": frames.ravel().tolist(), **missing, **statistics, "t3_confidence": 0.5})
     return rows
 
 
@@ -175,7 +184,7 @@ def tiny() -> Callable[..., Params]:
         early = {"dev": "speakers", "monitor": "score", "lr_schedule": "constant", "augment": {}}
         base: dict[str, dict[str, Any]] = {
             "encoder": {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.1, "max_seconds": 3.0},
-            "pretrain": {**schedule, "tasks": [1, 2, 3], "dense": [], "monitor": "score"},
+            "pretrain": {**schedule, "tasks": [1, 2, 3], "dense": [], "monitor": "score", "min_class": 2},
             "finetune": {**schedule, "seeds": [0], "folds": 3, "transfer": "all", **early},
             "report": {"summary": ""},
         }

@@ -106,6 +106,30 @@ def _row_sums(shards: Shards, columns: IntArray, source: str) -> tuple[npt.NDArr
 
 
 @dataclass(frozen=True)
+class MovedTracks:
+    """Tracks that are taken from elsewhere, for a negative control.
+
+    ``columns``: (K,) of the dense tracks. ``partners``: (N,) row that a row's are taken from; one of another length is
+    stretched. ``shift``: share of the segment by which they are moved, going round at its end.
+    """
+
+    columns: IntArray
+    partners: IntArray
+    shift: float
+
+    def read(self, shards: Shards, rows: IntArray, frames: IntArray) -> FloatArray:
+        """Return all dense tracks (B, ..., K) of ``frames`` (B, ...), which lie in the shard ``rows`` (B,)."""
+        tracks = np.array(shards.dense[frames])
+        first, length = shards.offsets[rows], shards.lengths[rows]
+        other = self.partners[rows]
+        shape = (len(rows), *[1] * (frames.ndim - 1))
+        place = (frames - first.reshape(shape)) / length.reshape(shape) + self.shift
+        there = ((place % 1.0) * shards.lengths[other].reshape(shape)).astype(np.int64)
+        tracks[..., self.columns] = shards.dense[shards.offsets[other].reshape(shape) + there][..., self.columns]
+        return tracks
+
+
+@dataclass(frozen=True)
 class FrameTargets:
     """What the frame heads of a network predict: tracks, hidden spans, visemes; one vector every ``step`` frames.
 
@@ -116,6 +140,7 @@ class FrameTargets:
     scale: TrackScale | None = None
     reconstruct: bool = False
     visemes: bool = False
+    moved: MovedTracks | None = field(repr=False, default=None)
 
     def __post_init__(self) -> None:
         if self.visemes and self.step != 1:
@@ -136,7 +161,12 @@ class FrameTargets:
         """
         found: dict[str, npt.NDArray[Any]] = {}
         if self.scale is not None:
-            tracks = self.scale.apply(np.asarray(getattr(shards, self.scale.source)[frames]), rows)
+            whose = rows
+            if self.moved is None:
+                read = np.asarray(getattr(shards, self.scale.source)[frames])
+            else:
+                read, whose = self.moved.read(shards, rows, frames), self.moved.partners[rows]
+            tracks = self.scale.apply(read, whose)
             found[DENSE] = pool_frames(np.where(mask[..., None], tracks, np.float32(np.nan)), self.step)
         if self.visemes:
             found[VISEME] = np.where(mask, shards.viseme[frames, 0], MISSING).astype(np.int64)

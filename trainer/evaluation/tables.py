@@ -16,7 +16,7 @@ from trainer.objectives.metrics import spread
 from trainer.params import ReportParams
 from trainer.store import read_table
 
-MODE_ORDER = {"scratch": 0, "pretrained": 1, "frozen": 2}
+MODE_ORDER = {"scratch": 0, "pretrained": 1, "frozen": 2, "student": 3, "ensemble": 4}
 # columns that say under which rules a number was measured; constant within a corpus and mode
 RULES = (
     "target",

@@ -17,9 +17,9 @@ from trainer.final.calibration import Calibration, calibrate
 from trainer.final.card import write_card
 from trainer.finetuning.auxiliary import side_tasks
 from trainer.finetuning.finetune import Context, train_all
-from trainer.finetuning.plan import Run, check_parent, plan_final
-from trainer.models.checkpoint import load_model
-from trainer.params import FinetuneParams, Params
+from trainer.finetuning.parents import Parents
+from trainer.finetuning.plan import Run, plan_final
+from trainer.params import FROM_PARENT, FinetuneParams, Params
 from trainer.store import free_place, read_table, replace_folder, seal, slug, write_json
 
 
@@ -27,7 +27,8 @@ def mode_of(options: FinetuneParams) -> str:
     """Return the mode of the final model."""
     if options.final_mode != "auto":
         return options.final_mode
-    return "pretrained" if "pretrained" in options.modes else options.modes[0]
+    networks = [mode for mode in options.modes if mode != "ensemble"]
+    return "pretrained" if "pretrained" in networks else networks[0] if networks else "scratch"
 
 
 def final(
@@ -76,14 +77,14 @@ def final(
     params = params.model_copy(update={"finetune": params.finetune.model_copy(update={"label_fraction": 1.0})})
     options, mode = params.finetune, mode_of(params.finetune)
     shards = open_shards(shards_folder, cache=cache)
-    folder = Path(parent) if mode != "scratch" else None
-    loaded = load_model(folder) if folder is not None else None
-    if loaded is not None and folder is not None:
-        check_parent(loaded, shards, params, folder)
-    others = open_shards(unlabelled, cache=cache) if options.goes_on(mode) and unlabelled is not None else None
+    parents = Parents.read(parent) if mode in FROM_PARENT else None
+    if parents is not None:
+        parents.check(shards, params)
+    looks = options.goes_on(mode) or (mode == "student" and options.self_training.face > 0)
+    others = open_shards(unlabelled, cache=cache) if looks and unlabelled is not None else None
     side = side_tasks(options, others)
-    context = Context(shards, params, folder, Path(cache) / "units", side)
-    runs = plan_final(shards, params, loaded, mode=mode, side=side)
+    context = Context(shards, params, Path(cache) / "units", side, others)
+    runs = plan_final(shards, params, parents, mode=mode, side=side, films=others)
     progress = None if on_run is None else lambda job: on_run(str(job[1]))
     train_all([context], [runs], workers=workers, on_start=on_start, on_done=progress)
 

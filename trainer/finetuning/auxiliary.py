@@ -20,6 +20,7 @@ from trainer.data.dataset import ChunkDataset
 from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
+from trainer.finetuning.parents import Parents
 from trainer.finetuning.side_task import SideTask
 from trainer.models.checkpoint import Checkpoint, ModelSpec
 from trainer.models.network import Network
@@ -44,8 +45,14 @@ def side_tasks(options: FinetuneParams, unlabelled: Shards | None) -> dict[str, 
     }
 
 
-def check_auxiliary(parent: Checkpoint, unlabelled: Shards, target: str) -> None:
-    """Raise InputError unless ``unlabelled`` is what ``parent`` was pretrained on, with tasks that can go on."""
+def check_auxiliary(parents: Parents, unlabelled: Shards, target: str) -> None:
+    """Raise InputError unless ``unlabelled`` is what the parents were pretrained on, with tasks that can go on."""
+    for parent in (parents.everyone, *parents.folds.values()):
+        if parent.checkpoint is not None:
+            _check_one(parent.checkpoint, unlabelled, target)
+
+
+def _check_one(parent: Checkpoint, unlabelled: Shards, target: str) -> None:
     if parent.config["data"]["shards"] != unlabelled.fingerprint:
         raise InputError(
             f"finetune.auxiliary: the parent was not pretrained on {unlabelled.folder}: name the shards it was, or run "
@@ -96,7 +103,8 @@ class Auxiliary(SideTask):
     def pretext(self) -> Pretext:
         """Targets and rows as the parent had them."""
         pretrained = parse_params(self.parent.config["params"], source="config.json of the pretrained model")
-        return Pretext.of(self.unlabelled, pretrained.pretrain, pretrained.encoder)
+        without = self.parent.config.get("without", ())
+        return Pretext.of(self.unlabelled, pretrained.pretrain, pretrained.encoder, without=without)
 
     @property
     def heads(self) -> dict[str, Objective]:

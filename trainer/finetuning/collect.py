@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,28 +13,21 @@ import pandas as pd
 from trainer.data.rows import text
 from trainer.data.shards import Shards
 from trainer.finetuning.plan import Run, normalisation_of
-from trainer.models.checkpoint import Checkpoint
+from trainer.finetuning.students import ENSEMBLE
 from trainer.params import FinetuneParams
 from trainer.pretraining.pretext import pretext_summary
 from trainer.store import free_place, replace_folder, seal, slug, write_json, write_table
 
 
 def collect(
-    runs: list[Run],
-    finished: Path,
-    shards: Shards,
-    options: FinetuneParams,
-    parent: Checkpoint | None,
-    *,
-    out: Path,
-    reports: Path,
+    runs: list[Run], finished: Path, shards: Shards, options: FinetuneParams, *, out: Path, reports: Path
 ) -> pd.DataFrame:
     """Gather the ``finished`` folders of ``runs`` into tables under ``reports`` and kept checkpoints under ``out``.
 
     Writes finetune_runs (.parquet, .csv; one row a run), predictions.parquet (one row per test utterance and run) and
     finetune_history.csv; returns the first. Everything that an honest reader needs to judge a number is in its row.
     """
-    table, predictions, history = gather(runs, finished, shards, options, parent)
+    table, predictions, history = gather(runs, finished, shards, options)
     write_table(reports / "finetune_runs.parquet", table)
     write_table(reports / "finetune_runs.csv", table)
     write_table(reports / "predictions.parquet", predictions)
@@ -43,7 +37,7 @@ def collect(
 
 
 def gather(
-    runs: list[Run], finished: Path, shards: Shards, options: FinetuneParams, parent: Checkpoint | None
+    runs: list[Run], finished: Path, shards: Shards, options: FinetuneParams
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Read finished runs back.
 
@@ -51,9 +45,11 @@ def gather(
         Results, a row a run; predictions, a row per test utterance and run; history, a row per epoch and run.
     """
     results, predictions, histories = [], [], []
+    parents = {folder: _config(folder) for folder in {run.parent for run in runs} if folder is not None}
     for run in runs:
         folder = finished / run.key
-        results.append(_result(run, folder, shards, options, parent if run.mode != "scratch" else None))
+        parent = parents[run.parent] if run.parent is not None else None
+        results.append(_result(run, folder, shards, options, parent))
         predicted = np.load(folder / "predictions.npy", allow_pickle=False)
         tested = shards.rows.iloc[run.test]
         who = {"segment_id": list(tested["segment_id"]), "speaker": text(tested, "speaker")}
@@ -63,13 +59,19 @@ def gather(
     return pd.DataFrame(results), pd.concat(predictions, ignore_index=True), pd.concat(histories, ignore_index=True)
 
 
+def _config(folder: Path) -> dict[str, Any]:
+    """Read what a model folder says of itself."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
 def _result(
-    run: Run, folder: Path, shards: Shards, options: FinetuneParams, parent: Checkpoint | None
+    run: Run, folder: Path, shards: Shards, options: FinetuneParams, parent: dict[str, Any] | None
 ) -> dict[str, object]:
-    """Row of results of a run; ``parent``: that it started from."""
+    """Row of results of a run; ``parent``: ``config.json`` of the model that it started from."""
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     del metrics["classes"]
-    pretrain_speakers = set() if parent is None else set(parent.config["speakers"])
+    pretrain_speakers = set() if parent is None else set(parent["speakers"])
     return {
         **run.identity,
         "target": options.target,
@@ -81,7 +83,7 @@ def _result(
         "protocol": run.protocol,
         "label_fraction": options.label_fraction,
         "penalty": str(options.penalty),
-        "pretrain_tasks": None if parent is None else pretext_summary(parent.config),
+        "pretrain_tasks": None if parent is None else pretext_summary(parent),
         "transfer": None if parent is None else options.transfer,
         "allow_pretrain_speakers": options.allow_pretrain_speakers,
         "pretrain_speakers_in_test": len(pretrain_speakers & set(shards.speakers[run.test])),
@@ -91,8 +93,12 @@ def _result(
 
 def keep_models(folder: Path, finished: Path, runs: list[Run], table: pd.DataFrame, *, keep: str) -> None:
     """Copy the chosen checkpoints and list them in index.json; row i of ``table`` belongs to run i."""
-    chosen = runs if keep == "all" else []
+    networks = [
+        position for position, run in enumerate(runs) if run.mode != ENSEMBLE
+    ]  # which has no weights of its own
+    chosen = [runs[position] for position in networks] if keep == "all" else []
     if keep == "best":  # by held-out training speakers, never by the test fold
+        table = table.iloc[networks]
         score = table["dev_score"].astype(float).fillna(-np.inf)  # nobody held out: the first of all
         best = score.groupby([table["corpus"], table["mode"]], sort=True).idxmax()
         chosen = [runs[int(position)] for position in best]

@@ -11,15 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainer.data.arrays import IntArray
 from trainer.data.chunking import chunking_for
 from trainer.data.normalisation import Normalisation, Scope
+from trainer.data.rows import Target
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.collect import collect
-from trainer.finetuning.plan import PLAIN, Run, Sides, check_parent, plan
+from trainer.finetuning.parents import Parents
+from trainer.finetuning.plan import PLAIN, Run, Sides, plan
 from trainer.finetuning.side_task import SideTask
+from trainer.finetuning.students import ENSEMBLE, STUDENT, TAUGHT, Lesson, lesson_of, store_ensemble
 from trainer.models.checkpoint import Checkpoint, ModelSpec, load_model, save_model
+from trainer.objectives import Objective
 from trainer.objectives.penalty import penalise
 from trainer.params import Params
 from trainer.store import is_done
@@ -33,9 +38,9 @@ class Context:
 
     shards: Shards
     params: Params
-    parent: Path | None
     finished: Path  # folder of finished runs
     side: Sides = field(default_factory=dict)
+    films: Shards | None = None  # for a teacher that looks
 
     def side_task(self, run: Run) -> SideTask:
         """Return what a run trains beside the target; raises ValueError unless its key names the same."""
@@ -65,11 +70,12 @@ def finetune(
 
     Args:
         shards_folder: labelled shards.
-        parent: checkpoint of pretraining (not needed for mode scratch alone).
+        parent: checkpoint of pretraining, with those of folds where it has some (not needed for mode scratch alone).
         out: gets the kept checkpoints with an index.json.
         reports: gets finetune_runs (.parquet, .csv), predictions.parquet and finetune_history.csv.
         params: sections trainer, encoder and finetune count.
-        unlabelled: the shards of pretraining, opened only for ``finetune.auxiliary``.
+        unlabelled: the shards of pretraining, opened only for ``finetune.auxiliary`` and for a teacher that looks
+            (``finetune.self_training.face``).
         cache: folder of finished runs and memory maps.
         workers: processes.
         on_start: called with the number of runs and of those already done.
@@ -83,19 +89,16 @@ def finetune(
     """
     options = params.finetune
     shards = open_shards(shards_folder, cache=cache)
-    folder = Path(parent) if set(options.modes) != {"scratch"} else None
-    loaded = load_model(folder) if folder is not None else None
-    if loaded is not None and folder is not None:
-        check_parent(loaded, shards, params, folder)
-    goes_on = any(map(options.goes_on, options.modes))
-    others = open_shards(unlabelled, cache=cache) if goes_on and unlabelled is not None else None
+    parents = Parents.read(parent) if options.needs_parent else None
+    if parents is not None:
+        parents.check(shards, params)
+    others = open_shards(unlabelled, cache=cache) if options.needs_films and unlabelled is not None else None
     side = side_tasks(options, others)
-    if loaded is not None and others is not None:
-        check_auxiliary(loaded, others, options.target)
+    if parents is not None and others is not None and any(map(options.goes_on, options.modes)):
+        check_auxiliary(parents, others, options.target)
     return train_runs(
-        Context(shards, params, folder, Path(cache) / "units", side),
-        plan(shards, params, loaded, side=side),
-        loaded,
+        Context(shards, params, Path(cache) / "units", side, others),
+        plan(shards, params, parents, side=side, films=others),
         out=Path(out),
         reports=Path(reports),
         workers=workers,
@@ -107,7 +110,6 @@ def finetune(
 def train_runs(
     context: Context,
     runs: list[Run],
-    parent: Checkpoint | None,
     *,
     out: Path,
     reports: Path,
@@ -118,7 +120,7 @@ def train_runs(
     """Train those of ``runs`` that are not finished, then write checkpoints and tables of all; see `finetune`."""
     progress = None if on_run is None else lambda job: on_run(str(job[1]))
     train_all([context], [runs], workers=workers, on_start=on_start, on_done=progress)
-    return collect(runs, context.finished, context.shards, context.params.finetune, parent, out=out, reports=reports)
+    return collect(runs, context.finished, context.shards, context.params.finetune, out=out, reports=reports)
 
 
 def train_all(
@@ -131,14 +133,21 @@ def train_all(
 ) -> None:
     """Train the unfinished runs of each context, which share one folder; one that several contexts share only once.
 
-    ``on_done`` is called with the number of the context and the run.
+    Students wait for their teachers, which come first. ``on_done`` is called with the number of the context and the
+    run.
     """
-    jobs: dict[str, tuple[int, Run]] = {}
+    first: dict[str, tuple[int, Run]] = {}
+    then: dict[str, tuple[int, Run]] = {}
     for number, own in enumerate(runs):
         for run in own:
-            jobs.setdefault(run.key, (number, run))
+            (then if run.mode in TAUGHT else first).setdefault(run.key, (number, run))
+            for teacher in run.teachers:
+                first.setdefault(teacher.key, (number, teacher))
     done = partial(is_done, contexts[0].finished)
-    train_missing(jobs, done, _train_job, contexts, workers=workers, on_start=on_start, on_done=on_done)
+    if on_start is not None:
+        on_start(len(first) + len(then), sum(map(done, [*first, *then])))
+    for jobs in (first, then):
+        train_missing(jobs, done, _train_job, contexts, workers=workers, on_done=on_done)
 
 
 def _train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:
@@ -151,12 +160,17 @@ def _train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:
 
 def train_run(context: Context, run: Run) -> None:
     """Train and test one run; its folder under ``context.finished`` appears only when it is complete."""
+    if run.mode == ENSEMBLE:
+        store_ensemble(run, context.shards, context.params.finetune.target, finished=context.finished)
+        return
     shards, params = context.shards, context.params
     options, device = params.finetune, params.trainer.device
-    parent = load_model(context.parent) if run.mode != "scratch" and context.parent is not None else None
+    parent = load_model(run.parent) if run.parent is not None else None
     side = context.side_task(run).start(parent)
     labels = run.objective.encode(shards.rows, options.target)
     objective = run.objective.fitted(labels[run.train])
+    lesson = _lesson(context, run, objective, labels) if run.mode == STUDENT else None
+    learnt = run.train if lesson is None else lesson.rows
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -164,13 +178,17 @@ def train_run(context: Context, run: Run) -> None:
         heads={options.target: objective, **side.heads},
         feature_names=shards.feature_names,
         frame_period=shards.frame_period,
-        chunking=chunking_for(shards, run.train, params.encoder),
-        normalisation=_normalisation(context, run, parent),
+        chunking=chunking_for(shards, learnt, params.encoder),
+        normalisation=_normalisation(context, run, learnt, parent),
         frames=side.frames,
     )
     train, dev, test = (
-        spec.dataset(shards, rows, {options.target: labels[rows], **side.targets(len(rows))})
-        for rows in (run.train, run.dev, run.test)
+        spec.dataset(shards, rows, {options.target: own, **side.targets(len(rows))})
+        for rows, own in (
+            (learnt, labels[run.train] if lesson is None else lesson.targets),
+            (run.dev, labels[run.dev]),
+            (run.test, labels[run.test]),
+        )
     )
     make_deterministic(params.trainer, seed=run.seed)
     network = spec.build()
@@ -180,7 +198,7 @@ def train_run(context: Context, run: Run) -> None:
     smoothing, rows = options.label_smoothing, shards.rows.iloc[run.train]
     own_loss = objective.loss(labels[run.train], label_smoothing=smoothing)
     own_loss = penalise(own_loss, objective, rows, options.penalty, label_smoothing=smoothing)
-    loss = side.loss(options.target, own_loss)
+    loss = side.loss(options.target, own_loss if lesson is None else lesson.loss)
     fitted = fit(
         network,
         train,
@@ -197,7 +215,7 @@ def train_run(context: Context, run: Run) -> None:
     metrics = {
         **run.identity,
         "classes": list(objective.names),
-        "n_train": len(train),
+        "n_train": len(run.train),
         "n_dev": len(dev),
         "n_test": len(test),
         **({} if outputs is None else measure(outputs, test, spec.heads)[options.target]),
@@ -205,6 +223,7 @@ def train_run(context: Context, run: Run) -> None:
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         **side.about(fitted.history, tested=set(shards.speakers[run.test])),
+        **({} if lesson is None else {"self_training": str(options.self_training), **lesson.about}),
     }
     nothing = np.zeros((0, len(objective.names)), np.float32)  # a final model has nobody left to test
     predicted = nothing if outputs is None else objective.predict(outputs.logits[options.target])
@@ -219,19 +238,29 @@ def train_run(context: Context, run: Run) -> None:
     )
 
 
-def _normalisation(context: Context, run: Run, parent: Checkpoint | None) -> Normalisation:
+def _lesson(context: Context, run: Run, objective: Objective, labels: Target) -> Lesson:
+    """What a student learns from."""
+    options, device = context.params.finetune.self_training, context.params.trainer.device
+    finished = context.finished
+    make_deterministic(context.params.trainer, seed=run.seed)
+    return lesson_of(
+        context.shards, context.films, run, objective, labels, finished=finished, options=options, device=device
+    )
+
+
+def _normalisation(context: Context, run: Run, learnt: IntArray, parent: Checkpoint | None) -> Normalisation:
     options = context.params.finetune
     if parent is not None and options.normalisation == "parent":
         return parent.spec.normalisation
     scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
-    return Normalisation.fit(context.shards, run.train, clip=context.params.encoder.clip, scope=scope)
+    return Normalisation.fit(context.shards, learnt, clip=context.params.encoder.clip, scope=scope)
 
 
 def _provenance(context: Context, run: Run, parent: Checkpoint | None, side: SideTask) -> dict[str, Any]:
     """Entries of ``config.json`` about data, settings and parent."""
     shards = context.shards
     inherited = None
-    heard = {*shards.speakers[np.concatenate([run.train, run.dev])], *side.speakers}
+    heard = {*shards.speakers[np.concatenate([run.train, run.dev, run.rest])], *side.speakers}
     if parent is not None:
         kept = ("kind", "tasks", "data")
         inherited = {"fingerprint": parent.fingerprint, **{name: parent.config.get(name) for name in kept}}

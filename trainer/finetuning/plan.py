@@ -6,8 +6,8 @@ costs nothing, and changed data, parameters or code never meet an old result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from trainer.data.shards import Shards
 from trainer.data.splits import NOBODY, Fold, assert_disjoint, hold_out_speakers, label_subset
 from trainer.errors import InputError
 from trainer.finetuning.labelled import ALL, Labelled, joined_set, labelled_sets
+from trainer.finetuning.parents import Parent, Parents
 from trainer.finetuning.side_task import SideTask
-from trainer.models.checkpoint import Checkpoint
+from trainer.finetuning.students import ENSEMBLE, STUDENT, TAUGHT, rest_of, teacher_seeds
 from trainer.objectives import Objective
-from trainer.params import FinetuneParams, Params
+from trainer.params import FROM_PARENT, FinetuneParams, Params
 from trainer.store import code_fingerprint, content_key, package_versions, slug
 
 PLAIN = SideTask()
@@ -45,7 +46,10 @@ class Run:
     label_source: str
     label_rule: str
     side: dict[str, Any]  # identity of its side task
+    parent: Path | None  # model folder that it starts from
     key: str
+    teachers: tuple[Run, ...] = ()  # runs that a student waits for
+    rest: IntArray = field(default_factory=lambda: NOBODY)  # rows that they label
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -65,83 +69,94 @@ class Run:
 def plan(
     shards: Shards,
     params: Params,
-    parent: Checkpoint | None,
+    parents: Parents | None,
     *,
     modes: Sequence[str] | None = None,
     side: Sides | None = None,
-    expected_speakers: Collection[str] = (),
+    films: Shards | None = None,
 ) -> list[Run]:
     """Lay out all runs of all corpora, with every protocol check done before anything is trained.
 
-    ``modes``: instead of those of section finetune. ``side``: the side tasks that the runs will be trained with.
-    Without ``parent`` the keys of the modes that need one are those of no stored run; ``expected_speakers`` are then
-    the pretraining speakers of the parent that is still to be trained. Raises InputError if a split leaks, a test
-    speaker is a pretraining speaker, or labels do not fit the objective.
+    ``parents``: what the modes but scratch start from; runs of one that is still to be trained have keys of no stored
+    run. ``modes``: instead of those of section finetune. ``side``: the side tasks that the runs will be trained with.
+    ``films``: the unlabelled shards, for a teacher that looks.
+    Raises InputError if a split leaks, a test speaker is a pretraining speaker, or labels do not fit the objective.
     """
     options = params.finetune
-    pretrain_speakers = set(expected_speakers) if parent is None else set(parent.config["speakers"])
     tasks = {mode: (side or {}).get(mode, PLAIN).identity() for mode in (options.modes if modes is None else modes)}
-    identities = {mode: _identity(shards, params, mode, parent) for mode in tasks}
     runs: list[Run] = []
     for corpus in labelled_sets(shards, options):
         note_long_clips(shards, corpus.rows, params.encoder)
         for number, fold in enumerate(corpus.folds(options)):
-            if not options.allow_pretrain_speakers:
-                _refuse_pretrain_speakers(corpus, fold, pretrain_speakers)
+            parent = parents.of(corpus.name, fold.name) if parents is not None else None
+            if parent is not None and not options.allow_pretrain_speakers:
+                _refuse_pretrain_speakers(corpus, fold, parent)
+            identities = {mode: _identity(shards, params, mode, parent, films) for mode in tasks}
             for seed in options.seeds:
                 rows = _draw_rows(corpus, fold, options, seed=seed, number=number)
-                runs += [
-                    _run(corpus, fold, rows, mode=mode, seed=seed, side=task, identity=identities[mode])
-                    for mode, task in tasks.items()
-                ]
+                for mode, task in tasks.items():
+                    run = _run(corpus, fold, rows, parent, mode=mode, seed=seed, side=task, identity=identities[mode])
+                    runs.append(_taught(shards, params, corpus, fold, run, number) if mode in TAUGHT else run)
     return runs
 
 
+def _taught(shards: Shards, params: Params, corpus: Labelled, fold: Fold, run: Run, number: int) -> Run:
+    """Add the teachers of a student or an ensemble, and the rows that they label."""
+    options, rows = params.finetune.self_training, (run.train, run.dev, run.test)
+    identity = _identity(shards, params, "scratch", None)
+    plain = PLAIN.identity()
+    seeds = teacher_seeds(run.seed, options.teachers)
+    teachers = [
+        _run(corpus, fold, rows, None, mode="scratch", seed=seed, side=plain, identity=identity) for seed in seeds
+    ]
+    if run.mode == ENSEMBLE:
+        return replace(run, teachers=tuple(teachers), key=content_key({"ensemble": [one.key for one in teachers]}))
+    rng = np.random.default_rng([run.seed, number, 5])
+    rest = rest_of(shards, corpus, fold, rows, share=options.share, rng=rng)
+    key = content_key({"student": run.key, "teachers": [one.key for one in teachers], "rest": rest.tolist()})
+    return replace(run, teachers=tuple(teachers), rest=rest, key=key)
+
+
 def plan_final(
-    shards: Shards, params: Params, parent: Checkpoint | None, *, mode: str, side: Sides | None = None
+    shards: Shards,
+    params: Params,
+    parents: Parents | None,
+    *,
+    mode: str,
+    side: Sides | None = None,
+    films: Shards | None = None,
 ) -> list[Run]:
     """Lay out the trainings on all labelled rows, one a corpus (with ``finetune.folds: corpus`` one on all of them).
 
-    They are those of `plan` but for the rows: nobody is tested, and the first seed draws.
+    They are those of `plan` but for the rows: nobody is tested, so that they start from the model of all films, and the
+    first seed draws.
     """
     options = params.finetune
     task = (side or {}).get(mode, PLAIN).identity()
-    identity = _identity(shards, params, mode, parent)
+    parent = parents.everyone if parents is not None else None
+    identity = _identity(shards, params, mode, parent, films)
     sets = [joined_set(shards, options)] if options.folds == "corpus" else labelled_sets(shards, options)
     runs = []
     for corpus in sets:
         fold = Fold(ALL, np.arange(len(corpus.rows)), NOBODY, protocol=ALL)
         rows = _draw_rows(corpus, fold, options, seed=options.seeds[0], number=0)
-        runs.append(_run(corpus, fold, rows, mode=mode, seed=options.seeds[0], side=task, identity=identity))
+        run = _run(corpus, fold, rows, parent, mode=mode, seed=options.seeds[0], side=task, identity=identity)
+        runs.append(_taught(shards, params, corpus, fold, run, 0) if mode in TAUGHT else run)
     return runs
 
 
 def normalisation_of(mode: str, options: FinetuneParams) -> str:
     """Whose statistics normalise the features of a mode: train, parent or speaker; every result names it."""
-    return "train" if mode == "scratch" and options.normalisation == "parent" else options.normalisation
+    return "train" if mode not in FROM_PARENT and options.normalisation == "parent" else options.normalisation
 
 
-def check_parent(parent: Checkpoint, shards: Shards, params: Params, folder: Path) -> None:
-    """Raise InputError unless the pretrained encoder takes these features and has the shape that is asked for."""
-    parent.spec.check(shards)
-    differing = [
-        name
-        for name in type(params.encoder).model_fields
-        if name not in ("dropout", "max_seconds", "crop_seconds")  # none changes what the weights mean
-        and getattr(params.encoder, name) != getattr(parent.spec.encoder, name)
-    ]
-    if differing:
-        raise InputError(
-            f"{folder} was pretrained with another encoder ({', '.join(differing)} differ): run pretrain again"
-        )
-
-
-def _refuse_pretrain_speakers(corpus: Labelled, fold: Fold, pretrain_speakers: set[str]) -> None:
-    shared = sorted(pretrain_speakers & set(corpus.speakers[fold.test]))
+def _refuse_pretrain_speakers(corpus: Labelled, fold: Fold, parent: Parent) -> None:
+    shared = sorted(parent.speakers & set(corpus.speakers[fold.test]))
     if shared:
         raise InputError(
-            f"corpus {corpus.name}, {fold.name}: test speaker(s) {', '.join(shared[:5])} were heard in pretraining; "
-            "leave them out of the unlabelled set, or set finetune.allow_pretrain_speakers (every result will name it)"
+            f"corpus {corpus.name}, {fold.name}: test speaker(s) {', '.join(shared[:5])} were heard in pretraining "
+            f"({parent.folder}); run pretrain again with pretrain.per_fold (a model a fold, without them), leave them "
+            "out of the unlabelled set, or set finetune.allow_pretrain_speakers (every result will name it)"
         )
 
 
@@ -179,6 +194,7 @@ def _run(
     corpus: Labelled,
     fold: Fold,
     rows: tuple[IntArray, IntArray, IntArray],
+    parent: Parent | None,
     *,
     mode: str,
     seed: int,
@@ -196,16 +212,19 @@ def _run(
         objective=corpus.objective,
         label_source=corpus.label_source,
         label_rule=corpus.label_rule,
+        parent=parent.folder if parent is not None and mode in FROM_PARENT else None,
         key=content_key({**identity, **own, "rows": [part.tolist() for part in rows]}),
     )
 
 
-def _identity(shards: Shards, params: Params, mode: str, parent: Checkpoint | None) -> dict[str, Any]:
+def _identity(
+    shards: Shards, params: Params, mode: str, parent: Parent | None, films: Shards | None = None
+) -> dict[str, Any]:
     """Name what the results of a mode depend on besides rows and seed; what only chooses or shows runs is left out."""
     options = params.finetune
     choosing = {"modes", "seeds", "folds", "keep", "allow_pretrain_speakers", "final", "final_mode"}
-    stated = {"transfer", "normalisation", "auxiliary"}  # below, or by the side task
-    identity = {
+    stated = {"transfer", "normalisation", "auxiliary", "self_training"}  # below, or by the side task
+    identity: dict[str, Any] = {
         "shards": shards.fingerprint,
         "trainer": params.trainer.model_dump(mode="json"),
         "encoder": params.encoder.model_dump(mode="json"),
@@ -214,6 +233,10 @@ def _identity(shards: Shards, params: Params, mode: str, parent: Checkpoint | No
         "code": code_fingerprint(),
         "packages": package_versions(),
     }
-    if mode != "scratch" and parent is not None:
-        identity |= {"parent": parent.fingerprint, "transfer": options.transfer}
+    if mode == STUDENT:
+        identity |= {"self_training": options.self_training.model_dump(mode="json")}
+        if options.self_training.face:
+            identity["films"] = films.fingerprint if films is not None else None
+    if mode in FROM_PARENT and parent is not None and parent.checkpoint is not None:
+        identity |= {"parent": parent.checkpoint.fingerprint, "transfer": options.transfer}
     return identity

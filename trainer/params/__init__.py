@@ -1,6 +1,6 @@
 """The trainer's sections of ``params.yaml`` and the ``params.yaml`` of each recipe, read and checked.
 
-The fields themselves, with unit and source, are in ``trainer.params.training`` and ``trainer.params.recipes``.
+The fields themselves, with unit and source, are in ``trainer.params.training``, ``tuning`` and ``recipes``.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ from trainer.params.recipes import (
 from trainer.params.section import similar_key
 from trainer.params.training import (
     AugmentParams,
-    AuxiliaryParams,
     BaselinesParams,
     EncoderParams,
-    FinetuneParams,
-    PenaltyParams,
     PretrainParams,
     ReportParams,
     RuntimeParams,
     ScheduleParams,
 )
+from trainer.params.tuning import FROM_PARENT, AuxiliaryParams, FinetuneParams, PenaltyParams, SelfTrainingParams
 
 PIPELINE_SECTIONS = frozenset({
     "sets", "watch", "run", "synthetic", "segments", "split", "audio", "acoustics", "functionals", "faces", "labels",

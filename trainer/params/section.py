@@ -21,6 +21,12 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("must be without repeats")
+    return values
+
+
 def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
     if not values or len(set(values)) != len(values) or not all(0 < value <= 1 for value in values):
         raise ValueError("must be one or more different shares above 0 and up to 1")
@@ -28,6 +34,7 @@ def _distinct_shares(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 DISTINCT = AfterValidator(_distinct)  # of a tuple, in Annotated
+UNIQUE = AfterValidator(_unique)  # the same, which may be empty
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch's generators take
 Seeds = Annotated[tuple[Seed, ...], DISTINCT]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]  # of epochs, utterances, resamples

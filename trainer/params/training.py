@@ -1,4 +1,4 @@
-"""Sections of ``params.yaml`` that one training follows: arithmetic, encoder, pretraining, fine-tuning.
+"""Sections of ``params.yaml`` that one training follows: arithmetic, encoder, pretraining; baselines and report.
 
 Sources: [paper] and [code] as named per field (Goncalves & Busso 2022 for the tasks; Lin & Busso 2020/2021
 and their released code for chunking and encoders); [ours] where the sources are silent.
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.params.section import DISTINCT, Count, Layers, Measure, Seconds, Section, Seed, Seeds, Size
+from trainer.params.section import DISTINCT, UNIQUE, Count, Layers, Measure, Seconds, Section, Seed, Size
 
 Baseline = Literal["majority", "svm-linear", "svm-rbf"]
 FunctionalSet = Literal["egemaps", "compare"]
@@ -98,12 +98,25 @@ class PretrainParams(ScheduleParams):
     # any subset; all three in the paper; empty only together with dense or reconstruct
     tasks: tuple[int, ...] = ()
     task_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of tasks 1, 2, 3 in the summed loss [ours]
-    dense: tuple[DenseGroup, ...] = ("energy", "motion", "aus")  # tracks followed on every frame [ours]
+    dense: Annotated[tuple[DenseGroup, ...], UNIQUE] = (
+        "energy",
+        "motion",
+        "aus",
+    )  # tracks followed on every frame [ours]
     dense_weight: float = Field(default=1.0, gt=0)  # of their summed loss [ours]
     dense_loss: Literal["smooth_l1", "ccc"] = "smooth_l1"  # smooth L1 in standard deviations, or 1 - CCC a track [ours]
     dense_centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean is subtracted from the tracks [ours]
     reconstruct: float = Field(default=0.0, ge=0)  # weight of giving back hidden spans of the features; 0 = off [ours]
     variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
+    max_class_weight: float = Field(
+        default=5.0, ge=1
+    )  # of a rare class in the loss of a task; even classes have 1 [ours]
+    min_class: Count = 5  # training segments of a class below which its labels are left out [ours]
+    corpora: Annotated[tuple[str, ...], UNIQUE] = ()  # whose films teach; empty: all of the unlabelled shards
+    # where films show labelled speakers: one pretraining a fold, without the speakers whom it tests [ours]
+    per_fold: bool = True
+    # negative controls: faces of other segments, or of another time of the same one [ours]
+    faces: Literal["own", "exchanged", "shifted"] = "own"
     epochs: Count = 30
     monitor: Literal["loss", "score", "last"] = "last"
     seed: Seed = 0
@@ -122,8 +135,6 @@ class PretrainParams(ScheduleParams):
     def _something_to_learn(self) -> PretrainParams:
         if not (self.tasks or self.dense or self.reconstruct):
             raise ValueError("tasks must be a non-empty subset of [1, 2, 3] unless dense or reconstruct is on")
-        if len(set(self.dense)) != len(self.dense):
-            raise ValueError("dense must be without repeats")
         if self.augment.mixup and (self.dense or self.reconstruct):
             raise ValueError("augment.mixup mixes utterances, whose tracks cannot be mixed: use it with tasks alone")
         return self
@@ -134,92 +145,6 @@ class PretrainParams(ScheduleParams):
         if min(weights) <= 0:
             raise ValueError("must be positive; leave a task out through 'tasks'")
         return weights
-
-
-Mode = Literal["scratch", "pretrained", "frozen"]
-
-
-class PenaltyParams(Section):
-    """Section ``finetune.penalty``: beta * loss + alpha * penalty by co-occurring emotions (objectives/penalty.py)."""
-
-    form: Literal["none", "printed", "pairwise"] = "none"  # printed [paper]; pairwise [ours]; both need votes
-    alpha: float = Field(default=1.0, gt=0)  # weight of the penalty; .5 or 1 [paper]
-    beta: float = Field(default=1.0, ge=0)  # weight of the objective's own loss; 0 or 1 [paper]
-
-    def __str__(self) -> str:
-        """As in a row of results."""
-        return "none" if self.form == "none" else f"{self.form}, alpha {self.alpha:g}, beta {self.beta:g}"
-
-
-class AuxiliaryParams(Section):
-    """Section ``finetune.auxiliary``: tasks of pretraining go on beside the target (finetuning/auxiliary.py)."""
-
-    weight: float = Field(default=0.0, ge=0)  # of the pretext loss; 0: off. Mode pretrained alone [ours]
-    share: float = Field(default=1.0, gt=0, le=1000)  # rows of film an epoch for every labelled training row [ours]
-
-    def __str__(self) -> str:
-        """As in a row of results."""
-        return f"weight {self.weight:g}, share {self.share:g}" if self.weight else "none"
-
-
-class FinetuneParams(ScheduleParams):
-    """Section ``finetune``: the comparison on labelled speech, on the same folds and seeds for every mode.
-
-    No speaker is spent on early stopping by default: with few speakers each one counts, and a learning rate that goes
-    down to nothing over a fixed time needs no one to say when to stop (docs/baselines.md has the measurements).
-    """
-
-    # frozen: what was carried over does not learn [paper]
-    modes: Annotated[tuple[Mode, ...], DISTINCT] = ("scratch", "pretrained")
-    seeds: Seeds = (0, 1)
-    # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker;
-    # corpus: each corpus tested by a network of all others, over the classes they share
-    folds: int | Literal["auto", "fold", "split", "loso", "corpus"] = "auto"
-    # early stopping on training speakers, or on the fold before the test; none: all train, with monitor last [ours]
-    dev: Literal["speakers", "fold", "none"] = "none"
-    # names of trainer.objectives.OBJECTIVES
-    objective: Literal["hard", "soft", "multilabel", "attribute"] = "hard"
-    target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
-    vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
-    dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
-    label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
-    transfer: Literal["all", "chunk", "conv"] = "conv"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
-    # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
-    normalisation: Literal["train", "parent", "speaker"] = "train"
-    allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
-    penalty: PenaltyParams = PenaltyParams()
-    auxiliary: AuxiliaryParams = AuxiliaryParams()
-    monitor: Literal["loss", "score", "last"] = "last"
-    lr: float = Field(default=2e-3, gt=0, le=1000)  # AdamW, at its highest [ours]
-    lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
-    augment: AugmentParams = AugmentParams(mixup=0.4)
-    keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
-
-    final: bool = True  # train one more on all labelled rows, to be used (models/final)
-    final_mode: Mode | Literal["auto"] = "auto"  # of modes; auto: pretrained where it is one of them, else the first
-
-    @model_validator(mode="after")
-    def _consistent(self) -> FinetuneParams:
-        if self.final_mode != "auto" and self.final_mode not in self.modes:
-            raise ValueError(f"final_mode {self.final_mode} is none of the modes {', '.join(self.modes)}")
-        if isinstance(self.folds, int) and self.folds < 2:
-            raise ValueError("folds must be at least 2")
-        if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:
-            raise ValueError("vote_threshold must be a share from 0 to below 1, or 'auto'")
-        ours = self.objective in ("hard", "soft", "multilabel", "attribute")  # one that a user adds checks itself
-        if ours and (self.objective in ("soft", "multilabel")) != (self.target == "votes"):
-            raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
-        if self.dev == "none" and self.monitor != "last":
-            raise ValueError("dev none leaves nobody to stop early on: monitor must be last, or dev speakers or fold")
-        if ours and self.label_smoothing and self.objective != "hard":
-            raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
-        if self.penalty.form != "none" and self.objective == "attribute":
-            raise ValueError("penalty is about classes: it goes with objective hard, soft or multilabel")
-        return self
-
-    def goes_on(self, mode: str) -> bool:
-        """Say whether a mode trains the pretext tasks on: scratch has none, what is frozen cannot learn from them."""
-        return mode == "pretrained" and self.auxiliary.weight > 0
 
 
 class BaselinesParams(Section):

@@ -7,7 +7,7 @@ units), any subset of them; the losses are added. Tracks and hidden spans are ou
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer.data.arrays import IntArray
 from trainer.data.dataset import ChunkDataset
-from trainer.data.rows import MISSING, label_names, text
+from trainer.data.rows import MISSING, Texts, class_indices, label_names, text
 from trainer.data.shards import Shards
 from trainer.data.splits import assert_disjoint, hold_out_speakers, unlabelled_subset
 from trainer.data.tracks import DENSE, RECONSTRUCTION, FrameTargets, TrackScale, has_targets
@@ -23,10 +23,19 @@ from trainer.errors import InputError, Notice
 from trainer.models.checkpoint import ModelSpec
 from trainer.models.encoders import CHUNK_ENCODERS
 from trainer.objectives import Hard
-from trainer.objectives.losses import GuardedLoss, Loss, SummedLoss, TotalLoss, TrackLoss
+from trainer.objectives.losses import (
+    CrossEntropy,
+    GuardedLoss,
+    Loss,
+    SummedLoss,
+    TotalLoss,
+    TrackLoss,
+    balanced_weights,
+)
 from trainer.params import EncoderParams, PretrainParams
-
-TASKS = {1: ("energy_variation", "t1_label"), 2: ("facial_activation", "t2_label"), 3: ("au_emotion", "t3_label")}
+from trainer.pretraining import controls
+from trainer.pretraining.tasks import TASKS
+from trainer.pretraining.thresholds import refitted
 
 
 @dataclass(frozen=True)
@@ -45,25 +54,38 @@ class Pretext:
     unit: str  # what was held out whole: speakers; of a single speaker clips, of a single clip segments
 
     @classmethod
-    def of(cls, shards: Shards, options: PretrainParams, encoder: EncoderParams) -> Pretext:
+    def of(
+        cls, shards: Shards, options: PretrainParams, encoder: EncoderParams, *, without: Collection[str] = ()
+    ) -> Pretext:
         """Read labels and rows.
 
+        Args:
+            shards: of the films.
+            options: section ``pretrain``.
+            encoder: section ``encoder``; its step is that of the frame targets.
+            without: keys of speakers who are not to be heard or seen: those whom a fold tests.
+
         Raises:
-            InputError: a task has less than two classes, a given split leaks, or dense targets are missing.
+            InputError: a task has less than two classes, a given split leaks, no row is left, or dense targets are
+                missing.
         """
-        heads = {TASKS[number][0]: Hard(_classes(shards, number)) for number in options.tasks}
-        targets = {
-            TASKS[number][0]: heads[TASKS[number][0]].encode(shards.rows, TASKS[number][1]) for number in options.tasks
-        }
+        allowed = allowed_rows(shards, options, without=without)
+        labels = {number: _labels(shards, number) for number in options.tasks}
+        if without:  # the pipeline's thresholds know speakers who are left out here
+            labels = {number: refitted(shards, number, own, allowed) for number, own in labels.items()}
         # every row has frames to learn from; without frame targets only those with a label have
-        if options.dense or options.reconstruct:
-            usable = np.arange(len(shards.rows))
-        else:
-            usable = np.flatnonzero(np.any([target != MISSING for target in targets.values()], axis=0))
-        train, dev, test, unit = _split(shards, usable, options)
+        framed = bool(options.dense or options.reconstruct)
+        train, dev, test, unit = _split(shards, _with_labels(allowed, labels, framed=framed), options)
+        labels = {number: _frequent(own, train, options, number) for number, own in labels.items()}
+        labels = {number: controls.relabel(own, number, shards, allowed, options) for number, own in labels.items()}
+        train, dev, test = (_with_labels(rows, labels, framed=framed) for rows in (train, dev, test))
+        heads = {TASKS[number][0]: Hard(_classes(shards, own, number)) for number, own in labels.items()}
+        targets = {
+            TASKS[number][0]: class_indices(list(own), heads[TASKS[number][0]].names) for number, own in labels.items()
+        }
         # without test rows the measures are taken on the dev speakers (who also chose the epoch; the metrics say "dev")
         held_out, side = (test, "test") if len(test) else (dev, "dev")
-        frames = _frame_targets(shards, train, options, encoder)
+        frames = _frame_targets(shards, allowed, train, options, encoder)
         return cls(shards, options, targets, heads, frames, train, dev, held_out, side, unit)
 
     def dataset(self, spec: ModelSpec, rows: IntArray) -> ChunkDataset:
@@ -80,7 +102,8 @@ class Pretext:
         for number in options.tasks:
             name = TASKS[number][0]
             own = self.targets[name][self.train]
-            parts[name] = self.heads[name].loss(own, label_smoothing=options.label_smoothing)
+            weights_of = balanced_weights(own, len(self.heads[name].names), most=options.max_class_weight)
+            parts[name] = CrossEntropy(weights_of, options.label_smoothing)
             weights[name] = options.task_weights[number - 1]
         if options.dense:
             parts[DENSE], weights[DENSE] = TrackLoss(options.dense_loss), options.dense_weight
@@ -95,14 +118,60 @@ class Pretext:
         return {**counts, "none": int((indices == MISSING).sum())}
 
 
-def _classes(shards: Shards, number: int) -> tuple[str, ...]:
+def allowed_rows(shards: Shards, options: PretrainParams, *, without: Collection[str] = ()) -> IntArray:
+    """Return the rows of the wanted corpora and of all speakers but ``without``.
+
+    Raises:
+        InputError: ``pretrain.corpora`` names one that is not there.
+    """
+    unknown = sorted(set(options.corpora) - set(shards.corpora))
+    if unknown:
+        there = ", ".join(sorted(set(shards.corpora)))
+        raise InputError(f"pretrain.corpora names {', '.join(unknown)}; {shards.folder} holds {there}")
+    wanted = np.isin(shards.corpora, options.corpora) if options.corpora else np.ones(len(shards.rows), bool)
+    return np.flatnonzero(wanted & ~np.isin(shards.speakers, list(without)))
+
+
+def _labels(shards: Shards, number: int) -> Texts:
+    """Labels of a task, (N,), "" where there is none."""
+    return text(shards.rows, TASKS[number][1])
+
+
+def _with_labels(rows: IntArray, labels: Mapping[int, Texts], *, framed: bool) -> IntArray:
+    """Those of ``rows`` that have a label of any task; all of them where every frame has a target."""
+    if framed or not labels:
+        return rows
+    return rows[np.any([own[rows] != "" for own in labels.values()], axis=0)]
+
+
+def _frequent(labels: Texts, train: IntArray, options: PretrainParams, number: int) -> Texts:
+    """Leave out the labels of classes that too few training rows have, and say so."""
+    found, counts = np.unique(labels[train], return_counts=True)
+    rare = {
+        str(name): int(count) for name, count in zip(found, counts, strict=True) if name and count < options.min_class
+    }
+    rare |= dict.fromkeys(set(label_names(list(labels))) - set(found), 0)
+    if not rare:
+        return labels
+    name = TASKS[number][0]
+    some = ", ".join(f"{label} ({count})" for label, count in sorted(rare.items()))
+    warnings.warn(
+        f"task {number} ({name}): {some}: fewer training segments than pretrain.min_class, left out",
+        Notice,
+        stacklevel=2,
+    )
+    return np.where(np.isin(labels, list(rare)), "", labels).astype(object)
+
+
+def _classes(shards: Shards, labels: Texts, number: int) -> tuple[str, ...]:
     """Classes of a task, at least two."""
     name, column = TASKS[number]
-    classes = label_names(list(shards.rows[column]) if column in shards.rows else [])
+    classes = label_names(list(labels))
     if len(classes) < 2:
         raise InputError(
-            f"task {number} ({name}): column {column} of {shards.folder} has {len(classes)} class(es), two are needed; "
-            f"see the reasons in the pseudo-label table, or leave {number} out of pretrain.tasks"
+            f"task {number} ({name}): column {column} of {shards.folder} has {len(classes)} class(es) of at least "
+            "pretrain.min_class training segments, two are needed; see the reasons in the pseudo-label table, or leave "
+            f"{number} out of pretrain.tasks"
         )
     return tuple(classes)
 
@@ -141,13 +210,13 @@ def _split(shards: Shards, usable: IntArray, options: PretrainParams) -> tuple[I
 
 
 def _frame_targets(
-    shards: Shards, train: IntArray, options: PretrainParams, encoder: EncoderParams
+    shards: Shards, allowed: IntArray, train: IntArray, options: PretrainParams, encoder: EncoderParams
 ) -> FrameTargets | None:
-    """Targets of the frame heads, scaled by training rows; None without frame heads."""
+    """Targets of the frame heads, of the ``allowed`` rows, scaled by training rows; None without frame heads."""
     if not (options.dense or options.reconstruct):
         return None
     step = CHUNK_ENCODERS[encoder.chunk_encoder](len(shards.feature_names), encoder).step
-    scale = None
+    scale, groups = None, {}
     if options.dense:
         groups = shards.metadata.get("dense", {}).get("groups", {})
         missing = [group for group in options.dense if not groups.get(group)]
@@ -160,7 +229,8 @@ def _frame_targets(
         scale = TrackScale.fit(
             shards, train, names, centre=options.dense_centre, clip=encoder.clip, speakers=shards.speakers
         )
-    return FrameTargets(step=step, scale=scale, reconstruct=options.reconstruct > 0)
+    moved = controls.moved_tracks(shards, allowed, groups, options) if options.dense else None
+    return FrameTargets(step=step, scale=scale, reconstruct=options.reconstruct > 0, moved=moved)
 
 
 def _present(

@@ -6,7 +6,7 @@ projection that fine-tuning throws away [ours].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,19 @@ def pretrain(
     out: str | Path,
     params: Params,
     *,
+    without: Collection[str] = (),
     cache: str | Path = ".cache/trainer",
     on_epoch: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Pretrain on a shard folder and write the checkpoint ``out``; ``on_epoch`` gets the number of finished epochs.
+    """Pretrain on a shard folder and write a checkpoint.
+
+    Args:
+        shards_folder: unlabelled shards.
+        out: model folder.
+        params: sections trainer, encoder and pretrain count.
+        without: keys of speakers who are neither heard nor seen: those whom a fold tests.
+        cache: folder of memory maps.
+        on_epoch: called with the number of finished epochs.
 
     Returns:
         The metrics: per task measures on held-out speakers, with chance and label counts; and the encoder's effective
@@ -46,7 +55,7 @@ def pretrain(
     """
     options, device = params.pretrain, params.trainer.device
     shards = open_shards(shards_folder, cache=cache)
-    pretext = Pretext.of(shards, options, params.encoder)
+    pretext = Pretext.of(shards, options, params.encoder, without=without)
     note_long_clips(shards, pretext.train, params.encoder)
     spec = ModelSpec(
         kind="pretrain",
@@ -83,8 +92,9 @@ def pretrain(
     provenance = {
         "tasks": list(options.tasks),
         "dense": list(options.dense),
-        "corpora": sorted(set(shards.corpora)),
+        "corpora": sorted(set(shards.corpora[np.concatenate([pretext.train, pretext.dev])])),
         "speakers": sorted(set(shards.speakers[np.concatenate([pretext.train, pretext.dev])])),
+        "without": sorted(without),
         "data": {"shards": shards.fingerprint},
         # what the pipeline states about its labels (thresholds, settings) travels with the model
         "shards_metadata": {

@@ -15,7 +15,13 @@ from trainer.report.findings import is_baseline
 from trainer.report.formatting import chosen_measure, records, title
 from trainer.report.numbers import bounds, mean_spread, number
 
-COLOURS = {"scratch": "#8a8f98", "pretrained": "#2a7fc4", "frozen": "#2ca08c"}
+COLOURS = {
+    "scratch": "#8a8f98",
+    "pretrained": "#2a7fc4",
+    "frozen": "#2ca08c",
+    "student": "#b0632a",
+    "ensemble": "#7a5aa8",
+}
 BASELINE = "#b58a3c"
 OTHERS = ("#a05fb4", "#d0603a", "#5a8f2d", "#c04a7a")  # networks of recipes
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pipeline import contracts
 from pipeline.engine import places
 from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.labels.config import LabelsConfig
 from pipeline.labels.tracks import LIPS, DenseConfig, dense_targets, track_names, track_regions
 from pipeline.params import Params
 from pipeline.stages.shards import run_shards
@@ -175,7 +176,8 @@ def test_shards_carry_the_tracks_of_the_unlabelled_set_alone(tmp_path, monkeypat
     _write("faces", "unlabelled", faces, contracts.FACES, ABOUT)
     labels = [{"segment_id": i, "t1_label": "high"} for i in ids]
     loaders = [(r["segment_id"], lambda r=r: row_table(r, contracts.pseudo_labels([])), 10) for r in labels]
-    write_parts(places.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata={})
+    made_with = {"config": LabelsConfig().model_dump(mode="json")}
+    write_parts(places.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata=made_with)
 
     chosen = {"manifest": "m.csv", "root": "."}
     params = Params.model_validate({"sets": {"unlabelled": chosen, "labelled": chosen}})
@@ -191,6 +193,9 @@ def test_shards_carry_the_tracks_of_the_unlabelled_set_alone(tmp_path, monkeypat
     np.testing.assert_allclose(dense["b#000"][shown, 5], at[shown], atol=1e-3)
     assert (dense["b#000"][:, 0] == -31).all()
     assert np.isnan(dense["c#000"][:, 1:]).all()
+    rule = {"quantiles": [0.5, 0.5], "scope": "corpus", "min_segments": 8}  # the trainer may fit thresholds anew
+    assert read_metadata(places.table("shards", "unlabelled"))["thresholds"] == {"t1_stat": rule, "t2_stat": rule}
+    assert {"t1_stat", "t2_stat"} <= set(table)
     assert table["av_sync"].isna().all()  # these mouths do not move
     assert "dense" not in pd.read_parquet("data/shards/labelled").columns
 

@@ -17,6 +17,7 @@ from pipeline.corpora.grid import _WORDS
 from pipeline.engine import places
 from pipeline.engine.tables import read_metadata, row_table, write_parts
 from pipeline.errors import InputError
+from pipeline.labels.config import LabelsConfig
 from pipeline.labels.tracks import DenseConfig
 from pipeline.orofacial import visemes
 from pipeline.orofacial.alignment import UNITS_PER_SECOND, Alignment, Span, read_alignment
@@ -171,7 +172,8 @@ def test_the_recipe_has_shards_of_its_own(tmp_path, monkeypatch, capsys):
     _write("faces", "unlabelled", faces, contracts.FACES, ABOUT)
     labels = [{"segment_id": i, "t3_label": "neutral"} for i in ids]
     loaders = [(r["segment_id"], lambda r=r: row_table(r, contracts.pseudo_labels([])), 10) for r in labels]
-    write_parts(places.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata={})
+    made_with = {"config": LabelsConfig().model_dump(mode="json")}
+    write_parts(places.DATA / "pseudo_labels", loaders, schema=contracts.pseudo_labels([]), metadata=made_with)
 
     run_orofacial(params)
     folder = places.table("shards", "orofacial")

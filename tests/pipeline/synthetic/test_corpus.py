@@ -55,7 +55,7 @@ def test_bytes_do_not_depend_on_the_workers_and_a_broken_run_resumes(made: Path,
     assert seen == [(k, 8) for k in range(1, 9)]
     whole = digests(made)
     assert digests(tmp_path) == whole
-    assert sum(name.endswith(".mp4") for name in whole) == 4
+    assert sum(name.endswith(".mp4") for name in whole) == 8  # the labelled speakers were filmed too
 
     lost = tmp_path / "unlabelled" / "face01_002.mp4"
     kept = tmp_path / "unlabelled" / "face01_001.mp4"
@@ -87,10 +87,31 @@ def test_manifests_obey_the_schema_and_keep_speakers_apart(made: Path) -> None:
     assert set(tables["unlabelled"]["split"]) == {"train", "dev"}
     assert (tables["labelled"]["label_source"] == "acted").all()
     assert (tables["labelled"].filter(like="votes_").sum(axis=1) == SyntheticConfig().raters).all()
+    own = tables["unlabelled"]["corpus"] == "synthetic-labelled"
     for table, column in ((tables["unlabelled"], "split"), (tables["labelled"], "fold")):
         assert (table.groupby("speaker")[column].nunique() == 1).all()
         assert table[column].nunique() == 2
-    assert not set(tables["unlabelled"]["speaker"]) & set(tables["labelled"]["speaker"])
+    assert not set(tables["unlabelled"]["speaker"][~own]) & set(tables["labelled"]["speaker"])
+    filmed, heard = tables["unlabelled"][own], tables["labelled"]
+    assert filmed["clip_id"].tolist() == heard["clip_id"].tolist()
+    assert set(filmed["corpus"]) == set(heard["corpus"])  # so that a fold knows its own films
+
+
+def test_a_film_of_a_labelled_speaker_has_the_sound_of_its_utterance(made: Path) -> None:
+    film, sound = (
+        decode_audio(made / f"labelled/voice01_002.{end}", start=0.0, end=None, sample_rate=RATE)
+        for end in ("mp4", "flac")
+    )
+    size = min(len(film), len(sound))
+    assert abs(len(film) - len(sound)) < 1600  # the film ends with its last picture
+    assert np.corrcoef(film[:size], sound[:size])[0, 1] > 0.98
+
+
+def test_without_labelled_films_the_labelled_set_is_heard_alone(tmp_path: Path) -> None:
+    synthesize(TINY.model_copy(update={"labelled_films": False}), tmp_path, workers=2)
+    assert not list((tmp_path / "labelled").glob("*.mp4"))
+    assert len(pd.read_csv(tmp_path / "unlabelled.csv")) == 4
+    assert pd.read_parquet(tmp_path / "truth" / "clips.parquet")["photo"].notna().sum() == 4
 
 
 def test_simulated_raters_mostly_hear_what_was_acted() -> None:
@@ -124,9 +145,10 @@ def test_planted_classes_have_the_configured_shares() -> None:
 def test_truth_tables_match_the_media(made: Path, clips: pd.DataFrame) -> None:
     films = pd.read_parquet(made / "truth" / "frames.parquet").set_index("clip_id")
     assert len(clips) == 8
-    assert list(films.index) == list(clips.index[clips["set"] == "unlabelled"])
+    assert list(films.index) == list(clips.index)
     for clip_id, row in films.iterrows():
-        times = [frame.time for frame in frames(made / clips.at[clip_id, "path"])]
+        film = (made / clips.at[clip_id, "path"]).with_suffix(".mp4")
+        times = [frame.time for frame in frames(film)]
         assert len(times) == row["n_frames"] == len(row["time"])
         np.testing.assert_allclose(times, row["time"], atol=1e-3)
         aus = row["aus"].reshape(-1, len(AU_NAMES))
@@ -135,7 +157,7 @@ def test_truth_tables_match_the_media(made: Path, clips: pd.DataFrame) -> None:
         assert aus[:, AU_NAMES.index("AU25")].max() > 0.1  # somebody speaks
         assert abs(times[-1] + 1 / TINY.fps - clips.at[clip_id, "duration"]) <= 1 / TINY.fps
     sounds = pd.read_parquet(made / "truth" / "phonemes.parquet").set_index("clip_id")
-    for clip_id in films.index:
+    for clip_id in films.index[clips.loc[films.index, "set"] == "unlabelled"]:
         written = read_alignment(made / "unlabelled" / f"{clip_id}.TextGrid").phones
         planted = sounds.loc[clip_id]
         assert [span.name for span in written if span.name] == planted["phone"].tolist()

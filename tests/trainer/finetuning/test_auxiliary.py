@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trainer.data.shards import open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import Auxiliary, draw, side_tasks
 from trainer.finetuning.finetune import Context, finetune, train_run
+from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import plan
 from trainer.models.checkpoint import load_model
 from trainer.objectives import Hard
@@ -167,13 +169,13 @@ def test_no_mode_is_trained_plainly_under_the_key_of_a_side_task(
     folder, cache = tmp_path / "home" / "pretrain", tmp_path / "cache"
     labelled, films = (open_shards(tmp_path / "shards" / name, cache=cache) for name in ("labelled", "unlabelled"))
     side = side_tasks(params.finetune, films)
-    with_side, plain = (plan(labelled, params, load_model(folder), side=tasks) for tasks in (side, {}))
+    with_side, plain = (plan(labelled, params, Parents.read(folder), side=tasks) for tasks in (side, {}))
     assert not {run.key for run in with_side} & {run.key for run in plain}
     for tasks, runs in (({}, with_side), (side, plain)):
         with pytest.raises(ValueError, match="was planned with another side task"):
-            train_run(Context(labelled, params, folder, tmp_path / "finished", tasks), runs[0])
+            train_run(Context(labelled, params, tmp_path / "finished", tasks), runs[0])
     with pytest.raises(ValueError, match="go on from a pretrained parent"):
-        train_run(Context(labelled, params, None, tmp_path / "finished", side), with_side[0])
+        train_run(Context(labelled, params, tmp_path / "finished", side), replace(with_side[0], parent=None))
     assert not (tmp_path / "finished").exists()
 
 

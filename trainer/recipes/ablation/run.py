@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainer.errors import InputError
 from trainer.finetuning.collect import gather
 from trainer.finetuning.finetune import train_all
 from trainer.finetuning.plan import Run
+from trainer.finetuning.pretrainings import pretrain_one
 from trainer.params import AblationParams, Params
-from trainer.pretraining.pretrain import pretrain
 from trainer.recipes.ablation.report import CellRuns, write_ablation
-from trainer.recipes.ablation.study import Counts, Pretraining, Study
+from trainer.recipes.ablation.study import Counts, Study
 from trainer.training.jobs import train_missing
 
 
@@ -50,7 +49,7 @@ def ablation(
     train_missing(
         study.pretrainings,
         lambda key: study.pretrainings[key].done,
-        _pretrain_one,
+        pretrain_one,
         (Path(unlabelled), Path(cache)),
         workers=workers,
         on_done=lambda pretraining: report_run(pretraining.name),
@@ -66,14 +65,6 @@ def ablation(
     return write_ablation(_cell_runs(study), Path(reports), params.report, recipe)
 
 
-def _pretrain_one(shared: tuple[Path, Path], job: Pretraining) -> None:
-    shards, cache = shared
-    try:
-        pretrain(shards, job.folder, job.params, cache=cache)
-    except InputError as error:
-        raise InputError(f"{job.name}: {error}") from None
-
-
 def _cell_runs(study: Study) -> Iterator[CellRuns]:
     """Gather the finished runs of every cell, with the scratch runs on the same folds, seeds and labels."""
     finished = study.finished
@@ -82,18 +73,18 @@ def _cell_runs(study: Study) -> Iterator[CellRuns]:
         base = study.scratch(cell)
         identity = tuple(run.key for run in base.runs)
         if identity not in scratch:
-            scratch[identity] = gather(base.runs, finished, study.labelled, base.params.finetune, None)[:2]
+            scratch[identity] = gather(base.runs, finished, study.labelled, base.params.finetune)[:2]
         runs, predictions, hours = [], [], []
         corpora: set[str] = set()
         for leg in study.legs(cell):
-            assert leg.parent is not None
-            parent = study.loaded(leg.parent)
-            of_leg = gather(leg.runs, finished, study.labelled, leg.params.finetune, parent)
-            runs.append(of_leg[0].assign(pretrain_seed=leg.parent.params.pretrain.seed))
+            assert leg.parents is not None
+            everyone = leg.parents.everyone
+            of_leg = gather(leg.runs, finished, study.labelled, leg.params.finetune)
+            runs.append(of_leg[0].assign(pretrain_seed=everyone.params.pretrain.seed))
             predictions.append(of_leg[1])
-            metrics = json.loads((leg.parent.folder / "metrics.json").read_text(encoding="utf-8"))
-            hours.append(metrics["train"]["hours"])
-            corpora |= set(parent.config["corpora"])
+            hours.append(everyone.metrics["train"]["hours"])
+            config = json.loads((everyone.folder / "config.json").read_text(encoding="utf-8"))
+            corpora |= set(config["corpora"])
         yield CellRuns(
             part=cell.part,
             variant=cell.variant,

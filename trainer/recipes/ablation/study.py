@@ -12,30 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.data.rows import text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.finetune import Context
-from trainer.finetuning.plan import Run, check_parent, plan
-from trainer.models.checkpoint import Checkpoint, load_model
+from trainer.finetuning.parents import Parents
+from trainer.finetuning.plan import Run, plan
+from trainer.finetuning.pretrainings import Pretraining, Pretrainings
 from trainer.params import AblationParams, Params
 from trainer.recipes.ablation.grid import Cell, grid, task_names
-from trainer.store import code_fingerprint, content_key, is_done, package_versions
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """One pretrained model: its parameters and the folder, named by a key of its content, where it lies."""
-
-    name: str
-    params: Params
-    folder: Path
-
-    @property
-    def done(self) -> bool:
-        """Folders appear as a whole."""
-        return is_done(self.folder.parent, self.folder.name)
+from trainer.store import is_done
 
 
 @dataclass(frozen=True)
@@ -43,7 +29,7 @@ class Leg:
     """Fine-tuning runs that share parameters and parent."""
 
     params: Params
-    parent: Pretraining | None
+    parents: Pretrainings | None
     runs: list[Run]
 
 
@@ -59,7 +45,7 @@ class Study:
     cells: list[Cell]
     pretrainings: dict[str, Pretraining] = field(default_factory=dict)
     _plans: dict[Any, list[Run]] = field(default_factory=dict)
-    _loaded: dict[Path, Checkpoint] = field(default_factory=dict)
+    _parents: dict[Path, Parents] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -70,8 +56,7 @@ class Study:
         study = cls(one, two, params, recipe, Path(cache), grid(params, recipe))
         for cell in study.cells:
             for _, seed in cell.legs:
-                pretraining = study.pretraining(cell, seed)
-                study.pretrainings[pretraining.folder.name] = pretraining
+                study.pretrainings |= study.pretraining(cell, seed).jobs
         study.check_pairs()
         return study
 
@@ -80,27 +65,20 @@ class Study:
         """Folder of finished fine-tuning runs."""
         return self.cache / "units"
 
-    def pretraining(self, cell: Cell, seed: int) -> Pretraining:
-        """Return the pretraining of a cell with one seed."""
+    def pretraining(self, cell: Cell, seed: int) -> Pretrainings:
+        """Return the pretraining of a cell with one seed, and those of its folds."""
         changed = cell.params.pretrain.model_copy(update={"seed": seed})
         params = cell.params.model_copy(update={"pretrain": changed})
-        identity = {
-            "shards": self.unlabelled.fingerprint,
-            **params.model_dump(mode="json", include={"trainer", "encoder", "pretrain"}),
-            "code": code_fingerprint(),
-            "packages": package_versions(),
-        }
-        key = content_key(identity)
         share = f"{100 * changed.unlabelled_fraction:g} % of the speech"
         name = f"pretraining {cell.variant}, tasks {task_names(changed.tasks)}, {share}, seed {seed}"
-        return Pretraining(name, params, self.cache / "pretrained" / key)
+        return Pretrainings.of(self.labelled, self.unlabelled, params, self.cache, name=name)
 
     def legs(self, cell: Cell) -> list[Leg]:
         """Fine-tuning of a cell, a leg a parent."""
         result = []
         for params, seed in cell.legs:
-            parent = self.pretraining(cell, seed)
-            result.append(Leg(params, parent, self._plan(params, parent)))
+            parents = self.pretraining(cell, seed)
+            result.append(Leg(params, parents, self._plan(params, parents)))
         return result
 
     def scratch(self, cell: Cell) -> Leg:
@@ -111,38 +89,33 @@ class Study:
         """All legs of all cells, scratch first; a run may be in several."""
         return [*(self.scratch(cell) for cell in self.cells), *(leg for cell in self.cells for leg in self.legs(cell))]
 
-    def loaded(self, parent: Pretraining) -> Checkpoint:
-        """Read a pretrained model back, once."""
-        if parent.folder not in self._loaded:
-            self._loaded[parent.folder] = load_model(parent.folder)
-        return self._loaded[parent.folder]
-
     def context(self, leg: Leg) -> Context:
         """Return what the leg's runs are trained with."""
-        folder = leg.parent.folder if leg.parent is not None else None
-        return Context(
-            self.labelled, leg.params, folder, self.finished, side_tasks(leg.params.finetune, self.unlabelled)
-        )
+        return Context(self.labelled, leg.params, self.finished, side_tasks(leg.params.finetune, self.unlabelled))
 
-    def _plan(self, params: Params, parent: Pretraining | None) -> list[Run]:
-        there = parent is not None and parent.done
+    def _plan(self, params: Params, wanted: Pretrainings | None) -> list[Run]:
+        there = wanted is not None and all(one.done for one in wanted.jobs.values())
         # the place of a parent that is still to come counts too: its runs are not those of another
-        key = (params.encoder, params.finetune, parent and parent.folder, there)
+        key = (params.encoder, params.finetune, wanted and wanted.everyone.folder, there)
         if key not in self._plans:
-            loaded = self.loaded(parent) if parent is not None and there else None
-            if parent is not None and loaded is not None:
-                check_parent(loaded, self.labelled, params, parent.folder)
+            parents = self.parents(wanted) if wanted is not None else None
+            if parents is not None:
+                parents.check(self.labelled, params)
                 if any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
-                    check_auxiliary(loaded, self.unlabelled, params.finetune.target)
-            expected = self._pretraining_speakers if parent is not None else set()
+                    check_auxiliary(parents, self.unlabelled, params.finetune.target)
             side = side_tasks(params.finetune, self.unlabelled)
-            self._plans[key] = plan(self.labelled, params, loaded, side=side, expected_speakers=expected)
+            self._plans[key] = plan(self.labelled, params, parents, side=side)
         return self._plans[key]
 
-    @property
-    def _pretraining_speakers(self) -> set[str]:
-        """Speakers that pretraining may use: all but those of a given test split."""
-        return set(self.unlabelled.speakers[text(self.unlabelled.rows, "split") != "test"])
+    def parents(self, wanted: Pretrainings) -> Parents:
+        """Return what runs start from; once trained, it is read once."""
+        place = wanted.everyone.folder
+        if place not in self._parents:
+            found = wanted.parents(self.unlabelled)
+            if not all(one.done for one in wanted.jobs.values()):
+                return found
+            self._parents[place] = found
+        return self._parents[place]
 
     def check_pairs(self) -> None:
         """Refuse a verdict of too few pairs."""
@@ -163,9 +136,9 @@ class Study:
         pretrained = [pretraining.done for pretraining in self.pretrainings.values()]
         runs: dict[Any, bool] = {}
         for leg in self.everything():
-            waits = leg.parent is not None and not leg.parent.done
+            waits = leg.parents is not None and not all(one.done for one in leg.parents.jobs.values())
             for run in leg.runs:
-                place = leg.parent.folder if leg.parent is not None and waits else None
+                place = run.parent if waits else None
                 runs[(place, run.key)] = not waits and is_done(self.finished, run.key)
         return Counts(len(pretrained), sum(pretrained), len(runs), sum(runs.values()), len(self.cells))
 

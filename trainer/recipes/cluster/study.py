@@ -57,9 +57,8 @@ def cluster(
     if unlabelled is not None and not options.allow_pretrain_speakers:
         _refuse_test_speakers(runs, shards, unlabelled)
     return train_runs(
-        Context(shards, params, None, Path(cache) / "units", side),
+        Context(shards, params, Path(cache) / "units", side),
         runs,
-        None,
         out=Path(out),
         reports=Path(reports),
         workers=workers,

@@ -44,7 +44,7 @@ class System:
         """Lay a system's changes over its section; raises InputError naming it for unknown keys or values."""
         wanted = changes(recipe.systems[name], recipe.changed)
         own = with_changes(params, wanted, where=f"{recipe.name}: systems.{name}")
-        return cls(name, Context(shards, own, None, finished), plan(shards, own, None, modes=("scratch",)))
+        return cls(name, Context(shards, own, finished), plan(shards, own, None, modes=("scratch",)))
 
     def load(self, run: Run) -> Checkpoint:
         """Read the finished model of a run back."""
@@ -90,7 +90,7 @@ def compare(
     make_deterministic(params.trainer, seed=0)
     runs, predictions = [], []
     for system in systems:
-        gathered = gather(system.runs, finished, shards, system.context.params.finetune, None)
+        gathered = gather(system.runs, finished, shards, system.context.params.finetune)
         runs.append(gathered[0].assign(mode=system.name))
         predictions.append(gathered[1].assign(mode=system.name))
     table = pd.concat(runs, ignore_index=True)

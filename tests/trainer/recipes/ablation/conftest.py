@@ -30,14 +30,18 @@ def study(make_shards: Callable[..., Path], tiny: Callable[..., Params], tmp_pat
 
         @staticmethod
         def settings(
-            *, variants: dict[str, Any] | None = None, finetune: dict[str, Any] | None = None, **options: Any
+            *,
+            variants: dict[str, Any] | None = None,
+            finetune: dict[str, Any] | None = None,
+            pretrain: dict[str, Any] | None = None,
+            **options: Any,
         ) -> Settings:
             verdict = {"run": False, "min_pairs": 2, "seeds": [8], "pretrain_seeds": [5], **options.pop("verdict", {})}
             names = {"paper": {}, **(variants or {})}
             recipe = {"variants": list(names), "tasks": [[1, 2, 3]], "modes": ["pretrained"], "label_fractions": [0.5]}
             recipe |= {"unlabelled_fractions": [1.0], **options, "verdict": verdict}
             params = tiny(
-                pretrain=QUICK,
+                pretrain={**QUICK, **(pretrain or {})},
                 finetune={**QUICK, "folds": 2, **(finetune or {})},
                 variants=names,
                 report={"summary": "", "resamples": 100, "subsets": 4},

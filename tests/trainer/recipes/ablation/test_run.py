@@ -75,7 +75,7 @@ def test_what_would_be_refused_late_is_refused_before_training(study: Callable[.
         small.run(study.settings(verdict={"run": True, "min_pairs": 24}))
     small.labelled = make_shards("heard", labelled_rows("talk", speakers=("u", "q", "r", "s")))
     with pytest.raises(InputError, match=r"test speaker\(s\) talk/u were heard in pretraining"):
-        small.run(study.settings())
+        small.run(study.settings(pretrain={"per_fold": False}))
     assert not (small.cache / "pretrained").exists()
     assert not (small.cache / "units").exists()
 

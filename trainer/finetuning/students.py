@@ -1,0 +1,204 @@
+"""Self-training: teachers label the training speakers' speech that has no label, and a student learns from all of it.
+
+Teachers are networks that were trained on the labels alone, with different initial weights; where films show the
+training speakers, a classifier of the face may join them (`trainer.finetuning.face_teacher`). What they answer are soft
+labels. Nobody who is tested, and nobody who is held out for early stopping, is labelled or seen [ours].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.arrays import IntArray
+from trainer.data.rows import MISSING, Target
+from trainer.data.shards import Shards
+from trainer.data.splits import Fold
+from trainer.errors import InputError
+from trainer.finetuning.face_teacher import answer_of_faces
+from trainer.finetuning.labelled import Labelled
+from trainer.models.checkpoint import load_model
+from trainer.objectives import Objective
+from trainer.objectives.losses import SoftCrossEntropy, balanced_weights
+from trainer.params import SelfTrainingParams
+from trainer.store import replace_folder, seal, write_json
+from trainer.training.loop import run_network
+
+if TYPE_CHECKING:
+    from trainer.finetuning.plan import Run
+
+STUDENT, ENSEMBLE = "student", "ensemble"
+TAUGHT = (STUDENT, ENSEMBLE)  # modes that wait for their teachers
+STEP = 10_000  # between the seeds of teachers
+
+Shares = npt.NDArray[np.float32]  # (N, K) probabilities, NaN where a teacher has none
+
+
+def rest_of(
+    shards: Shards, corpus: Labelled, fold: Fold, rows: Sequence[IntArray], *, share: float, rng: np.random.Generator
+) -> IntArray:
+    """Return the training speakers' rows that have no label, or one that this run does not use.
+
+    Args:
+        shards: labelled.
+        corpus: the rows that have a label.
+        fold: of which nobody who is tested may be heard.
+        rows: training, early-stopping and test rows of the run, as indices into the shards.
+        share: of the rows that are found, drawn by ``rng``.
+        rng: see ``share``.
+
+    Raises:
+        InputError: there are none.
+    """
+    train, dev, test = rows
+    speakers = set(shards.speakers[train]) - set(shards.speakers[dev]) - set(shards.speakers[test])
+    theirs = np.isin(shards.speakers, list(speakers)) & np.isin(shards.corpora, list(set(shards.corpora[train])))
+    theirs[corpus.rows] = False  # rows of the fold that are held out have a label too
+    theirs[corpus.rows[fold.train]] = np.isin(corpus.speakers[fold.train], list(speakers))
+    theirs[train] = False
+    found = np.flatnonzero(theirs)
+    found = np.sort(rng.permutation(found)[: round(share * len(found))])
+    if not len(found):
+        raise InputError(
+            f"corpus {corpus.name}, {fold.name}: all speech of the training speakers has a label, so that there is "
+            "nothing to teach a student with: lower finetune.label_fraction, or add utterances without a label"
+        )
+    return found
+
+
+def teacher_seeds(seed: int, count: int) -> list[int]:
+    """Seeds of the teachers of a run; the first is the run's own, so that the scratch run of the table is one of them.
+
+    >>> teacher_seeds(3, 3)
+    [3, 10003, 20003]
+    """
+    return [(seed + STEP * number) % 2**63 for number in range(count)]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from: M rows and their targets (M, K), labels first, then what the teachers say."""
+
+    rows: IntArray
+    targets: npt.NDArray[np.float32]
+    loss: SoftCrossEntropy
+    about: dict[str, Any]  # how right the teachers were, where the labels that were not used are known
+
+
+def lesson_of(
+    shards: Shards,
+    films: Shards | None,
+    run: Run,
+    objective: Objective,
+    labels: Target,
+    *,
+    finished: Path,
+    options: SelfTrainingParams,
+    device: str,
+) -> Lesson:
+    """Ask the teachers of a run.
+
+    Args:
+        shards: labelled.
+        films: unlabelled, for the face; None: nobody looks.
+        run: the student's.
+        objective: whose classes.
+        labels: (N,) class indices of all rows of the shards, `MISSING` where there is none.
+        finished: folder of finished runs, the teachers' among them.
+        options: who teaches.
+        device: where the teachers answer.
+
+    Raises:
+        InputError: the face is to teach, and no films are given or they do not show it.
+    """
+    if options.face and films is None:
+        raise InputError("finetune.self_training.face needs the unlabelled shards that show the labelled utterances")
+    size = len(objective.names)
+    answers: list[tuple[float, Shares]] = []
+    if run.teachers:
+        heard = _answers_of_networks(shards, run, objective, finished=finished, device=device)
+        answers += [(1.0, answer) for answer in heard]
+    about: dict[str, Any] = {}
+    truth = labels[run.rest]
+    if options.face and films is not None:
+        face = answer_of_faces(
+            shards, films, run.train, labels[run.train], run.rest, size=size, faces=options.faces, seed=run.seed
+        )
+        answers.append((options.face, face))
+        about |= {"face_covers": float(np.isfinite(face[:, 0]).mean()), **_right("face", objective, truth, face)}
+    said = mix(answers)
+    taught = np.isfinite(said[:, 0])
+    about |= {"n_taught": int(taught.sum()), **_right("teachers", objective, truth, said)}
+    own = labels[run.train]
+    # a row's targets add up to its weight: rows without a label, of which there are more, may weigh less
+    targets = np.concatenate([np.eye(size, dtype=np.float32)[own], options.weight * said[taught]])
+    loss = SoftCrossEntropy(balanced_weights(own, size))
+    return Lesson(np.concatenate([run.train, run.rest[taught]]), targets.astype(np.float32), loss, about)
+
+
+def mix(answers: Sequence[tuple[float, Shares]]) -> Shares:
+    """Return the weighted mean (N, K) of the answers that a row has; NaN where it has none.
+
+    >>> one, two = np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.4, 0.6], [np.nan, np.nan]])
+    >>> mix([(1.0, one), (3.0, two)]).round(2).tolist()
+    [[0.55, 0.45], [0.5, 0.5]]
+    """
+    weights = np.array([weight for weight, _ in answers])[:, None, None]
+    stacked = np.stack([answer for _, answer in answers])
+    has = np.isfinite(stacked)
+    total = np.where(has, weights * np.where(has, stacked, 0.0), 0.0).sum(axis=0)
+    count = np.where(has, weights, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1e-12), np.nan).astype(np.float32)
+
+
+def _answers_of_networks(
+    shards: Shards, run: Run, objective: Objective, *, finished: Path, device: str
+) -> list[Shares]:
+    answers = []
+    for teacher in run.teachers:
+        model = load_model(finished / teacher.key)
+        (name,) = model.spec.heads
+        data = model.spec.dataset(shards, run.rest)
+        outputs = run_network(model.network.to(device), data, batch_size=256, device=device)
+        answers.append(objective.predict(outputs.logits[name]))
+    return answers
+
+
+def _right(who: str, objective: Objective, truth: Target, said: Shares) -> dict[str, float]:
+    """UAR of answers where the labels that this run does not use are known."""
+    known = np.isfinite(said[:, 0]) & (truth != MISSING)
+    if not known.any():
+        return {}
+    return {f"{who}_uar": objective.measure(truth[known], said[known].astype(np.float64))["uar"]}
+
+
+def store_ensemble(run: Run, shards: Shards, target: str, *, finished: Path) -> None:
+    """Store the mean of the teachers' answers as a run without weights of its own."""
+    answers = [np.load(finished / teacher.key / "predictions.npy", allow_pickle=False) for teacher in run.teachers]
+    predicted = np.mean(answers, axis=0, dtype=np.float64).astype(np.float32)
+    truth = run.objective.encode(shards.rows.iloc[run.test], target)
+    metrics = {
+        **run.identity,
+        "classes": list(run.objective.names),
+        "n_train": len(run.train),
+        "n_dev": len(run.dev),
+        "n_test": len(run.test),
+        **run.objective.measure(truth, predicted.astype(np.float64)),
+        "dev_score": None,
+        "best_epoch": None,
+        "epochs": 0,
+        "self_training": f"{len(run.teachers)} networks",
+    }
+
+    def fill(folder: Path) -> None:
+        write_json(folder / "metrics.json", metrics)
+        (folder / "history.csv").write_text("epoch,train_loss,dev_loss,dev_score\n", encoding="utf-8")
+        np.save(folder / "predictions.npy", predicted)
+        seal(folder)
+
+    replace_folder(finished / run.key, fill)
