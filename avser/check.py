@@ -18,8 +18,9 @@ from trainer.errors import InputError as TrainerError
 from trainer.params import Params as TrainerParams
 from trainer.params import load_params as load_trainer
 
-RECIPES = {"ablation": "AblationParams", "cluster": "ClusterParams", "orofacial": "OrofacialParams",
-           "penalisation": "PenalisationParams", "sequence": "SequenceParams"}  # fmt: skip
+RECIPES = {"ablation": "AblationParams", "cluster": "ClusterParams", "controls": "ControlsParams",
+           "orofacial": "OrofacialParams", "penalisation": "PenalisationParams",
+           "sequence": "SequenceParams"}  # fmt: skip
 SHOWN = 10  # rows of a manifest that are named one by one
 
 

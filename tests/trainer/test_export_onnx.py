@@ -38,7 +38,7 @@ def trained(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk_encoder", ["cnn", "lstm"])
-@pytest.mark.parametrize("aggregator", ["mean", "gated", "rnn_attention", "self_attention"])
+@pytest.mark.parametrize("aggregator", ["mean", "gated", "rnn_attention", "lstm_attention", "self_attention"])
 def test_parity_over_random_lengths(
     trained: Callable[..., Path], tmp_path: Path, chunk_encoder: str, aggregator: str
 ) -> None:

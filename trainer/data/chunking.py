@@ -7,6 +7,7 @@ as the longest utterance (zero padding) or shorter (cropping).
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -38,13 +39,16 @@ class Chunking:
 
     @classmethod
     def fit(cls, *, chunk_seconds: float, max_seconds: float, chunks_per_second: int, frame_period: float) -> Chunking:
-        """Chunk length and number for a corpus: m = w_c in frames, nC = n * ceil(T_max / w_c) [paper].
+        """Chunk length and number for a corpus: m = w_c in frames, nC = n * ceil(T_max / w_c), in seconds [paper].
 
-        Seconds throughout; T_max is counted in frames, so that rounding never adds a chunk.
+        T_max is a whole number of frames where it is that of a corpus: half a frame more adds no chunk [ours].
+
+        >>> Chunking.fit(chunk_seconds=1.0, max_seconds=11.0, chunks_per_second=1, frame_period=0.016)
+        Chunking(frames=62, count=11)
         """
         frames = max(1, round(chunk_seconds / frame_period))
-        longest = max(1, round(max_seconds / frame_period))
-        return cls(frames=frames, count=chunks_per_second * -(-longest // frames))
+        count = math.ceil((max_seconds - frame_period / 2) / chunk_seconds - 1e-9)
+        return cls(frames=frames, count=chunks_per_second * max(1, count))
 
     def starts(self, lengths: npt.ArrayLike) -> IntArray:
         """First frame of every chunk: (B,) utterance lengths in frames to (B, nC).

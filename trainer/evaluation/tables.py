@@ -46,6 +46,7 @@ _COMPARISON = {
     "cohens_dz": "cohens_dz",
     "p": "p_t_test",
     "p_wilcoxon": "p_wilcoxon",
+    "p_folds": "p_folds",
 }
 
 
@@ -104,7 +105,8 @@ def paired_table(
 ) -> pd.DataFrame:
     """Every other mode against one, scratch: one row per corpus, mode and measure.
 
-    Three answers to "is it luck": the paired test over the same folds and seeds (`paired_test`); the interval of the
+    Four answers to "is it luck": the paired test over the same folds and seeds (`paired_test`); ``p_folds``, the same
+    with the mean of each fold as one value, since seeds are no other people; the interval of the
     pooled difference over resampled speakers (``difference_low``, ``difference_high``); and the papers' test over
     random subsets of the pooled test set (`subset_test`), which is optimistic.
     """
@@ -120,12 +122,16 @@ def paired_table(
                 if pairs.empty:  # a system that was not run on the same folds and seeds
                     continue
                 lower = measure in LOWER_IS_BETTER
+                by_fold = pairs.groupby(level="fold").mean()
+                of_folds = paired_test(by_fold[mode], by_fold[against], alpha=params.alpha, lower_is_better=lower)
                 low, high = bounds[measure] or (None, None)
                 rows.append(
                     {
                         **{"corpus": corpus, "mode": mode, "measure": measure},
                         **paired_test(pairs[mode], pairs[against], alpha=params.alpha, lower_is_better=lower),
                         **{"difference_low": low, "difference_high": high},
+                        **{"folds": of_folds["n"], "folds_std": of_folds["std_difference"]},
+                        **{"p_folds": of_folds["p_t_test"]},
                         **subset_test(
                             everything.subset_scores(mode, measure),
                             everything.subset_scores(against, measure),
@@ -142,13 +148,15 @@ def comparison_columns(test: Mapping[str, Any] | None, *, confidence: float) -> 
 
     Args:
         test: of `paired_test`, or a row of `paired_table`; without one every column is None.
-        confidence: of Student's interval over the pairs, ``pairs_low`` and ``pairs_high``.
+        confidence: of Student's intervals over the pairs, ``pairs_low`` and ``pairs_high``, and over the folds.
     """
     columns = {name: (test or {}).get(key) for name, key in _COMPARISON.items() if test is None or key in test}
-    bounds = None
-    if test is not None:
-        bounds = mean_interval(test["mean_difference"], test["std_difference"], test["n"], confidence=confidence)
-    return columns | dict(zip(("pairs_low", "pairs_high"), bounds or (None, None), strict=True))
+    for name, deviation, count in (("pairs", "std_difference", "n"), ("folds", "folds_std", "folds")):
+        bounds = None
+        if test is not None and deviation in test:
+            bounds = mean_interval(test["mean_difference"], test[deviation], test[count], confidence=confidence)
+        columns[f"{name}_low"], columns[f"{name}_high"] = bounds or (None, None)
+    return columns
 
 
 def with_conclusions(table: pd.DataFrame, *, alpha: float, within: str | None = None) -> pd.DataFrame:

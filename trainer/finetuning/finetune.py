@@ -222,6 +222,7 @@ def train_run(context: Context, run: Run) -> None:
         "dev_score": fitted.best_score,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
+        "updates": fitted.updates,
         **side.about(fitted.history, tested=set(shards.speakers[run.test])),
         **({} if lesson is None else {"self_training": str(options.self_training), **lesson.about}),
     }

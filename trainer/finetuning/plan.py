@@ -6,7 +6,7 @@ costs nothing, and changed data, parameters or code never meet an old result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,18 +74,19 @@ def plan(
     modes: Sequence[str] | None = None,
     side: Sides | None = None,
     films: Shards | None = None,
+    corpora: Collection[str] = (),
 ) -> list[Run]:
     """Lay out all runs of all corpora, with every protocol check done before anything is trained.
 
     ``parents``: what the modes but scratch start from; runs of one that is still to be trained have keys of no stored
     run. ``modes``: instead of those of section finetune. ``side``: the side tasks that the runs will be trained with.
-    ``films``: the unlabelled shards, for a teacher that looks.
+    ``films``: the unlabelled shards, for a teacher that looks. ``corpora``: only these; empty: all.
     Raises InputError if a split leaks, a test speaker is a pretraining speaker, or labels do not fit the objective.
     """
     options = params.finetune
     tasks = {mode: (side or {}).get(mode, PLAIN).identity() for mode in (options.modes if modes is None else modes)}
     runs: list[Run] = []
-    for corpus in labelled_sets(shards, options):
+    for corpus in (one for one in labelled_sets(shards, options) if not corpora or one.name in corpora):
         note_long_clips(shards, corpus.rows, params.encoder)
         for number, fold in enumerate(corpus.folds(options)):
             parent = parents.of(corpus.name, fold.name) if parents is not None else None

@@ -151,7 +151,7 @@ def pretrain_all(
     targets = open_shards(labelled, cache=cache) if labelled is not None else None
     needed = Pretrainings.of(targets, opened, params, cache, name="pretraining")
     jobs = {key: one for key, one in needed.jobs.items() if not one.done}
-    by_epochs = workers <= 1 or len(jobs) == 1
+    by_epochs = (workers <= 1 or len(jobs) == 1) and params.pretrain.steps is None
     if on_start is not None:
         on_start(len(jobs) * (params.pretrain.epochs if by_epochs else 1))
     done = None if on_step is None or by_epochs else lambda one: on_step(one.name)

@@ -192,6 +192,7 @@ def store_ensemble(run: Run, shards: Shards, target: str, *, finished: Path) -> 
         "dev_score": None,
         "best_epoch": None,
         "epochs": 0,
+        "updates": 0,
         "self_training": f"{len(run.teachers)} networks",
     }
 

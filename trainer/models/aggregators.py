@@ -46,12 +46,14 @@ class RnnAttentionAggregator(nn.Module):
     """An RNN over the chunks, attention of its last state over all of them [code: Lin & Busso].
 
     h_t = RNN(x)_t, s_t = (W h_t) . h_T, alpha = softmax(s), c = sum_t alpha_t h_t, z = tanh(W_c [c; h_T]). The cell is
-    an LSTM [ours; an RNN in the source].
+    a plain one, h_t = tanh(A x_t + B h_{t-1} + b).
     """
+
+    cell: Callable[..., nn.RNN | nn.LSTM] = nn.RNN
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.rnn = nn.LSTM(hidden, hidden, batch_first=True)
+        self.rnn = self.cell(hidden, hidden, batch_first=True)
         self.score = nn.Linear(hidden, hidden, bias=False)
         self.out = nn.Linear(2 * hidden, hidden, bias=False)
 
@@ -69,6 +71,12 @@ class RnnAttentionAggregator(nn.Module):
         alpha = torch.softmax(scores.masked_fill(~real, -torch.inf), dim=1)
         context = (alpha.unsqueeze(-1) * states).sum(dim=1)
         return torch.tanh(self.out(torch.cat([context, last], dim=1)))
+
+
+class LstmAttentionAggregator(RnnAttentionAggregator):
+    """The same with an LSTM [ours]."""
+
+    cell = nn.LSTM
 
 
 class SelfAttentionAggregator(nn.Module):
@@ -94,5 +102,6 @@ AGGREGATORS: dict[str, Callable[[int], nn.Module]] = {
     "mean": MeanAggregator,
     "gated": GatedAggregator,
     "rnn_attention": RnnAttentionAggregator,
+    "lstm_attention": LstmAttentionAggregator,
     "self_attention": SelfAttentionAggregator,
 }

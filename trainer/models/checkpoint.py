@@ -30,7 +30,8 @@ from trainer.objectives import Objective, restore_objective
 from trainer.params import EncoderParams
 from trainer.store import changed_files, package_versions, replace_folder, seal, write_json
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, FORMAT)  # 1: what was called rnn_attention then is lstm_attention now
 _TYPES = {"F32": torch.float32, "I64": torch.int64}  # of weights, and of the counters of batch norms
 
 
@@ -202,8 +203,10 @@ def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[st
         raise InputError(f"{folder} is no model folder: {', '.join(missing)} is missing")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise InputError(f"{folder}: model format {config['format']}, this trainer reads {FORMAT}")
+        if config["format"] not in READ:
+            known = " and ".join(map(str, READ))
+            raise InputError(f"{folder}: model format {config['format']}, this trainer reads {known}")
+        config = _renamed(config)
         if config["kind"] not in kind.kinds:
             raise InputError(f"{folder} holds a model of kind {config['kind']!r}, not {' or '.join(kind.kinds)}")
         changed = changed_files(folder)
@@ -222,6 +225,14 @@ def read_model(folder: str | Path, kind: type[S]) -> tuple[S, nn.Module, dict[st
         raise InputError(f"{folder} is a damaged model folder ({_in_short(error)}): train it again") from None
     network.eval()
     return spec, network, config, model_fingerprint(folder)
+
+
+def _renamed(config: dict[str, Any]) -> dict[str, Any]:
+    """Give what an older format calls otherwise its name of today."""
+    architecture = config.get("architecture", {})
+    if config["format"] == 1 and architecture.get("aggregator") == "rnn_attention":
+        return {**config, "architecture": {**architecture, "aggregator": "lstm_attention"}}
+    return config
 
 
 def _check_shapes(spec: Spec, weights: Path) -> None:

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainer.errors import InputError
 from trainer.params.recipes import (
     AblationParams,
+    ArmParams,
     ClusterParams,
     ComparisonParams,
+    ControlsParams,
     OrofacialParams,
     PenalisationParams,
     SequenceParams,

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from trainer.params.section import DISTINCT, Count, Layers, Measure, Section, Seeds, Shares, Size
 from trainer.params.training import ScheduleParams
+from trainer.params.tuning import FROM_PARENT, Mode
 
 ClusterMode = Literal["scratch", "clustered", "clustered_both"]
 
@@ -109,6 +110,46 @@ class AblationParams(Section):
         if not ordered or not fine or len(set(ordered)) != len(ordered):
             raise ValueError("must be different non-empty subsets of [1, 2, 3]; scratch, without any, is always there")
         return ordered
+
+
+ArmName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+class ArmParams(Section):
+    """An arm of the controls: how its networks are trained, and what they start from."""
+
+    mode: Mode = "pretrained"  # of section finetune
+    # what modes pretrained and frozen start from. films: pretraining; labels: a network trained on all labels of the
+    # fold's training speakers; other_labels: on all labels of another corpus. The last two are ceilings [ours]
+    parent: Literal["films", "labels", "other_labels"] = "films"
+    variant: str = ""  # of section variants; empty: the parameters as they are
+    changes: dict[str, Any] = Field(default={})  # of encoder, pretrain and finetune, on top
+    control: str = ""  # arm that a gain must beat as well as scratch: the same with the faces of others
+
+
+class ControlsParams(Section):
+    """Recipe ``controls``: is it the face that teaches? Every arm against scratch, on the folds of section finetune."""
+
+    arms: dict[ArmName, ArmParams] = Field(min_length=1)
+    label_fraction: float = Field(
+        default=0.1, gt=0, le=1
+    )  # of the training labels, in all arms but the ceilings' parents
+    seeds: Seeds = (100, 101, 102, 103)  # none of finetune.seeds
+    pretrain_seeds: Seeds = (10,)  # taken in turn by the seeds
+    measure: Measure = "macro_f1"  # compared and tested; else the objective's own score
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ControlsParams:
+        if "scratch" in self.arms:
+            raise ValueError("arms: scratch is always there")
+        for name, arm in self.arms.items():
+            if arm.control and arm.control not in self.arms:
+                raise ValueError(f"arms.{name}.control: there is no arm {arm.control}")
+            if arm.parent != "films" and arm.mode not in FROM_PARENT:
+                raise ValueError(
+                    f"arms.{name}: mode {arm.mode} starts from nothing, parent {arm.parent} goes with pretrained"
+                )
+        return self
 
 
 SystemName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # names a folder of models too

@@ -40,8 +40,8 @@ class EncoderParams(Section):
     stride: int = Field(default=2, ge=1, le=64)  # cnn: frames per layer [ours]; mel_cnn: from its third layer on [code]
     lstm_layers: Layers = 2  # lstm [code]
     hidden: Size = 130  # size of a chunk vector and of the encoder's output [code]
-    # names of trainer.models.aggregators.AGGREGATORS [code]
-    aggregator: Literal["mean", "gated", "rnn_attention", "self_attention"] = "gated"
+    # names of trainer.models.aggregators.AGGREGATORS [code; lstm_attention ours]
+    aggregator: Literal["mean", "gated", "rnn_attention", "lstm_attention", "self_attention"] = "gated"
     dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
 
     @field_validator("kernel")
@@ -70,6 +70,9 @@ class ScheduleParams(Section):
     """How long and how fast a network is trained; shared by pretraining and fine-tuning."""
 
     epochs: Count = 40  # at most
+    # updates of the weights instead of epochs: as many whole epochs as they take, so that a small share of the labels
+    # is trained as long as a large one; null: epochs [ours]
+    steps: Count | None = None
     patience: Count = 10  # epochs without a better value on held-out speakers [ours]
     # what "better" means. score: the objective's own (UAR for classes, macro F1, CCC) and the correlation of dense
     # tracks, ties broken by the loss; last: all epochs, no choice [ours]

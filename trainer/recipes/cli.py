@@ -34,6 +34,7 @@ from trainer.params import (
     AblationParams,
     ClusterParams,
     ComparisonParams,
+    ControlsParams,
     OrofacialParams,
     PenalisationParams,
     SequenceParams,
@@ -214,6 +215,34 @@ def ablation(
         console.print(f"\n[bold]{escape(f'{corpus}, {part}')}[/]{warning}")
         console.print(narrow(brief(records(group))))
     console.print(f"table: {reports / 'ablation.csv'}, picture: {reports / 'ablation.png'}", markup=False)
+
+
+@app.command()
+@named_errors
+def controls(
+    shards: LabelledOption = LABELLED,
+    unlabelled: UnlabelledOption = UNLABELLED,
+    reports: ReportsOption = REPORTS,
+    params: ParamsOption = PARAMS,
+    recipe: RecipeOption = Path("recipes/controls/params.yaml"),
+    cache: CacheOption = CACHE,
+    workers: WorkersOption = 0,
+    show: Annotated[bool, typer.Option("--show", help="Only print the table that is there.")] = False,
+) -> None:
+    """Ask whether it is the face that teaches: ceilings, exchanged faces, and gains that need no face."""
+    options, arms = load_params(params), load_recipe(recipe, ControlsParams)
+    from trainer.recipes.controls.report import brief, read_controls, sentence
+    from trainer.recipes.controls.run import controls as run
+    from trainer.report.formatting import records
+
+    if not show:
+        with counted("controls", cache=cache, workers=training_workers(workers, options)) as shown:
+            run(shards, unlabelled, reports, options, arms, **shown)
+    for corpus, group in read_controls(reports).groupby("corpus", sort=True):
+        console.print(f"\n[bold]{escape(str(corpus))}[/]")
+        console.print(narrow(brief(records(group))))
+        console.print(sentence(records(group)), markup=False)
+    console.print(f"table: {reports / 'controls.md'}", markup=False)
 
 
 @app.command()

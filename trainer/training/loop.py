@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import os
 from collections import defaultdict
@@ -64,6 +65,7 @@ class Fitted:
     best_epoch: int
     # on held-out speakers: mean score of the targets (and correlation of tracks), or minus the loss; None without any
     best_score: float | None
+    updates: int  # of the weights, in all epochs
 
 
 def run_network(network: nn.Module, data: ChunkDataset, *, batch_size: int, device: str = "cpu") -> Outputs:
@@ -128,7 +130,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     records: list[dict[str, float]] = []
     best = _Best(network, schedule.monitor)
-    for epoch in range(1, schedule.epochs + 1):
+    for epoch in itertools.count(1):
         plan = EpochPlan([Pass(train, loss)]) if each_epoch is None else each_epoch(network)
         optimiser.begin(plan)
         train_loss = _train_epoch(network, plan, optimiser, schedule, generator, device)
@@ -141,10 +143,10 @@ def fit(
         best.compare(epoch, scores["dev_loss"], scores["dev_score"])
         if on_epoch is not None:
             on_epoch(epoch)
-        if epoch - best.epoch >= schedule.patience:
+        if epoch - best.epoch >= schedule.patience or epoch >= optimiser.epochs:
             break
     network.load_state_dict(best.state)
-    return Fitted(pd.DataFrame(records), best.epoch, best.value if dev is not None else None)
+    return Fitted(pd.DataFrame(records), best.epoch, best.value if dev is not None else None, optimiser.updates)
 
 
 class _Best:

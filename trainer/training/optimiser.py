@@ -34,6 +34,11 @@ class EpochPlan:
     renewed: Sequence[nn.Module] = ()  # modules whose weights were just drawn anew: the optimiser forgets them
     record: Mapping[str, float] = field(default_factory=dict)  # further columns of this epoch in the history
 
+    def updates(self, batch_size: int) -> int:
+        """How many batches the epoch has, each of which updates the weights once."""
+        rows = [len(part.data if part.order is None else part.order) for part in self.passes]
+        return sum(math.ceil(count / batch_size) for count in rows)
+
 
 class Optimiser:
     """AdamW on all that is not frozen, with clipped gradients and the schedule's learning rate."""
@@ -46,14 +51,20 @@ class Optimiser:
         self.learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.adamw = torch.optim.AdamW(self.learning, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
         self.rate: OneCycleLR | None = None
+        self.epochs = schedule.epochs
+        self.updates = 0  # so far
 
     def begin(self, plan: EpochPlan) -> None:
-        """Prepare an epoch; the first one decides how many steps a cycle has."""
+        """Prepare an epoch; the first one decides how many epochs ``schedule.steps`` takes, and how long a cycle is."""
+        if not self.updates and self.schedule.steps is not None:
+            self.epochs = math.ceil(self.schedule.steps / plan.updates(self.schedule.batch_size))
         for module in plan.renewed:
             for parameter in module.parameters():
                 self.adamw.state.pop(parameter, None)
         if self.schedule.lr_schedule == "one_cycle" and self.rate is None:
-            self.rate = _one_cycle(self.adamw, self.schedule, plan)
+            # change the learning rate after each step, for epochs as long as the first one is planned
+            steps = plan.updates(self.schedule.batch_size) * self.epochs
+            self.rate = OneCycleLR(self.adamw, max_lr=self.schedule.lr, total_steps=steps)
         self.network.train()
         for module in self.freeze:
             module.eval()
@@ -64,12 +75,6 @@ class Optimiser:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learning, self.schedule.gradient_clip)
         self.adamw.step()
+        self.updates += 1
         if self.rate is not None and self.rate.last_epoch + 1 < self.rate.total_steps:
             self.rate.step()
-
-
-def _one_cycle(optimizer: torch.optim.Optimizer, schedule: ScheduleParams, plan: EpochPlan) -> OneCycleLR:
-    """Change the learning rate after each step, for epochs as long as the first one is planned."""
-    rows = [len(part.data if part.order is None else part.order) for part in plan.passes]
-    steps = sum(math.ceil(count / schedule.batch_size) for count in rows)
-    return OneCycleLR(optimizer, max_lr=schedule.lr, total_steps=steps * schedule.epochs)

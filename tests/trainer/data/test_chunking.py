@@ -67,6 +67,19 @@ def test_number_of_chunks_follows_the_longest_utterance(max_seconds: float, n: i
     assert (chunking.frames, chunking.count) == (100, expected)
 
 
+@given(st.integers(1, 4000), st.integers(1, 3), st.sampled_from([0.01, 0.016, 0.02, 0.05]))
+def test_the_number_of_chunks_is_counted_in_seconds(length: int, n: int, period: float) -> None:
+    """11 s in frames of 16 ms are 11 chunks of one second, not 12 of 62 frames (Lin & Busso 2021)."""
+    chunking = Chunking.fit(chunk_seconds=1.0, max_seconds=length * period, chunks_per_second=n, frame_period=period)
+    half = period / 2
+    assert chunking.count % n == 0
+    assert chunking.count // n - 1 < max(length * period - half, half) + 1e-6
+    assert chunking.count // n >= length * period - half - 1e-6
+    for frames in (687, 688):  # 11 s is no whole number of these frames
+        paper = Chunking.fit(chunk_seconds=1.0, max_seconds=frames * 0.016, chunks_per_second=1, frame_period=0.016)
+        assert (paper.frames, paper.count) == (62, 11)
+
+
 def test_an_empty_utterance_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         Chunking(frames=4, count=2).starts([0])

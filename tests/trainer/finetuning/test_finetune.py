@@ -96,7 +96,7 @@ def test_only_the_named_part_is_carried_over(make_shards: Make, tiny: Tiny, tmp_
     assert "chunk_encoder.norms.0.running_mean" in same  # frozen: what was carried over stays to the last bit
 
 
-@pytest.mark.parametrize("aggregator", ["rnn_attention", "self_attention"])
+@pytest.mark.parametrize("aggregator", ["rnn_attention", "lstm_attention", "self_attention"])
 def test_an_encoder_pretrained_on_tracks_goes_to_any_objective(
     make_shards: Make, tiny: Tiny, tmp_path: Path, aggregator: str
 ) -> None:
@@ -135,3 +135,21 @@ def test_the_report_names_the_pretext_tasks(make_shards: Make, tiny: Tiny, tmp_p
     page = (places[2] / "index.html").read_text()
     assert "AU12" in page
     assert "chose the epoch" not in page  # all epochs were trained
+
+
+def test_a_budget_of_steps_is_the_same_for_every_share_of_the_labels(
+    make_shards: Make, tiny: Tiny, tmp_path: Path
+) -> None:
+    """A tenth of the labels had a tenth of the updates."""
+    folder = make_shards("l", labelled_rows())
+    updates = {}
+    for share in (0.25, 1.0):
+        for steps in (None, 50):
+            options = {"modes": ["scratch"], "folds": 2, "label_fraction": share, "steps": steps, "dev": "none",
+                       "monitor": "last", "lr_schedule": "one_cycle", "epochs": 4}  # fmt: skip
+            params = tiny(finetune=options)
+            where = (folder, "none", tmp_path / "m", tmp_path / "r")
+            table = finetune(*where, params, cache=tmp_path / "c")
+            (updates[share, steps],) = set(table["updates"])
+    # 36 training rows in batches of 16 are 3 updates an epoch, 9 rows one
+    assert updates == {(0.25, None): 4, (1.0, None): 12, (0.25, 50): 50, (1.0, 50): 51}

@@ -40,6 +40,26 @@ def test_damaged_model_folders_are_named(make_shards: Make, tiny: Tiny, tmp_path
         load_model(model)
 
 
+def test_a_model_of_before_the_plain_rnn_had_its_name_still_answers(
+    make_shards: Make, tiny: Tiny, tmp_path: Path
+) -> None:
+    params = tiny(encoder={"aggregator": "lstm_attention"}, pretrain={"epochs": 1})
+    pretrain(make_shards("u", unlabelled_rows()), tmp_path / "new", params, cache=tmp_path / "cache")
+    shutil.copytree(tmp_path / "new", tmp_path / "old")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    config["format"], config["architecture"]["aggregator"] = 1, "rnn_attention"
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "old" / "SHA256SUMS").unlink()
+    new, old = load_model(tmp_path / "new"), load_model(tmp_path / "old")
+    assert old.spec.encoder.aggregator == "lstm_attention"
+    for name, weights in new.network.state_dict().items():
+        assert torch.equal(weights, old.network.state_dict()[name])
+    config["format"] = 3
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="model format 3, this trainer reads 1 and 2"):
+        load_model(tmp_path / "old")
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model of pretraining and one of an attribute, without their seals."""

@@ -80,9 +80,20 @@ def test_gated_is_the_printed_formula() -> None:
     torch.testing.assert_close(module(h, torch.tensor([[True, True, False]]))[0], expected)
 
 
-def test_rnn_attention_is_the_printed_formula_wherever_copies_lie() -> None:
+def test_rnn_attention_has_the_plain_cell_of_the_released_code() -> None:
     torch.manual_seed(0)
-    module = AGGREGATORS["rnn_attention"](4)
+    cell = AGGREGATORS["rnn_attention"](3).rnn
+    x, state = torch.randn(2, 3), torch.zeros(3)
+    for step in x:
+        state = torch.tanh(cell.weight_ih_l0 @ step + cell.bias_ih_l0 + cell.weight_hh_l0 @ state + cell.bias_hh_l0)
+    torch.testing.assert_close(cell(x.unsqueeze(0))[0][0, -1], state)
+    assert AGGREGATORS["lstm_attention"](3).rnn.weight_ih_l0.shape == (12, 3)
+
+
+@pytest.mark.parametrize("name", ["rnn_attention", "lstm_attention"])
+def test_rnn_attention_is_the_printed_formula_wherever_copies_lie(name: str) -> None:
+    torch.manual_seed(0)
+    module = AGGREGATORS[name](4)
     h = torch.randn(1, 4, 4)
     states = module.rnn(h[:, [0, 2]])[0][0]  # of the real chunks alone
     alpha = torch.softmax(torch.stack([(module.score.weight @ state) @ states[-1] for state in states]), dim=0)

@@ -1,0 +1,1 @@
+"""Controls: is it the face that teaches? Ceilings, exchanged faces, and what needs no face at all."""

@@ -1,0 +1,144 @@
+"""The arms of the controls: what each of them trains, and what it starts from."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.data.shards import Shards, open_shards
+from trainer.errors import Notice
+from trainer.finetuning.finetune import Context
+from trainer.finetuning.parents import Parent, Parents
+from trainer.finetuning.plan import Run, plan, plan_final
+from trainer.finetuning.pretrainings import Pretraining, Pretrainings
+from trainer.params import FROM_PARENT, ArmParams, ControlsParams, Params
+from trainer.params.changes import changes, with_changes, with_variant
+from trainer.store import is_done
+
+SCRATCH = "scratch"  # the arm that all others are compared with
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Runs of an arm that share parameters and parents."""
+
+    arm: str
+    params: Params
+    pretrainings: Pretrainings | None = None  # what they start from: films
+    teachers: tuple[Run, ...] = ()  # or true labels, as trainings of their own
+    corpora: tuple[str, ...] = ()  # only these are trained and tested; empty: all
+
+
+@dataclass
+class Controls:
+    """What is trained on given shards, and where its finished pieces lie."""
+
+    labelled: Shards
+    films: Shards
+    params: Params
+    recipe: ControlsParams
+    cache: Path
+    legs: list[Leg] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, labelled: str | Path, films: str | Path, params: Params, recipe: ControlsParams, *, cache: str | Path
+    ) -> Controls:
+        """Open the shards and lay out all arms.
+
+        Raises:
+            InputError: an arm is wrong, or what `plan` refuses.
+        """
+        one, two = (open_shards(folder, cache=cache) for folder in (labelled, films))
+        study = cls(one, two, params, recipe, Path(cache))
+        for name, arm in {SCRATCH: ArmParams(mode="scratch"), **recipe.arms}.items():
+            study.legs += study._legs(name, arm)
+        return study
+
+    @property
+    def finished(self) -> Path:
+        """Folder of finished fine-tuning runs."""
+        return self.cache / "units"
+
+    @property
+    def pretrainings(self) -> dict[str, Pretraining]:
+        """All pretrainings on films, by key."""
+        found: dict[str, Pretraining] = {}
+        for leg in self.legs:
+            if leg.pretrainings is not None:
+                found |= leg.pretrainings.jobs
+        return found
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms that have runs, in order."""
+        return list(dict.fromkeys(leg.arm for leg in self.legs))
+
+    def context(self, leg: Leg) -> Context:
+        """Return what the leg's runs, and their teachers, are trained with."""
+        return Context(self.labelled, leg.params, self.finished, {}, self.films)
+
+    def runs(self, leg: Leg) -> list[Run]:
+        """Return the runs of a leg; their keys are those of stored runs once what they start from is trained."""
+        return plan(self.labelled, leg.params, self._parents(leg), films=self.films, corpora=leg.corpora)
+
+    def _legs(self, name: str, arm: ArmParams) -> list[Leg]:
+        base = with_variant(self.params, arm.variant) if arm.variant else self.params
+        base = with_changes(base, changes(arm.changes), where=f"arms.{name}")
+        seeds, count = self.recipe.seeds, len(self.recipe.pretrain_seeds)
+        legs = []
+        for position, seed in enumerate(self.recipe.pretrain_seeds):
+            own = seeds[position::count] if arm.mode in FROM_PARENT else seeds if position == 0 else ()
+            if not own:
+                continue
+            tuning = {"modes": (arm.mode,), "seeds": own, "label_fraction": self.recipe.label_fraction, "final": False}
+            params = _with(_with(base, "finetune", **tuning), "pretrain", seed=seed)
+            legs += self._starts(name, arm, params, seed)
+        return legs
+
+    def _starts(self, name: str, arm: ArmParams, params: Params, seed: int) -> list[Leg]:
+        """Give a leg what it starts from; by labels of another corpus there is a leg for each that can teach."""
+        if arm.mode not in FROM_PARENT:
+            return [Leg(name, params)]
+        if arm.parent == "films":
+            made = Pretrainings.of(
+                self.labelled, self.films, params, self.cache, name=f"pretraining {name}, seed {seed}"
+            )
+            return [Leg(name, params, made)]
+        full = _with(params, "finetune", modes=("scratch",), seeds=(seed,), label_fraction=1.0)
+        if arm.parent == "labels":
+            return [Leg(name, params, teachers=tuple(plan(self.labelled, full, None)))]
+        # of the others the one with most labels teaches each corpus
+        teachers = {run.corpus: run for run in plan_final(self.labelled, full, None, mode="scratch")}
+        order = sorted(teachers, key=lambda corpus: (-len(teachers[corpus].train), corpus))
+        if len(order) < 2:
+            message = f"arm {name}: the labelled shards hold one corpus, so that no other one can teach it: left out"
+            warnings.warn(message, Notice, stacklevel=2)
+            return []
+        return [
+            Leg(name, params, teachers=(teachers[order[0]],), corpora=tuple(order[1:])),
+            Leg(name, params, teachers=(teachers[order[1]],), corpora=(order[0],)),
+        ]
+
+    def _parents(self, leg: Leg) -> Parents | None:
+        if leg.pretrainings is not None:
+            return leg.pretrainings.parents(self.films)
+        if not leg.teachers:
+            return None
+        found = {(run.corpus, run.fold): self._taught(run) for run in leg.teachers}
+        return Parents(next(iter(found.values())), found)  # of another corpus the first, which is the only one
+
+    def _taught(self, run: Run) -> Parent:
+        folder = self.finished / run.key
+        if is_done(self.finished, run.key):
+            return Parent.read(folder)
+        return Parent(folder, frozenset(self.labelled.speakers[np.concatenate([run.train, run.dev])]))
+
+
+def _with(params: Params, section: str, **update: Any) -> Params:
+    changed = getattr(params, section).model_copy(update=update)
+    return params.model_copy(update={section: changed})

@@ -1,0 +1,216 @@
+"""The table of the controls: every arm against scratch and against its own control, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trainer.errors import InputError
+from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
+from trainer.params import ControlsParams, ReportParams
+from trainer.report.formatting import (
+    PAIR_NOTE,
+    brief_comparison,
+    chosen_measure,
+    interval,
+    markdown_table,
+    plain,
+    records,
+    synthetic_banner,
+    title,
+)
+from trainer.report.numbers import bare_p, mean_spread, number, percent
+from trainer.store import read_table, write_table, write_text
+
+SCRATCH = "scratch"
+LINKS = ("face_uar", "teachers_uar")  # how right the teachers are, where the labels that are not used are known
+
+
+def write_controls(
+    runs: pd.DataFrame,
+    predictions: pd.DataFrame,
+    reports: Path,
+    params: ReportParams,
+    recipe: ControlsParams,
+    *,
+    films: list[str],
+) -> pd.DataFrame:
+    """Write controls.parquet, .csv and .md and controls_runs.parquet; return the table.
+
+    Args:
+        runs: rows of ``finetune_runs``, with the arm as mode.
+        predictions: of the same runs, likewise.
+        reports: folder.
+        params: level, interval and resamples.
+        recipe: measure, and which arm is whose control.
+        films: corpora of the films.
+    """
+    table = controls_table(runs, predictions, params, recipe)
+    banner = synthetic_banner({*table["corpus"], *films})
+    write_table(reports / "controls_runs.parquet", runs)
+    write_table(reports / "controls.parquet", table)
+    write_table(reports / "controls.csv", table)
+    write_text(reports / "controls.md", "\n".join(markdown(table, params, recipe, banner=banner)))
+    return table
+
+
+def controls_table(
+    runs: pd.DataFrame, predictions: pd.DataFrame, params: ReportParams, recipe: ControlsParams
+) -> pd.DataFrame:
+    """One row per corpus and arm, scratch first.
+
+    The columns of a comparison (see `comparison_columns`) are against scratch; with ``control_`` before them against
+    the arm that ``control`` names. p values are corrected (Holm) over all arms of a corpus, and over all controls of a
+    corpus. ``answer`` says what an arm shows: a gain counts as the face's only where both comparisons are ``better``.
+    """
+    pooled = pool(runs, predictions, params=params)
+    against = {
+        name: paired_table(runs, pooled, params=params, against=name)
+        for name in {SCRATCH, *(arm.control for arm in recipe.arms.values() if arm.control)}
+    }
+    rows = []
+    for result in records(result_table(runs, pooled, params=params)):
+        arm, corpus = str(result.pop("mode")), str(result.pop("corpus"))
+        measure = chosen_measure(result, recipe.measure)
+        control = recipe.arms[arm].control if arm in recipe.arms else ""
+        own = runs[(runs["mode"] == arm) & (runs["corpus"] == corpus)]
+        test, controlled = (_test(against, name, corpus, arm, measure) for name in (SCRATCH, control))
+        compared = comparison_columns(controlled, confidence=params.confidence)
+        rows.append(
+            {
+                **{"corpus": corpus, "arm": arm, "control": control, "measure": measure},
+                **comparison_columns(test, confidence=params.confidence),
+                **{f"control_{name}": value for name, value in compared.items()},
+                **{name: float(own[name].mean()) for name in LINKS if name in own and own[name].notna().any()},
+                **result,
+            }
+        )
+    order = {name: number for number, name in enumerate([SCRATCH, *recipe.arms])}
+    table = _in_order(pd.DataFrame(rows), order)
+    table = with_conclusions(table, alpha=params.alpha, within="corpus")
+    other = table.filter(like="control_").rename(columns=lambda name: str(name).removeprefix("control_"))
+    other = other.assign(corpus=table["corpus"], measure=table["measure"])
+    other = with_conclusions(other, alpha=params.alpha, within="corpus")
+    table = table.assign(control_p_holm=other["p_holm"], control_conclusion=other["conclusion"])
+    return table.assign(answer=[answer(row) for row in records(table)])
+
+
+def _in_order(table: pd.DataFrame, order: Mapping[str, int]) -> pd.DataFrame:
+    place = table["arm"].map(order)
+    return table.assign(_place=place).sort_values(["corpus", "_place"], ignore_index=True).drop(columns="_place")
+
+
+def _test(
+    against: Mapping[str, pd.DataFrame], reference: str, corpus: str, arm: str, measure: str
+) -> dict[str, Any] | None:
+    if reference not in against or against[reference].empty:
+        return None
+    table = against[reference]
+    rows = records(table[(table["corpus"] == corpus) & (table["mode"] == arm) & (table["measure"] == measure)])
+    return rows[0] if rows else None
+
+
+def answer(row: Mapping[str, Any]) -> str:
+    """Say what a row shows.
+
+    >>> answer({"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "better"})
+    'the face teaches'
+    >>> answer({"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "too few pairs"})
+    'better, not shown to be the face'
+    >>> answer({"arm": "student", "control": "", "conclusion": "better", "control_conclusion": ""})
+    'better'
+    """
+    if row["conclusion"] != "better" or not row["control"]:
+        return str(row["conclusion"])
+    return "the face teaches" if row["control_conclusion"] == "better" else "better, not shown to be the face"
+
+
+def sentence(rows: list[dict[str, Any]]) -> str:
+    """Say in one sentence what the arms of a corpus show about the face."""
+    corpus = plain(rows[0]["corpus"])
+    shown = [row for row in rows if row["answer"] == "the face teaches"]
+    if shown:
+        best = max(shown, key=lambda row: row["difference"])
+        return (
+            f"{corpus}: the face teaches the voice ({best['arm']}: {title(best['measure'])} "
+            f"{number(best['difference'], signed=True)} or {percent(best['relative_gain'])} over scratch, "
+            f"{number(best['control_difference'], signed=True)} over the faces of others)."
+        )
+    if any(row["answer"] == "better, not shown to be the face" for row in rows):
+        return f"{corpus}: better than scratch, but no more than with the faces of others."
+    return f"{corpus}: no gain by the face is shown."
+
+
+def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, *, banner: str) -> list[str]:
+    """Format the table for people: the answer first."""
+    lines = ["# Is it the face that teaches?", ""]
+    if banner:
+        lines += [f"**{plain(banner)}**", ""]
+    groups = [records(group) for _, group in table.groupby("corpus", sort=True)]
+    lines += [line for rows in groups for line in (sentence(rows), "")]
+    for rows in groups:
+        lines += [f"## {plain(rows[0]['corpus'])}", "", *markdown_table([_readable(row) for row in rows]), ""]
+    share = f"{100 * recipe.label_fraction:g} % of the training labels"
+    lines += [
+        f"All arms: the same folds, seeds and {share}. Differences with the {100 * params.confidence:g} % interval of "
+        "Student's t over pairs of fold and seed; in brackets after it, with folds alone as units, which asks whether "
+        "other people would give the same. Control: the arm that differs in one thing, the faces of others. Holm: "
+        "corrected over the arms of a corpus. same_labels and other_labels are ceilings: their parents know true "
+        "labels. Face, teachers: UAR of what teaches, on the training speakers' utterances whose labels were not used.",
+        "",
+        PAIR_NOTE,
+        "",
+    ]
+    return lines
+
+
+def _readable(row: dict[str, Any]) -> dict[str, str]:
+    own = row["measure"]
+    cells = {"arm": row["arm"], title(own): mean_spread(row[f"{own}_mean"], row[f"{own}_std"])}
+    if row["arm"] == SCRATCH:
+        return cells
+    cells |= {
+        "minus scratch": number(row["difference"], signed=True) + interval(row, "pairs") + _folds(row),
+        "relative": percent(row["relative_gain"]),
+        "p": bare_p(row["p"]),
+        "Holm": bare_p(row["p_holm"]),
+        "pairs": str(int(row["pairs"])),
+        "speakers": interval(row, "speakers").strip(),
+    }
+    if row["control"] and not pd.isna(row["control_difference"]):
+        bounds = {f"pairs_{end}": row[f"control_pairs_{end}"] for end in ("low", "high")}
+        cells["minus control"] = number(row["control_difference"], signed=True) + interval(bounds, "pairs")
+        cells["control Holm"] = bare_p(row["control_p_holm"])
+    for name in LINKS:
+        if not pd.isna(row.get(name)):
+            cells[name.removesuffix("_uar")] = number(row[name])
+    return cells | {"shows": row["answer"]}
+
+
+def _folds(row: Mapping[str, Any]) -> str:
+    shown = interval(row, "folds").strip()
+    return f" ({shown})" if shown else ""
+
+
+def read_controls(reports: Path) -> pd.DataFrame:
+    """Read the table back; raises InputError if there is none."""
+    path = reports / "controls.parquet"
+    if not path.is_file():
+        raise InputError(f"no finished controls in {reports}: run `python -m trainer controls` first")
+    return read_table(path)
+
+
+def brief(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Format rows for a terminal of 80 columns."""
+    return [
+        {
+            "arm": row["arm"],
+            **brief_comparison(row, reference=SCRATCH),
+            "control": number(row["control_difference"], signed=True) if row["control"] else "",
+            "": {"no difference shown": "", "too few pairs": "few pairs"}.get(row["answer"], row["answer"]),
+        }
+        for row in rows
+    ]
