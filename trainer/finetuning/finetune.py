@@ -195,9 +195,10 @@ def train_run(context: Context, run: Run) -> None:
     if parent is not None:
         network.encoder.carry_over(parent.network.encoder, part=options.transfer)
     side.carry_over(network)
-    smoothing, rows = options.label_smoothing, shards.rows.iloc[run.train]
-    own_loss = objective.loss(labels[run.train], label_smoothing=smoothing)
-    own_loss = penalise(own_loss, objective, rows, options.penalty, label_smoothing=smoothing)
+    own_loss = objective.loss(
+        labels[run.train], label_smoothing=options.label_smoothing, balanced=options.class_weights == "balanced"
+    )
+    own_loss = penalise(own_loss, shards.rows.iloc[run.votes], objective.names, options.penalty)
     loss = side.loss(options.target, own_loss if lesson is None else lesson.loss)
     fitted = fit(
         network,

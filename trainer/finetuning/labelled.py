@@ -52,6 +52,24 @@ class Labelled:
         return folds(self.table, how=options.folds, dev="fold" if options.dev == "fold" else "speakers")
 
 
+def training_speech(shards: Shards, corpus: Labelled, fold: Fold, *, dev: IntArray, test: IntArray) -> IntArray:
+    """Return all rows of a fold's training speakers, whether they have a label or not.
+
+    Args:
+        shards: labelled.
+        corpus: the rows that have a label.
+        fold: whose training part counts.
+        dev: rows of early stopping, as indices into the shards; their speakers are left out.
+        test: rows of the test, likewise.
+    """
+    speakers = set(corpus.speakers[fold.train]) - set(shards.speakers[dev]) - set(shards.speakers[test])
+    corpora = set(shards.corpora[corpus.rows[fold.train]])
+    theirs = np.isin(shards.speakers, list(speakers)) & np.isin(shards.corpora, list(corpora))
+    held = np.setdiff1d(corpus.rows, corpus.rows[fold.train])  # of a given split that nobody trains on
+    theirs[held] = False
+    return np.flatnonzero(theirs)
+
+
 def labelled_sets(shards: Shards, options: FinetuneParams) -> list[Labelled]:
     """Return every corpus that has labels, or with ``finetune.folds: corpus`` every corpus tested by the others.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from trainer.data.chunking import note_long_clips
 from trainer.data.shards import Shards
 from trainer.data.splits import NOBODY, Fold, assert_disjoint, hold_out_speakers, label_subset
 from trainer.errors import InputError
-from trainer.finetuning.labelled import ALL, Labelled, joined_set, labelled_sets
+from trainer.finetuning.labelled import ALL, Labelled, joined_set, labelled_sets, training_speech
 from trainer.finetuning.parents import Parent, Parents
 from trainer.finetuning.side_task import SideTask
 from trainer.finetuning.students import ENSEMBLE, STUDENT, TAUGHT, rest_of, teacher_seeds
@@ -28,6 +28,15 @@ from trainer.store import code_fingerprint, content_key, package_versions, slug
 
 PLAIN = SideTask()
 Sides = Mapping[str, SideTask]  # mode -> what it trains beside the target; modes that are missing train plainly
+
+
+class Rows(NamedTuple):
+    """Rows of a fold, as indices into the shards; ``votes``: see `Run`."""
+
+    train: IntArray
+    dev: IntArray
+    test: IntArray
+    votes: IntArray
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Run:
     side: dict[str, Any]  # identity of its side task
     parent: Path | None  # model folder that it starts from
     key: str
+    # rows of all training speakers, whose votes make the penalisation matrix; empty without one
+    votes: IntArray = field(default_factory=lambda: NOBODY)
     teachers: tuple[Run, ...] = ()  # runs that a student waits for
     rest: IntArray = field(default_factory=lambda: NOBODY)  # rows that they label
 
@@ -94,7 +105,7 @@ def plan(
                 _refuse_pretrain_speakers(corpus, fold, parent)
             identities = {mode: _identity(shards, params, mode, parent, films) for mode in tasks}
             for seed in options.seeds:
-                rows = _draw_rows(corpus, fold, options, seed=seed, number=number)
+                rows = _draw_rows(shards, corpus, fold, options, seed=seed, number=number)
                 for mode, task in tasks.items():
                     run = _run(corpus, fold, rows, parent, mode=mode, seed=seed, side=task, identity=identities[mode])
                     runs.append(_taught(shards, params, corpus, fold, run, number) if mode in TAUGHT else run)
@@ -103,7 +114,7 @@ def plan(
 
 def _taught(shards: Shards, params: Params, corpus: Labelled, fold: Fold, run: Run, number: int) -> Run:
     """Add the teachers of a student or an ensemble, and the rows that they label."""
-    options, rows = params.finetune.self_training, (run.train, run.dev, run.test)
+    options, rows = params.finetune.self_training, Rows(run.train, run.dev, run.test, run.votes)
     identity = _identity(shards, params, "scratch", None)
     plain = PLAIN.identity()
     seeds = teacher_seeds(run.seed, options.teachers)
@@ -113,7 +124,8 @@ def _taught(shards: Shards, params: Params, corpus: Labelled, fold: Fold, run: R
     if run.mode == ENSEMBLE:
         return replace(run, teachers=tuple(teachers), key=content_key({"ensemble": [one.key for one in teachers]}))
     rng = np.random.default_rng([run.seed, number, 5])
-    rest = rest_of(shards, corpus, fold, rows, share=options.share, rng=rng)
+    speech = training_speech(shards, corpus, fold, dev=run.dev, test=run.test)
+    rest = rest_of(speech, run.train, share=options.share, rng=rng, where=f"corpus {corpus.name}, {fold.name}")
     key = content_key({"student": run.key, "teachers": [one.key for one in teachers], "rest": rest.tolist()})
     return replace(run, teachers=tuple(teachers), rest=rest, key=key)
 
@@ -140,7 +152,7 @@ def plan_final(
     runs = []
     for corpus in sets:
         fold = Fold(ALL, np.arange(len(corpus.rows)), NOBODY, protocol=ALL)
-        rows = _draw_rows(corpus, fold, options, seed=options.seeds[0], number=0)
+        rows = _draw_rows(shards, corpus, fold, options, seed=options.seeds[0], number=0)
         run = _run(corpus, fold, rows, parent, mode=mode, seed=options.seeds[0], side=task, identity=identity)
         runs.append(_taught(shards, params, corpus, fold, run, 0) if mode in TAUGHT else run)
     return runs
@@ -162,9 +174,9 @@ def _refuse_pretrain_speakers(corpus: Labelled, fold: Fold, parent: Parent) -> N
 
 
 def _draw_rows(
-    corpus: Labelled, fold: Fold, options: FinetuneParams, *, seed: int, number: int
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Training, early-stopping and test rows of a fold, as indices into the shards."""
+    shards: Shards, corpus: Labelled, fold: Fold, options: FinetuneParams, *, seed: int, number: int
+) -> Rows:
+    """Rows of a fold."""
     rng = np.random.default_rng([seed, number])
     train, dev = _early_stopping(corpus, fold, options, rng=rng)
     assert_disjoint(
@@ -172,7 +184,11 @@ def _draw_rows(
     )
     strata = corpus.objective.strata(corpus.labels[train])
     train = train[label_subset(strata, fraction=options.label_fraction, rng=rng)]
-    return corpus.rows[train], corpus.rows[dev], corpus.rows[fold.test]
+    dev, test = corpus.rows[dev], corpus.rows[fold.test]
+    votes = NOBODY
+    if options.penalty.form != "none":  # the matrix is about people, not about the labels that are used
+        votes = training_speech(shards, corpus, fold, dev=dev, test=test)
+    return Rows(corpus.rows[train], dev, test, votes)
 
 
 def _early_stopping(
@@ -194,7 +210,7 @@ def _early_stopping(
 def _run(
     corpus: Labelled,
     fold: Fold,
-    rows: tuple[IntArray, IntArray, IntArray],
+    rows: Rows,
     parent: Parent | None,
     *,
     mode: str,
@@ -202,14 +218,11 @@ def _run(
     side: dict[str, Any],
     identity: dict[str, Any],
 ) -> Run:
-    train, dev, test = rows
     own: dict[str, Any] = {"corpus": corpus.name, "mode": mode, "seed": seed, "fold": fold.name, "side": side}
     return Run(
         **own,
         protocol=fold.protocol,
-        train=train,
-        dev=dev,
-        test=test,
+        **rows._asdict(),
         objective=corpus.objective,
         label_source=corpus.label_source,
         label_rule=corpus.label_rule,

@@ -18,10 +18,8 @@ import numpy.typing as npt
 from trainer.data.arrays import IntArray
 from trainer.data.rows import MISSING, Target
 from trainer.data.shards import Shards
-from trainer.data.splits import Fold
 from trainer.errors import InputError
 from trainer.finetuning.face_teacher import answer_of_faces
-from trainer.finetuning.labelled import Labelled
 from trainer.models.checkpoint import load_model
 from trainer.objectives import Objective
 from trainer.objectives.losses import SoftCrossEntropy, balanced_weights
@@ -39,34 +37,25 @@ STEP = 10_000  # between the seeds of teachers
 Shares = npt.NDArray[np.float32]  # (N, K) probabilities, NaN where a teacher has none
 
 
-def rest_of(
-    shards: Shards, corpus: Labelled, fold: Fold, rows: Sequence[IntArray], *, share: float, rng: np.random.Generator
-) -> IntArray:
+def rest_of(speech: IntArray, train: IntArray, *, share: float, rng: np.random.Generator, where: str) -> IntArray:
     """Return the training speakers' rows that have no label, or one that this run does not use.
 
     Args:
-        shards: labelled.
-        corpus: the rows that have a label.
-        fold: of which nobody who is tested may be heard.
-        rows: training, early-stopping and test rows of the run, as indices into the shards.
+        speech: all rows of the training speakers.
+        train: rows whose labels are used.
         share: of the rows that are found, drawn by ``rng``.
         rng: see ``share``.
+        where: corpus and fold, for the message.
 
     Raises:
         InputError: there are none.
     """
-    train, dev, test = rows
-    speakers = set(shards.speakers[train]) - set(shards.speakers[dev]) - set(shards.speakers[test])
-    theirs = np.isin(shards.speakers, list(speakers)) & np.isin(shards.corpora, list(set(shards.corpora[train])))
-    theirs[corpus.rows] = False  # rows of the fold that are held out have a label too
-    theirs[corpus.rows[fold.train]] = np.isin(corpus.speakers[fold.train], list(speakers))
-    theirs[train] = False
-    found = np.flatnonzero(theirs)
+    found = np.setdiff1d(speech, train)
     found = np.sort(rng.permutation(found)[: round(share * len(found))])
     if not len(found):
         raise InputError(
-            f"corpus {corpus.name}, {fold.name}: all speech of the training speakers has a label, so that there is "
-            "nothing to teach a student with: lower finetune.label_fraction, or add utterances without a label"
+            f"{where}: all speech of the training speakers has a label, so that there is nothing to teach a student "
+            "with: lower finetune.label_fraction, or add utterances without a label"
         )
     return found
 

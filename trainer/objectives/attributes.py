@@ -63,7 +63,7 @@ class Attribute(Objective):
         mean, std = np.nanmean(truth, axis=0), np.nanstd(truth, axis=0)
         return replace(self, mean=tuple(map(float, mean)), std=tuple(map(float, np.where(std > 0, std, 1.0))))
 
-    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
+    def loss(self, truth: Target, *, label_smoothing: float, balanced: bool = True) -> Loss:
         return ConcordanceLoss(torch.tensor(self.mean), torch.tensor(self.std))
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The contract of an objective: label columns to targets, loss, predictions out of the outputs, measures.
 
 To add one: subclass `Objective` in a file of this folder, name it in OBJECTIVES (trainer/objectives/__init__.py) and in
-the type of ``finetune.objective`` (trainer/params/training.py).
+the type of ``finetune.objective`` (trainer/params/tuning.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trainer.objectives.losses import Loss
 from trainer.objectives.metrics import Array, Measures
 from trainer.params import FinetuneParams
 
-LOWER_IS_BETTER = frozenset({"kl", "ece"})
+LOWER_IS_BETTER = frozenset({"kl", "ece", "hamming", "ranking", "coverage"})
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Objective(ABC):
         return self
 
     @abstractmethod
-    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
-        """Return the loss; ``truth`` are the training rows' labels (class weights)."""
+    def loss(self, truth: Target, *, label_smoothing: float, balanced: bool = True) -> Loss:
+        """Return the loss; ``truth`` are the training rows' labels, by which ``balanced`` weighs their classes."""
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
         """Network outputs (N, outputs) to probabilities, or to attributes in the corpus's scale."""

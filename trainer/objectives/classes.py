@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+import torch
 
 from trainer.data.arrays import BoolArray, IntArray
 from trainer.data.rows import MISSING, Target, class_indices, label_names
@@ -39,8 +40,9 @@ class Hard(Objective):
     def encode(self, rows: pd.DataFrame, target: str) -> Target:
         return class_indices(list(rows[target]), self.names)
 
-    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
-        return CrossEntropy(balanced_weights(truth, len(self.names)), label_smoothing)
+    def loss(self, truth: Target, *, label_smoothing: float, balanced: bool = True) -> Loss:
+        size = len(self.names)
+        return CrossEntropy(balanced_weights(truth, size) if balanced else torch.ones(size), label_smoothing)
 
     def labelled(self, truth: Target) -> BoolArray:
         return truth != MISSING

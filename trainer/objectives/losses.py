@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,25 +36,48 @@ def balanced_weights(labels: IntArray, n_classes: int, *, most: float = np.inf) 
     return torch.from_numpy(np.minimum(weights, most).astype(np.float32))
 
 
+class Terms(NamedTuple):
+    """What a loss over classes is the sum of, of the rows that have a label: the loss is ``each.sum() / total``."""
+
+    each: Tensor  # (N, K) what a class of a row adds
+    truth: Tensor  # (N, K) share of the class, times its weight
+    predicted: Tensor  # (N, K) probabilities
+    total: Tensor  # () what is divided by
+
+
+class ClassLoss(ABC):
+    """A loss over classes whose terms another loss may weigh anew (`trainer.objectives.penalty`)."""
+
+    @abstractmethod
+    def terms(self, outputs: Tensor, target: Tensor) -> Terms:
+        """Return the terms of (B, K) outputs and targets."""
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss of (B, K) outputs and targets; 0 with zero gradients if no row has a label."""
+        terms = self.terms(outputs, target)
+        return terms.each.sum() / terms.total.clamp(min=1e-8)
+
+
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(ClassLoss):
     """Class-weighted cross-entropy of one target: sum_i w_yi l_i / sum_i w_yi, over rows that have a label.
 
     Equals ``torch.nn.functional.cross_entropy(weight=..., reduction="mean")`` on those rows; a batch without any label
-    gives 0 with finite (zero) gradients instead of NaN.
+    gives 0 with finite (zero) gradients instead of NaN. Targets: (B,) class indices, `MISSING` = none.
     """
 
     weights: Tensor  # (K,)
     label_smoothing: float = 0.0
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Compute it of (B, K) logits and (B,) class indices (`MISSING` = none)."""
-        has = target != MISSING
-        weights = self.weights.to(logits.device)
-        total = functional.cross_entropy(
-            logits[has], target[has], weight=weights, reduction="sum", label_smoothing=self.label_smoothing
-        )
-        return total / weights[target[has]].sum().clamp(min=1e-8)
+    def terms(self, outputs: Tensor, target: Tensor) -> Terms:
+        """Return the terms; the total is the weight of the true classes, also where labels are smoothed."""
+        has, size = target != MISSING, outputs.shape[1]
+        weights = self.weights.to(outputs.device)
+        shares = functional.one_hot(target[has], size).to(outputs.dtype)
+        shares = shares * (1.0 - self.label_smoothing) + self.label_smoothing / size
+        log_q = functional.log_softmax(outputs[has], dim=1)
+        truth = weights * shares
+        return Terms(-truth * log_q, truth, log_q.exp(), weights[target[has]].sum())
 
 
 @dataclass(frozen=True)
@@ -75,29 +100,36 @@ class SoftCrossEntropy:
 
 
 @dataclass(frozen=True)
-class DistributionLoss:
+class DistributionLoss(ClassLoss):
     """KL(p || q) of the raters' distribution p and the network's q, mean over rows that have one.
 
     Soft cross-entropy less the entropy of p, which no gradient sees: 0 means that q equals p. Classes are not weighted:
-    weights would change the distribution that is learnt.
+    weights would change the distribution that is learnt. With label smoothing s, p is (1 - s) p + s / K. Targets:
+    (B, K) shares, a NaN in a row: no label.
     """
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Compute it of (B, K) logits and (B, K) shares (a NaN in a row: no label)."""
+    label_smoothing: float = 0.0
+
+    def terms(self, outputs: Tensor, target: Tensor) -> Terms:
+        """Return the terms; the total is the number of rows."""
         has = ~target.isnan().any(dim=1)
-        log_q = functional.log_softmax(logits[has], dim=1)
-        return functional.kl_div(log_q, target[has], reduction="sum") / has.sum().clamp(min=1)
+        shares = target[has] * (1.0 - self.label_smoothing) + self.label_smoothing / outputs.shape[1]
+        log_q = functional.log_softmax(outputs[has], dim=1)
+        return Terms(functional.kl_div(log_q, shares, reduction="none"), shares, log_q.exp(), has.sum())
 
 
 @dataclass(frozen=True)
-class MultiLabelLoss:
-    """Binary cross-entropy of every class, mean over classes and over rows that have labels; unweighted."""
+class MultiLabelLoss(ClassLoss):
+    """Binary cross-entropy of every class, mean over classes and over rows that have labels; unweighted.
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Compute it of (B, K) logits and (B, K) of 0 and 1 (a NaN in a row: no label)."""
+    Targets: (B, K) of 0 and 1, a NaN in a row: no label.
+    """
+
+    def terms(self, outputs: Tensor, target: Tensor) -> Terms:
+        """Return the terms; the total is the number of rows times that of classes."""
         has = ~target.isnan().any(dim=1)
-        total = functional.binary_cross_entropy_with_logits(logits[has], target[has], reduction="sum")
-        return total / (has.sum() * logits.shape[1]).clamp(min=1)
+        each = functional.binary_cross_entropy_with_logits(outputs[has], target[has], reduction="none")
+        return Terms(each, target[has], torch.sigmoid(outputs[has]), has.sum() * outputs.shape[1])
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Penalisation by co-occurring emotions (Chou, Lee & Busso, Interspeech 2022).
 
 Anger and disgust are often chosen for the same utterance, anger and happiness hardly ever. The matrix of such
-co-occurrences, from the votes of TRAINING utterances alone, weighs a loss that is added to the objective's own:
+co-occurrences, from the votes of all TRAINING speakers' utterances, weighs a loss that is added to the objective's own:
 
     C[j, z] = utterances for which raters chose both j and z,  W[j, z] = C[j, z] / C[z, z],  P = 1 - W      [paper]
     L_P = sum over i, j, z of P[j, z] l(Y_ij, Y'_ij),   total = beta L + alpha L_P                          [paper]
 
-with l one element of the cross-entropy (hard), binary cross-entropy (multilabel) or KL divergence (soft). z stands in P
+with l one element of the cross-entropy (hard), binary cross-entropy (multilabel) or KL divergence (soft); class weights
+and means over rows or classes are those of L, so that alpha and beta mean the same for every objective. z stands in P
 alone, so the printed form weighs class j by the sum of its row of P, whatever was predicted instead; a test holds the
 two equal. The pairwise form is ours: sum over j, z of Y_ij P[j, z] (-log(1 - Y'_iz)) punishes probability given to
 emotions that do not go together with the true one.
@@ -14,7 +15,6 @@ emotions that do not go together with the true one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +22,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from trainer.data.rows import MISSING
 from trainer.errors import InputError
-from trainer.objectives.base import Objective
-from trainer.objectives.losses import Loss
+from trainer.objectives.losses import ClassLoss, Loss
 from trainer.params import PenaltyParams
 
 Matrix = npt.NDArray[np.float64]
-# outputs and targets of a batch to loss l, truth Y and probability Y' of each of K classes, (rows with a label, K) each
-Elements = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 _SMALLEST = 1e-6  # 1 - probability below which the pairwise form is not followed: -log stays finite
 
 
@@ -82,10 +77,9 @@ def matrix_of_rows(rows: pd.DataFrame, names: tuple[str, ...]) -> Matrix:
 
 @dataclass(frozen=True)
 class PenalisedLoss:
-    """beta * L + alpha * L_P, mean over the rows that have a label."""
+    """beta * L + alpha * L_P; both are sums of the same terms, with the same class weights, over the same total."""
 
-    base: Loss
-    elements: Elements
+    base: ClassLoss
     matrix: Tensor  # P, (K, K)
     pairwise: bool
     alpha: float
@@ -93,60 +87,30 @@ class PenalisedLoss:
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Compute it of (B, K) outputs and targets of the objective; 0 with zero gradients if no row has a label."""
-        each, truth, predicted = self.elements(outputs, target)
+        each, truth, predicted, total = self.base.terms(outputs, target)
         matrix = self.matrix.to(outputs.device)
         if self.pairwise:
-            penalty = ((truth @ matrix) * -torch.log1p(-predicted.clamp(max=1.0 - _SMALLEST))).sum()
+            penalty = (truth @ matrix) * -torch.log1p(-predicted.clamp(max=1.0 - _SMALLEST))
         else:
-            penalty = (each * matrix.sum(dim=1)).sum()
-        penalty = penalty / max(len(each), 1)
-        return self.beta * self.base(outputs, target) + self.alpha * penalty if self.beta else self.alpha * penalty
+            penalty = each * matrix.sum(dim=1)
+        return (self.beta * each.sum() + self.alpha * penalty.sum()) / total.clamp(min=1e-8)
 
 
-def _hard(smoothing: float) -> Elements:
-    def elements(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        has = target != MISSING
-        size = outputs.shape[1]
-        truth = functional.one_hot(target[has], size).to(outputs.dtype) * (1.0 - smoothing) + smoothing / size
-        log_q = functional.log_softmax(outputs[has], dim=1)
-        return -truth * log_q, truth, log_q.exp()
-
-    return elements
-
-
-def _soft(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    has = ~target.isnan().any(dim=1)
-    log_q = functional.log_softmax(outputs[has], dim=1)
-    return functional.kl_div(log_q, target[has], reduction="none"), target[has], log_q.exp()
-
-
-def _multilabel(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    has = ~target.isnan().any(dim=1)
-    each = functional.binary_cross_entropy_with_logits(outputs[has], target[has], reduction="none")
-    return each, target[has], torch.sigmoid(outputs[has])
-
-
-def penalise(
-    base: Loss, objective: Objective, rows: pd.DataFrame, options: PenaltyParams, *, label_smoothing: float
-) -> Loss:
+def penalise(base: Loss, rows: pd.DataFrame, names: tuple[str, ...], options: PenaltyParams) -> Loss:
     """Return the loss of ``options``: ``base`` itself for form none.
 
     Args:
         base: the objective's own loss, L.
-        objective: hard, soft or multilabel.
-        rows: the TRAINING rows' labels; the matrix is made of their votes.
+        rows: columns votes_<class> of TRAINING speakers' utterances, whether their labels are used or not.
+        names: K classes.
         options: section ``finetune.penalty``.
-        label_smoothing: as in L; the paper has .05 for hard labels.
 
     Raises:
         InputError: the objective has no classes, or the rows lack votes.
     """
     if options.form == "none":
         return base
-    elements = {"hard": _hard(label_smoothing), "soft": _soft, "multilabel": _multilabel}.get(objective.kind)
-    if elements is None:
-        raise InputError(
-            f"finetune.penalty is about classes; objective {objective.kind} has none: set its form to none"
-        )
-    matrix = torch.from_numpy(matrix_of_rows(rows, objective.names).astype(np.float32))
-    return PenalisedLoss(base, elements, matrix, options.form == "pairwise", options.alpha, options.beta)
+    if not isinstance(base, ClassLoss):
+        raise InputError("finetune.penalty is about classes, which the objective does not have: set its form to none")
+    matrix = torch.from_numpy(matrix_of_rows(rows, names).astype(np.float32))
+    return PenalisedLoss(base, matrix, options.form == "pairwise", options.alpha, options.beta)

@@ -67,8 +67,8 @@ class Soft(_Votes):
         shares = np.where(total > 0, np.nan_to_num(votes) / np.where(total > 0, total, 1.0), np.nan)
         return shares.astype(np.float32)
 
-    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
-        return DistributionLoss()
+    def loss(self, truth: Target, *, label_smoothing: float, balanced: bool = True) -> Loss:
+        return DistributionLoss(label_smoothing)
 
     def sums(self, truth: Target, predicted: Array) -> Array:
         from scipy.special import rel_entr  # .1 s, which prediction does not need
@@ -123,14 +123,15 @@ class MultiLabel(_Votes):
     """Every class whose share of all votes is above ``threshold`` (None: 1/K); binary cross-entropy.
 
     ``votes_other`` counts in the total, and an utterance may have no class at all. A class is predicted where its
-    probability is above .5 [paper: Chou, Lee & Busso 2022].
+    probability is above .5 [paper: Chou, Lee & Busso 2022]. ``hamming``, ``ranking`` and ``coverage`` are smaller for a
+    better answer.
     """
 
     threshold: float | None = None
 
     kind = "multilabel"
     score = "macro_f1"
-    shown = ("macro_precision", "macro_recall", "macro_f1")
+    shown = ("macro_precision", "macro_recall", "macro_f1", "hamming", "ranking", "coverage")
 
     @classmethod
     def plan(cls, rows: pd.DataFrame, options: FinetuneParams) -> Self:
@@ -144,17 +145,27 @@ class MultiLabel(_Votes):
         above = np.nan_to_num(votes) > self._share * total + 1e-9
         return np.where(total > 0, above, np.nan).astype(np.float32)
 
-    def loss(self, truth: Target, *, label_smoothing: float) -> Loss:
+    def loss(self, truth: Target, *, label_smoothing: float, balanced: bool = True) -> Loss:
         return MultiLabelLoss()
 
     def predict(self, outputs: Tensor) -> npt.NDArray[np.float32]:
         return torch.sigmoid(outputs).numpy()
 
     def sums(self, truth: Target, predicted: Array) -> Array:
-        return _hit_rows(truth > 0.5, predicted > 0.5)
+        return np.column_stack([_hit_rows(truth > 0.5, predicted > 0.5), *_ranks(truth > 0.5, predicted)])
 
     def measures(self, sums: Array) -> Measures:
-        return _from_hit_sums(sums, len(self.names))
+        size = len(self.names)
+        hits, ranks = np.split(sums, [3 * size + 1], axis=-1)
+        n = hits[..., -1]
+        # each pair of a class and an utterance that is wrong is in one of the two counts but not in the hits
+        right, n_true, n_predicted = (hits[..., k * size : (k + 1) * size].sum(axis=-1) for k in range(3))
+        return {
+            **_from_hit_sums(hits, size),
+            "hamming": (n_true + n_predicted - 2 * right) / (n * size),
+            "ranking": ranks[..., 0] / n,
+            "coverage": ranks[..., 1] / n,
+        }
 
     def per_class(self, sums: Array) -> Measures:
         hits, n_true, n_predicted, _ = np.split(sums, np.arange(1, 4) * len(self.names), axis=-1)
@@ -176,6 +187,20 @@ def _vote_columns(rows: pd.DataFrame, *, all_of_them: bool = False) -> list[str]
 def _hit_rows(truth: BoolArray, predicted: BoolArray) -> Array:
     """Hits, truths and predictions of each class, and 1: (N, 3 K + 1)."""
     return np.column_stack([truth & predicted, truth, predicted, np.ones(len(truth))]).astype(float)
+
+
+def _ranks(truth: BoolArray, predicted: Array) -> tuple[Array, Array]:
+    """Ranking loss and coverage of each utterance, (N,) each, as scikit-learn defines them.
+
+    Ranking loss: the share of pairs of a class that is there and one that is not whose probabilities are in the wrong
+    order or equal; 0 where all or none are there. Coverage: how many of the most probable classes have to be taken to
+    get all that are there; 0 where there is none.
+    """
+    wrong = (predicted[:, :, None] <= predicted[:, None, :]) & truth[:, :, None] & ~truth[:, None, :]
+    pairs = truth.sum(axis=1) * (~truth).sum(axis=1)
+    least = np.where(truth, predicted, np.inf).min(axis=1, keepdims=True)
+    coverage = (predicted >= least).sum(axis=1)
+    return wrong.sum(axis=(1, 2)) / np.maximum(pairs, 1), coverage.astype(float)
 
 
 def _from_hit_sums(sums: Array, size: int) -> Measures:

@@ -43,7 +43,18 @@ Layers = Annotated[int, Field(ge=1, le=32)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Shares = Annotated[tuple[float, ...], AfterValidator(_distinct_shares)]
 Measure = Literal[
-    "uar", "macro_f1", "macro_precision", "macro_recall", "accuracy", "kl", "ece", "f1_over_chance", "ccc"
+    "uar",
+    "macro_f1",
+    "macro_precision",
+    "macro_recall",
+    "accuracy",
+    "kl",
+    "ece",
+    "f1_over_chance",
+    "hamming",
+    "ranking",
+    "coverage",
+    "ccc",
 ]
 
 

@@ -87,6 +87,7 @@ class FinetuneParams(ScheduleParams):
     # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
     normalisation: Literal["train", "parent", "speaker"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
+    class_weights: Literal["balanced", "none"] = "balanced"  # objective hard: N / (K n_c) [ours]; none: all 1
     penalty: PenaltyParams = PenaltyParams()
     auxiliary: AuxiliaryParams = AuxiliaryParams()
     self_training: SelfTrainingParams = SelfTrainingParams()
@@ -112,8 +113,10 @@ class FinetuneParams(ScheduleParams):
             raise ValueError("soft and multilabel go with target 'votes', hard and attribute with the name of a column")
         if self.dev == "none" and self.monitor != "last":
             raise ValueError("dev none leaves nobody to stop early on: monitor must be last, or dev speakers or fold")
-        if ours and self.label_smoothing and self.objective != "hard":
-            raise ValueError(f"label_smoothing belongs to objective hard, not {self.objective}")
+        if ours and self.label_smoothing and self.objective not in ("hard", "soft"):
+            raise ValueError(f"label_smoothing belongs to objective hard or soft, not {self.objective}")
+        if ours and self.class_weights == "none" and self.objective != "hard":
+            raise ValueError(f"class_weights belong to objective hard, not {self.objective}, which has none")
         taught = [mode for mode in self.modes if mode in ("student", "ensemble")]
         if taught and self.objective != "hard":
             raise ValueError(f"modes {', '.join(taught)} go with objective hard, not {self.objective}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from tests.trainer.conftest import labelled_rows, unlabelled_rows
+from tests.trainer.conftest import labelled_rows, rated_rows, unlabelled_rows
+from trainer.data.shards import open_shards
 from trainer.errors import InputError
 from trainer.finetuning.finetune import finetune
+from trainer.finetuning.plan import plan
 from trainer.params import Params
 from trainer.pretraining.pretrain import pretrain
 
@@ -56,3 +59,22 @@ def test_another_encoder_than_the_pretrained_one_is_refused(make_shards: Make, t
         finetune(other, *places, tiny(), cache=tmp_path / "c")
     with pytest.raises(InputError, match="nowhere is no model folder"):
         finetune(labelled, tmp_path / "nowhere", *places[1:], tiny(), cache=tmp_path / "c")
+
+
+def test_the_penalisation_matrix_hears_every_training_speaker_and_nobody_else(
+    make_shards: Make, tiny: Tiny, tmp_path: Path
+) -> None:
+    """Votes of utterances whose labels are not used count too; those of tested and held-out speakers do not."""
+    rows = rated_rows()
+    rows[1]["emotion"] = None  # the raters did not agree: no label, but votes
+    shards = open_shards(make_shards("rated", rows), cache=tmp_path / "c")
+    options = {"label_fraction": 0.25, "penalty": {"form": "printed"}, "modes": ["scratch"]}
+    runs = plan(shards, tiny(finetune=options), None)
+    for run in runs:
+        heard = set(shards.speakers[run.train])
+        assert set(run.votes) == set(np.flatnonzero(np.isin(shards.speakers, list(heard))))
+        assert len(run.votes) > 3 * len(run.train)
+        assert not heard & set(shards.speakers[np.concatenate([run.dev, run.test])])
+        assert (1 in run.votes) == (shards.speakers[1] in heard)
+    plain = plan(shards, tiny(finetune={**options, "penalty": {}}), None)
+    assert not any(len(run.votes) for run in plain)

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.errors import InputError
-from trainer.objectives import OBJECTIVES
-from trainer.objectives.losses import CrossEntropy, DistributionLoss, MultiLabelLoss
+from trainer.objectives.losses import ClassLoss, ConcordanceLoss, CrossEntropy, DistributionLoss, MultiLabelLoss
 from trainer.objectives.penalty import PenalisedLoss, co_occurrence, matrix_of_rows, penalisation_matrix, penalise
 from trainer.params import PenaltyParams
 
@@ -33,7 +32,11 @@ CREMA = np.array(
     dtype=float,
 )
 NAMES = ("anger", "joy", "sadness")
-BASES = {"hard": CrossEntropy(torch.ones(3), 0.05), "soft": DistributionLoss(), "multilabel": MultiLabelLoss()}
+BASES: dict[str, ClassLoss] = {
+    "hard": CrossEntropy(torch.ones(3), 0.05),
+    "soft": DistributionLoss(),
+    "multilabel": MultiLabelLoss(),
+}
 votes = arrays(np.int64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.integers(0, 4))
 
 
@@ -41,15 +44,14 @@ def table(counts: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(counts, columns=[f"votes_{name}" for name in NAMES])
 
 
-def made(kind: str, form: str, counts: np.ndarray, *, label_smoothing: float, **options: float) -> PenalisedLoss:
-    params = PenaltyParams(form=form, **options)
-    found = penalise(BASES[kind], OBJECTIVES[kind](NAMES), table(counts), params, label_smoothing=label_smoothing)
+def made(base: ClassLoss, form: str, counts: np.ndarray, **options: float) -> PenalisedLoss:
+    found = penalise(base, table(counts), NAMES, PenaltyParams(form=form, **options))
     assert isinstance(found, PenalisedLoss)
     return found
 
 
 def loss(kind: str, form: str, counts: np.ndarray, **options: float) -> PenalisedLoss:
-    return made(kind, form, counts, label_smoothing=0.05 if kind == "hard" else 0.0, **options)
+    return made(BASES[kind], form, counts, **options)
 
 
 def targets(kind: str, generator: torch.Generator, count: int = 8) -> Tensor:
@@ -93,6 +95,8 @@ def test_the_printed_form_is_a_weight_a_class(kind: str) -> None:
     else:
         each = functional.binary_cross_entropy_with_logits(outputs, target, reduction="none")
     triple = sum(matrix[j, z] * each[i, j] for i in range(8) for j in range(3) for z in range(3)) / 8
+    if kind == "multilabel":
+        triple = triple / 3  # the mean over classes, as in the loss that it is added to
     torch.testing.assert_close(loss(kind, "printed", counts, beta=0.0)(outputs, target), triple)
     whole = BASES[kind](outputs, target) + 0.5 * triple
     torch.testing.assert_close(loss(kind, "printed", counts, alpha=0.5)(outputs, target), whole)
@@ -104,7 +108,7 @@ def test_the_printed_form_is_torchs_weighted_cross_entropy() -> None:
     outputs, target = torch.randn(8, 3, generator=generator), targets("hard", generator)
     sums = torch.tensor(penalisation_matrix(co_occurrence(counts)).sum(axis=1), dtype=torch.float32)
     expected = functional.cross_entropy(outputs, target, weight=sums, reduction="sum") / 8
-    printed = made("hard", "printed", counts, beta=0.0, label_smoothing=0.0)
+    printed = made(CrossEntropy(torch.ones(3)), "printed", counts, beta=0.0)
     torch.testing.assert_close(printed(outputs, target), expected)
 
 
@@ -112,10 +116,7 @@ def test_the_pairwise_form_by_hand() -> None:
     # sadness never goes with anger (P = 1), joy does for half of those who chose joy (P = 1/2)
     counts = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]])
     outputs = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
-    value = loss("hard", "pairwise", counts, beta=0.0)
-    value = PenalisedLoss(
-        value.base, lambda o, t: (o, torch.tensor([[1.0, 0.0, 0.0]]), o.exp()), value.matrix, True, 1, 0
-    )
+    value = made(CrossEntropy(torch.ones(3)), "pairwise", counts, beta=0.0)
     assert float(value(outputs, torch.tensor([0]))) == pytest.approx(1.5 * -math.log(0.75), rel=1e-6)
 
 
@@ -123,7 +124,7 @@ def test_the_pairwise_form_tells_a_near_miss_from_a_far_one() -> None:
     counts = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]])
     near, far = torch.tensor([[0.0, 3.0, -3.0]]), torch.tensor([[0.0, -3.0, 3.0]])
     target = torch.tensor([0])
-    pairwise, printed = (made("hard", form, counts, beta=0.0, label_smoothing=0.0) for form in ("pairwise", "printed"))
+    pairwise, printed = (made(CrossEntropy(torch.ones(3)), form, counts, beta=0.0) for form in ("pairwise", "printed"))
     assert pairwise(near, target) < pairwise(far, target)
     torch.testing.assert_close(printed(near, target), printed(far, target))
 
@@ -150,15 +151,44 @@ def test_gradients_are_finite_at_extremes_and_missing_labels_count_nowhere(kind:
     assert float(nobody) == 0
 
 
+def test_class_weights_weigh_both_parts_alike() -> None:
+    """By hand: q = (1/2, 1/4, 1/4), truths anger and joy, weights 1 and 3; row sums of P 2, 1 1/2 and 2."""
+    counts = np.array([[2, 0, 0], [0, 2, 1], [0, 0, 1]])  # of the two who chose sadness one chose joy too
+    matrix = penalisation_matrix(co_occurrence(counts))
+    assert matrix.sum(axis=1).tolist() == [2.0, 1.5, 1.0]
+    outputs, target = torch.log(torch.tensor([[0.5, 0.25, 0.25]] * 2)), torch.tensor([0, 1])
+    weights = torch.tensor([1.0, 3.0, 1.0])
+    plain = (1 * math.log(2) + 3 * math.log(4)) / 4
+    penalty = (1 * 2.0 * math.log(2) + 3 * 1.5 * math.log(4)) / 4
+    both = made(CrossEntropy(weights), "printed", counts, alpha=0.5)
+    assert float(both(outputs, target)) == pytest.approx(plain + 0.5 * penalty, rel=1e-6)
+    # pairwise: anger goes with neither (P = 1, 1), joy not with anger (1), with half of sadness (1/2)
+    near = made(CrossEntropy(weights), "pairwise", counts, beta=0.0)
+    by_hand = (1 * 2 * -math.log(0.75) + 3 * (-math.log(0.5) + 0.5 * -math.log(0.75))) / 4
+    assert float(near(outputs, target)) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_a_multilabel_penalty_is_a_mean_over_classes_as_the_loss_is() -> None:
+    counts = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])  # nothing goes together: every row sum of P is 2
+    outputs, target = torch.zeros(4, 3), torch.tensor([[1.0, 0.0, 0.0]] * 4)
+    assert float(MultiLabelLoss()(outputs, target)) == pytest.approx(math.log(2))
+    assert float(made(MultiLabelLoss(), "printed", counts, beta=0.0)(outputs, target)) == pytest.approx(2 * math.log(2))
+
+
+def test_smoothing_mixes_a_distribution_with_the_even_one() -> None:
+    outputs, shares = torch.log(torch.tensor([[0.9, 0.05, 0.05]])), torch.tensor([[1.0, 0.0, 0.0]])
+    smoothed = DistributionLoss(0.15)  # p becomes .9, .05, .05: what the network says
+    assert float(smoothed(outputs, shares)) == pytest.approx(0.0, abs=1e-6)
+    assert float(DistributionLoss()(outputs, shares)) == pytest.approx(-math.log(0.9), rel=1e-5)
+
+
 def test_form_none_changes_nothing_and_what_is_missing_is_named() -> None:
     rows = table(np.ones((2, 3)))
-    hard = OBJECTIVES["hard"](NAMES)
-    assert penalise(BASES["hard"], hard, rows, PenaltyParams(), label_smoothing=0.0) is BASES["hard"]
+    assert penalise(BASES["hard"], rows, NAMES, PenaltyParams()) is BASES["hard"]
     with pytest.raises(InputError, match="no column votes_joy"):
         matrix_of_rows(rows.drop(columns="votes_joy"), NAMES)
     with pytest.raises(InputError, match="no training row has a vote"):
         matrix_of_rows(rows * np.nan, NAMES)
-    with pytest.raises(InputError, match="objective attribute has none"):
-        penalise(
-            BASES["hard"], OBJECTIVES["attribute"](NAMES), rows, PenaltyParams(form="printed"), label_smoothing=0.0
-        )
+    attribute = ConcordanceLoss(torch.zeros(1), torch.ones(1))
+    with pytest.raises(InputError, match="is about classes, which the objective does not have"):
+        penalise(attribute, rows, NAMES, PenaltyParams(form="printed"))

@@ -13,17 +13,20 @@ from trainer.errors import InputError
 from trainer.params import (
     AblationParams,
     ClusterParams,
+    ControlsParams,
     OrofacialParams,
     PenalisationParams,
     SequenceParams,
     load_params,
     load_recipe,
 )
+from trainer.params.changes import changes, with_changes, with_variant
 from trainer.params.section import Section
 
 RECIPES: dict[str, type[Section]] = {
     "ablation": AblationParams,
     "cluster": ClusterParams,
+    "controls": ControlsParams,
     "orofacial": OrofacialParams,
     "penalisation": PenalisationParams,
     "sequence": SequenceParams,
@@ -56,6 +59,17 @@ def test_every_folder_of_a_recipe_has_its_class_and_its_stage() -> None:
         assert {f"recipes/{name}/params.yaml": None} in stages[name]["params"]
 
 
+def test_the_arms_of_the_shipped_controls_are_parameters() -> None:
+    recipe, params = (
+        load_recipe(ROOT / "recipes/controls/params.yaml", ControlsParams),
+        load_params(ROOT / "params.yaml"),
+    )
+    assert not set(recipe.seeds) & set(params.finetune.seeds)
+    for name, arm in recipe.arms.items():
+        base = with_variant(params, arm.variant) if arm.variant else params
+        with_changes(base, changes(arm.changes), where=name)
+
+
 def test_the_shipped_ablation_names_variants_of_params_yaml() -> None:
     shipped = load_recipe(ROOT / "recipes/ablation/params.yaml", AblationParams)
     assert set(shipped.variants) <= set(load_params(ROOT / "params.yaml").variants)
@@ -75,6 +89,10 @@ def test_the_shipped_ablation_names_variants_of_params_yaml() -> None:
         ("cluster", {"clusters": 3}, r"a\.yaml:\n  clusters: unknown key"),
         ("cluster", {"modes": ["clustered", "clustered"]}, "without repeats"),
         ("cluster", {"k": 1}, "  k: "),
+        ("controls", {"arms": {}}, "  arms: "),
+        ("controls", {"arms": {"a": {"control": "b"}}}, r"arms\.a\.control: there is no arm b"),
+        ("controls", {"arms": {"scratch": {}}}, "scratch is always there"),
+        ("controls", {"arms": {"a": {"mode": "student", "parent": "labels"}}}, "parent labels goes with pretrained"),
         ("orofacial", {"tasks": [["viseme", "viseme"]]}, "at most once"),
         ("orofacial", {"tasks": [["valence"]]}, r"  tasks\.0\.0: "),
         ("orofacial", {"seeds": []}, "non-empty"),

@@ -56,12 +56,8 @@ def test_an_aggregator_and_a_loss_of_ones_own_are_what_the_pages_say(
         "from trainer.objectives.soft_ce import SoftCrossEntropy",
         (r'("attribute": \w+)', r'\1, "soft_ce": SoftCrossEntropy'),
     )
-    edit(
-        code / "trainer/params/training.py",
-        "",
-        (r'Literal\[([^\]]*"self_attention")', r'Literal[\1, "peak"'),
-        (r'Literal\[([^\]]*"attribute")', r'Literal[\1, "soft_ce"'),
-    )
+    edit(code / "trainer/params/training.py", "", (r'Literal\[([^\]]*"self_attention")', r'Literal[\1, "peak"'))
+    edit(code / "trainer/params/tuning.py", "", (r'Literal\[([^\]]*"attribute")', r'Literal[\1, "soft_ce"'))
     params, recipe = settings(tiny, sequence={"systems": {"peak": {}}})
     raw = params.model_dump(mode="json")
     raw["finetune"] |= {"objective": "soft_ce", "target": "votes", "seeds": [0]}
