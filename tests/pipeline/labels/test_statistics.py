@@ -56,6 +56,21 @@ def test_smoothing_takes_jitter_out_and_keeps_movement():
     assert kept > 0.6 * facial_activation(*wave(25), **OPTIONS).whole
 
 
+@pytest.mark.parametrize(
+    ("smooth", "left"), [(0.06, [0.91, 0.73, 0.48, 0.29, 0.13]), (0.03, [0.96, 0.9, 0.78, 0.67, 0.49])]
+)
+def test_the_smoothing_takes_what_the_page_says(smooth, left):
+    """A Gaussian of .06 s takes most of 3 to 5 Hz, where articulation is; docs/labels.md has the whole table."""
+    time, size = np.arange(200) / 25, 0.02
+    still = np.random.default_rng(0).normal(size=(1, 478, 3)).repeat(len(time), 0)
+    for hertz, share in zip(range(1, 6), left, strict=True):
+        points = still.copy()
+        points[:, :, 0] += size * np.sin(2 * np.pi * hertz * time)[:, None]
+        options = {"smooth": smooth, "max_step": 0.21, "max_jump": 0.25}
+        found = facial_activation(points, time, np.ones(len(time), bool), **options).whole
+        assert found / (4 * size * hertz) == pytest.approx(share, abs=0.006)
+
+
 def test_a_smoothed_face_is_as_active_at_any_frame_rate():
     """It was a third more active at 12 Hz than at 25 Hz, so that a shared threshold read the frame rate."""
     options = {"smooth": 0.06, "max_step": 0.21, "max_jump": 0.25}
