@@ -42,7 +42,11 @@ def trajectories(face: Mapping[str, Any], config: DenseConfig, at: Floats) -> ND
 class Mouth:
     """The columns ``mouth`` and ``viseme`` of a segment; counts alignments, by what they give, and what was amiss."""
 
-    fields: tuple[tuple[str, pa.DataType], ...] = (("mouth", pa.list_(pa.float32())), ("viseme", pa.list_(pa.int8())))
+    fields: tuple[tuple[str, pa.DataType], ...] = (
+        ("mouth", pa.list_(pa.float32())),
+        ("viseme", pa.list_(pa.int8())),
+        ("sentence", pa.string()),  # what is said, so that whole sentences can be held out
+    )
 
     def __init__(self, config: DenseConfig, *, faces: Mapping[str, Callable[[], pa.Table]], root: Path) -> None:
         self.config = config
@@ -57,7 +61,7 @@ class Mouth:
         return segment_id in self.faces
 
     def columns(self, segment: Mapping[str, Any], at: Floats) -> dict[str, Any]:
-        """Return both columns for the times ``at``, s from the segment's start."""
+        """Return the columns for the times ``at``, s from the segment's start."""
         face = face_row(self.faces[segment["segment_id"]]())
         viseme = np.full(len(at), NONE, np.int8)
         if segment.get("alignment"):

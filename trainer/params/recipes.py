@@ -42,17 +42,24 @@ class OrofacialParams(ScheduleParams):
     corpora: tuple[str, ...] = ()  # which corpora of the shards; empty: all
     structures: Annotated[tuple[Structure, ...], DISTINCT] = ("shared", "branches")  # both [paper]
     # secondary tasks of each network, learnt with movement [paper]
-    tasks: Annotated[tuple[tuple[Secondary, ...], ...], DISTINCT] = ((), ("viseme",), ("viseme", "emotion"))
+    tasks: Annotated[tuple[tuple[Secondary, ...], ...], DISTINCT] = (
+        (), ("viseme",), ("emotion",), ("viseme", "emotion")
+    )  # fmt: skip
     seeds: Seeds = (0, 1, 2)  # each draws its held-out sentences and first weights
     loss: Literal["ccc", "mse", "smooth_l1"] = "ccc"  # of movement: 1 - CCC a coordinate, or a distance [ours]
     viseme_weight: float = Field(default=0.3, gt=0)  # of its cross-entropy; the movement's loss has 1 [ours]
     emotion_weight: float = Field(default=0.1, gt=0)  # of its cross-entropy; the movement's loss has 1 [ours]
     viseme: Literal["alignment", "shapes"] = "alignment"  # the shards' classes, or clusters of mouth shapes [ours]
     shapes: int = Field(default=12, ge=2, le=100)  # clusters of mouth shapes [ours]
-    emotion: Literal["t3_label", "emotion"] = "t3_label"  # pseudo-label or the manifest's label
+    # the manifest's label, the pseudo-label, or (auto) the manifest's where there are enough, else the pseudo-label
+    emotion: Literal["auto", "emotion", "t3_label"] = "auto"
+    # what is held out whole: a sentence, whoever says it (a clip where no sentence is known), or a clip [ours]
+    held_out: Literal["sentences", "clips"] = "sentences"
     centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean position is subtracted [ours]
-    test_share: float = Field(default=0.2, gt=0, lt=1)  # of a training speaker's clips, held out for testing [ours]
-    dev_share: float = Field(default=0.15, gt=0, lt=1)  # of their clips, for early stopping [ours]
+    test_share: float = Field(
+        default=0.2, gt=0, lt=1
+    )  # of the training speakers' sentences, held out for testing [ours]
+    dev_share: float = Field(default=0.15, gt=0, lt=1)  # of their sentences, for early stopping [ours]
     min_clips: int = Field(default=20, ge=3)  # a speaker with fewer is held out as a whole [ours]
     clip: float = Field(default=3.0, gt=0)  # standard deviations of the features, after z-normalisation
     hidden: Size = 64  # units a direction of every LSTM layer [ours]

@@ -50,7 +50,8 @@ def controls(
     study = Controls.of(labelled, films, params, recipe, cache=cache)
     first, teachers = study.pretrainings, [leg for leg in study.legs if leg.teachers]
     total = len(first) + len({run.key for leg in teachers for run in leg.teachers})
-    later = len({(leg.arm, run.key) for leg in study.legs for run in study.runs(leg)})
+    planned = [(leg.arm if run.parent else "", run) for leg in study.legs for run in study.runs(leg)]
+    later = len({(arm, one.key) for arm, run in planned for one in (run, *run.teachers)})
     done = sum(one.done for one in first.values())
     if on_start is not None:
         on_start(total + later, done)

@@ -16,6 +16,7 @@ MEASURES = {"ccc": "CCC", "r": "r", "ccc_opening": "CCC, inner lips up and down"
 SECONDARY = {"viseme_uar": "viseme UAR", "emotion_uar": "emotion UAR"}
 SIDES = {"sentences": "held-out sentences", "speakers": "held-out speakers"}
 SINGLE = "movement"
+_SOURCES = {"emotion": "the manifest's labels", "t3_label": "pseudo-labels (T3)"}
 
 
 def write_report(runs: pd.DataFrame, reports: Path, *, left_out: Iterable[str] = ()) -> None:
@@ -36,6 +37,13 @@ def markdown(runs: pd.DataFrame, *, left_out: Iterable[str] = ()) -> str:
         f"held-out sentences, {first['n_speakers']} segments of held-out speakers. Loss of movement: {first['loss']}. "
         "Velocity error in inter-ocular distances a second.",
     ]
+    shared = {side: runs.get(f"{side}_shared", pd.Series([0])).max() for side in SIDES}
+    lines += [
+        f"Held out whole: {first.get('held_out', 'clips')}. Test segments whose sentence somebody says in training: "
+        f"{shared['sentences']:.0f} of the held-out sentences, {shared['speakers']:.0f} of the held-out speakers'."
+    ]
+    sources = sorted(set(runs["emotion_source"].dropna())) if "emotion_source" in runs else []
+    lines += [f"Emotion: {', '.join(_SOURCES[name] for name in sources)}."] if sources else []
     lines += [f"Left out, as the shards have no labels for it: {task}." for task in left_out]
     for side, title in SIDES.items():
         columns = {key: name for key, name in (MEASURES | SECONDARY).items() if f"{side}_{key}" in runs}

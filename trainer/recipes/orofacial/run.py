@@ -46,6 +46,7 @@ class FaceRun:
     classes: dict[str, tuple[str, ...]]
     rows: Parts
     key: str  # of its content; names its folder among the finished runs
+    emotion: str  # column of the labels of emotion
 
     @property
     def name(self) -> str:
@@ -109,7 +110,7 @@ class FaceTraining:
         """Return rows with all targets of this network."""
         targets = {}
         if EMOTION in self.spec.classes:
-            labels = list(text(self.shards.rows.iloc[rows], self.options.emotion))
+            labels = list(text(self.shards.rows.iloc[rows], self.run.emotion))
             targets[EMOTION] = class_indices(labels, self.spec.classes[EMOTION])
         return self.spec.dataset(self.shards, rows, targets, frames=self.frames)
 
@@ -143,6 +144,8 @@ class FaceTraining:
         row: dict[str, Any] = {"structure": self.spec.structure, "tasks": "+".join(("movement", *self.spec.classes))}
         row |= {"seed": self.run.seed, "parameters": size, "best_epoch": self.fitted.best_epoch}
         row |= {"dev_score": self.fitted.best_score, "loss": options.loss}
+        row |= {"held_out": options.held_out}
+        row |= {"emotion_source": self.run.emotion} if EMOTION in self.spec.classes else {}
         row |= {f"n_{name}": len(getattr(rows, name)) for name in ("train", "dev", "sentences", "speakers")}
         for name, values in self.measures.items():
             row |= {f"{name}_{key}": value for key, value in values.items() if not isinstance(value, dict)}

@@ -8,6 +8,7 @@ them. Speakers with few clips are never trained on and are measured too. Sizes, 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.data.arrays import IntArray
-from trainer.data.rows import label_names, text
+from trainer.data.rows import Texts, label_names, text
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.params import OrofacialParams, Params, RuntimeParams
@@ -32,7 +33,7 @@ MIN_CLASS = 10  # training segments that an emotion needs: of fewer nothing is l
 
 
 def parts(shards: Shards, options: OrofacialParams, *, seed: int) -> Parts:
-    """Draw a seed's rows; clips stay whole.
+    """Draw a seed's rows. What is said stays on one side, whoever says it; clips stay whole in any case.
 
     Held out as speakers: the splits dev and test, and, if anyone has ``min_clips`` clips, everyone with fewer.
 
@@ -55,16 +56,36 @@ def parts(shards: Shards, options: OrofacialParams, *, seed: int) -> Parts:
     held_out = np.isin(text(rows, "split")[wanted], ["dev", "test"]) | (few if not few.all() else False)
     # a speaker on two sides of a given split is held out as a whole
     held_out = np.isin(keys, np.unique(keys[held_out]))
-    pool = np.array(sorted(set(clips[~held_out])), dtype=object)
+    said = sentence_keys(shards)[wanted] if options.held_out == "sentences" else clips
+    pool = np.array(sorted(set(said[~held_out])), dtype=object)
     n_test, n_dev = (max(1, round(share * len(pool))) for share in (options.test_share, options.dev_share))
     if len(pool) < n_test + n_dev + 2:
         raise InputError(
-            f"{shards.folder}: {len(pool)} clips of speakers to train on; lower the recipe's min_clips or add films"
+            f"{shards.folder}: {len(pool)} {options.held_out} of speakers to train on; lower the recipe's min_clips, "
+            "add films, or set held_out to clips where everyone says the same few sentences"
         )
     order = np.random.default_rng(seed).permutation(pool)
     sides = np.split(order, [n_test, n_test + n_dev])
-    sentences, dev, train = (wanted[~held_out & np.isin(clips, side)] for side in sides)
+    sentences, dev, train = (wanted[~held_out & np.isin(said, side)] for side in sides)
     return Parts(train, dev, sentences, wanted[held_out])
+
+
+def sentence_keys(shards: Shards) -> Texts:
+    """Return what is said in every row, (N,): equal words are one sentence, whoever says them; else the clip.
+
+    Case, punctuation and blanks do not count.
+    """
+    said = text(shards.rows, "sentence")
+    words = [" ".join(re.sub(r"[^\w\s']", " ", one.lower()).split()) for one in said]
+    return np.array([one or f"clip {clip}" for one, clip in zip(words, shards.clips, strict=True)], dtype=object)
+
+
+def shared_sentences(shards: Shards, rows: Parts) -> dict[str, int]:
+    """Return how many test rows say what somebody says in training, by kind of test."""
+    keys = sentence_keys(shards)
+    heard = set(keys[rows.train])
+    sides = {"sentences": rows.sentences, "speakers": rows.speakers}
+    return {f"{name}_shared": int(np.isin(keys[side], list(heard)).sum()) for name, side in sides.items()}
 
 
 @dataclass(frozen=True)
@@ -141,14 +162,15 @@ def plan_faces(shards: Shards, runtime: RuntimeParams, options: OrofacialParams)
             for names in tasks:
                 wanted: dict[str, tuple[str, ...]] = {name: classes[seed][name] for name in names}
                 key = content_key({**base, "seed": seed, "structure": structure, "classes": wanted})
-                runs.append(FaceRun(seed, structure, wanted, drawn[seed], key))
+                source = emotion_column(shards, drawn[seed].train, options)
+                runs.append(FaceRun(seed, structure, wanted, drawn[seed], key, source))
     return runs, sorted({name for names in options.tasks for name in names} - there)
 
 
 def _train_one(context: FaceContext, run: FaceRun) -> None:
     """Train and measure one network; its folder appears only when it is complete."""
     training = FaceTraining(context.shards, run, context.runtime, context.options)
-    row = training.train()
+    row = training.train() | shared_sentences(context.shards, run.rows)
     training.save(context.finished / run.key, row)
 
 
@@ -160,8 +182,20 @@ def _classes(shards: Shards, train: IntArray, options: OrofacialParams) -> dict[
         found["viseme"] = shape_names(options.shapes)
     elif visemes and any((shards.viseme[shards.offsets[row] : shards.offsets[row + 1]] >= 0).any() for row in train):
         found["viseme"] = visemes
-    labels = text(shards.rows.iloc[train], options.emotion)
-    frequent = tuple(name for name in label_names(list(labels)) if (labels == name).sum() >= MIN_CLASS)
-    if len(frequent) >= 2:
-        found["emotion"] = frequent
+    source = emotion_column(shards, train, options)
+    names = _frequent(shards, train, source)
+    if len(names) >= 2:
+        found["emotion"] = names
     return found
+
+
+def emotion_column(shards: Shards, train: IntArray, options: OrofacialParams) -> str:
+    """Return the column of emotion; for auto that of the manifest's labels where two classes have enough."""
+    if options.emotion != "auto":
+        return options.emotion
+    return "emotion" if len(_frequent(shards, train, "emotion")) >= 2 else "t3_label"
+
+
+def _frequent(shards: Shards, train: IntArray, column: str) -> tuple[str, ...]:
+    labels = text(shards.rows.iloc[train], column)
+    return tuple(name for name in label_names(list(labels)) if (labels == name).sum() >= MIN_CLASS)

@@ -21,7 +21,7 @@ from trainer.params import OrofacialParams, Params
 from trainer.predict import predict
 from trainer.recipes.orofacial.movement import per_coordinate
 from trainer.recipes.orofacial.network import load_face
-from trainer.recipes.orofacial.study import orofacial, parts
+from trainer.recipes.orofacial.study import emotion_column, orofacial, parts, sentence_keys, shared_sentences
 from trainer.training.loop import run_network
 
 Make = Callable[..., Path]
@@ -64,7 +64,7 @@ def test_shards_that_cannot_do_are_refused(make_shards: Make, tmp_path: Path) ->
     with pytest.raises(InputError, match="corpora: moon not in"):
         parts(faces, OrofacialParams(corpora=("moon",)), seed=0)
     few = open_shards(make_shards("few", face_rows()[:3], **ABOUT), cache=tmp_path / "c")
-    with pytest.raises(InputError, match="3 clips of speakers to train on"):
+    with pytest.raises(InputError, match="3 sentences of speakers to train on"):
         parts(few, OrofacialParams(), seed=0)
 
 
@@ -151,3 +151,48 @@ def test_a_killed_run_goes_on_and_a_larger_one_costs_what_is_new(make_shards: Ma
     changed = quick(tasks=[[]], **{**shared, "epochs": 2})
     orofacial(folder, tmp_path / "m", tmp_path / "r", Params(), changed, **arguments)
     assert done[-1] == (2, 0)
+
+
+def test_a_sentence_is_held_out_whoever_says_it(make_shards: Make, tmp_path: Path) -> None:
+    """Every speaker says the same nine sentences, in their own spelling."""
+    rows = face_rows()
+    for number, row in enumerate(rows):
+        words = f"Bin blue at {'abcdefghi'[number % 9]}"
+        row["sentence"] = words if row["speaker"] == "a" else words.lower() + "."
+    shards = open_shards(make_shards("said", rows, **ABOUT), cache=tmp_path / "c")
+    said = sentence_keys(shards)
+    assert len(set(said)) == 9
+    drawn = parts(shards, quick(), seed=0)
+    sides = [set(said[side]) for side in (drawn.train, drawn.dev, drawn.sentences)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 9
+    assert set(shards.speakers[drawn.sentences]) == {"talk/a", "talk/b", "talk/c"}
+    assert shared_sentences(shards, drawn)["sentences_shared"] == 0
+    assert shared_sentences(shards, drawn)["speakers_shared"] > 0  # the held-out speaker says them too
+    clips = parts(shards, quick(held_out="clips"), seed=0)
+    assert set(said[clips.train]) & set(said[clips.sentences])
+    for row in rows:
+        del row["sentence"]
+    bare = open_shards(make_shards("bare", rows, **ABOUT), cache=tmp_path / "c")
+    assert parts(bare, quick(), seed=0).train.tolist() == parts(bare, quick(held_out="clips"), seed=0).train.tolist()
+
+
+def test_emotion_alone_and_from_the_labels_that_there_are(make_shards: Make, tmp_path: Path) -> None:
+    rows = face_rows(per_speaker=24)
+    for number, row in enumerate(rows):
+        row["emotion"] = ("anger", "sadness")[number % 2]
+    folder = make_shards("labels", rows, **ABOUT)
+    recipe = quick(structures=["branches"], tasks=[[], ["emotion"]], epochs=1)
+    params = Params()
+    table = orofacial(folder, tmp_path / "m", tmp_path / "r", params, recipe, cache=tmp_path / "c")
+    assert table["tasks"].tolist() == ["movement", "movement+emotion"]
+    assert table["emotion_source"].dropna().tolist() == ["emotion"]
+    assert "sentences_emotion_uar" in table
+    assert "Emotion: the manifest's labels." in (tmp_path / "r" / "orofacial.md").read_text()
+    assert (tmp_path / "m" / "branches_movement_emotion" / "model.safetensors").is_file()
+    shards = open_shards(folder, cache=tmp_path / "c")
+    drawn = parts(shards, recipe, seed=0)
+    assert emotion_column(shards, drawn.train, quick(emotion="t3_label")) == "t3_label"
+    for row in rows[3:]:
+        row["emotion"] = None  # too few labels to learn from
+    few = open_shards(make_shards("few", rows, **ABOUT), cache=tmp_path / "c")
+    assert emotion_column(few, drawn.train, recipe) == "t3_label"
