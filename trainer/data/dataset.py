@@ -60,6 +60,18 @@ class Cut:
         return (lengths - kept) // 2 if self.side == "middle" else np.zeros_like(lengths), kept
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """A part of its own of every row: first frame and number of frames, (N,) each."""
+
+    first: IntArray
+    count: IntArray
+
+    def spans(self, lengths: npt.ArrayLike) -> tuple[IntArray, IntArray]:
+        """As `Cut.spans`; ``lengths`` are known already."""
+        return self.first, self.count
+
+
 WHOLE = Cut()
 
 
@@ -90,7 +102,7 @@ class ChunkDataset(Dataset[Batch]):
         normalisation: Normalisation,
         targets: Mapping[str, Target] | None = None,
         frames: FrameTargets | None = None,
-        cut: Cut = WHOLE,
+        cut: Cut | Pieces = WHOLE,
         keep_bytes: int = KEEP_BYTES,
     ) -> None:
         self.shards = shards
@@ -114,6 +126,25 @@ class ChunkDataset(Dataset[Batch]):
     def truth(self) -> dict[str, Tensor]:
         """Targets of all rows, in row order."""
         return (self._kept or self._gather(range(len(self.rows)))).targets
+
+    def by_chunk(self) -> ChunkDataset:
+        """Return a data set whose rows are this one's real chunks, each with the targets of its utterance.
+
+        Targets on frames are left out.
+        """
+        lengths = self.shards.lengths[self.rows]
+        starts = self.chunking.starts(lengths)
+        _, real = self.chunking.masks(lengths, starts)
+        of = np.nonzero(real)[0]
+        first = starts[real]
+        return ChunkDataset(
+            self.shards,
+            self.rows[of],
+            chunking=Chunking(frames=self.chunking.frames, count=1),
+            normalisation=self.normalisation,
+            targets={name: value[of] for name, value in self.targets.items()},
+            cut=Pieces(first, np.minimum(self.chunking.frames, lengths[of] - first)),
+        )
 
     def relabel(self, name: str, values: Target) -> None:
         """Give all rows other labels of target ``name``, in row order."""

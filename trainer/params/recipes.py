@@ -24,12 +24,16 @@ class ClusterParams(Section):
     k: int = Field(default=10, ge=2, le=4096)  # clusters [code: 10 for arousal, 30 for dominance and valence]
     iterations: Count = 20  # of K-means, every epoch [code]
     weight: float = Field(default=1.0, gt=0)  # of the clusters' cross-entropy; the objective's loss has 1 [code]
+    # ours: utterances of both sets are clustered together; released: chunks, each set by itself, a head that is drawn
+    # anew between the stages too, and an even draw of the labelled ones [code]
+    method: Literal["ours", "released"] = "ours"
     # which rows are drawn evenly over clusters: those of stage 1, or the labelled ones of stage 2 too [ours]
     uniform: Literal["unlabelled", "all"] = "unlabelled"
 
     def __str__(self) -> str:
         """As in a row of results."""
-        return f"k {self.k}, {self.iterations} iterations, weight {self.weight:g}, uniform {self.uniform}"
+        how = f"uniform {self.uniform}" if self.method == "ours" else "as released"
+        return f"k {self.k}, {self.iterations} iterations, weight {self.weight:g}, {how}"
 
 
 Structure = Literal["shared", "branches"]

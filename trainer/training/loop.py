@@ -178,6 +178,8 @@ def _train_epoch(
     total, count = 0.0, 0
     for part in plan.passes:
         options = schedule.augment if part.augment is None else part.augment
+        if part.before is not None:
+            optimiser.forget(part.before())
         for batch in _batches(part.data, batch_size=schedule.batch_size, generator=generator, order=part.order):
             loss = _batch_loss(network, batch, part.loss, options, generator, device)
             optimiser.step(loss)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +24,8 @@ class Pass:
     loss: TotalLoss
     order: IntArray | None = None  # positions in ``data``, some perhaps repeated or left out; None: all, shuffled
     augment: AugmentParams | None = None  # None: the schedule's
+    # called before the pass; returns modules whose weights it has drawn anew, which the optimiser then forgets
+    before: Callable[[], Sequence[nn.Module]] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,7 @@ class Optimiser:
         """Prepare an epoch; the first one decides how many epochs ``schedule.steps`` takes, and how long a cycle is."""
         if not self.updates and self.schedule.steps is not None:
             self.epochs = math.ceil(self.schedule.steps / plan.updates(self.schedule.batch_size))
-        for module in plan.renewed:
-            for parameter in module.parameters():
-                self.adamw.state.pop(parameter, None)
+        self.forget(plan.renewed)
         if self.schedule.lr_schedule == "one_cycle" and self.rate is None:
             # change the learning rate after each step, for epochs as long as the first one is planned
             steps = plan.updates(self.schedule.batch_size) * self.epochs
@@ -68,6 +68,12 @@ class Optimiser:
         self.network.train()
         for module in self.freeze:
             module.eval()
+
+    def forget(self, modules: Sequence[nn.Module]) -> None:
+        """Forget what was remembered of the weights of ``modules``, which are new ones."""
+        for module in modules:
+            for parameter in module.parameters():
+                self.adamw.state.pop(parameter, None)
 
     def step(self, loss: Tensor) -> None:
         """Follow the gradient of one batch."""

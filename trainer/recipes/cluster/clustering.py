@@ -3,11 +3,15 @@
 Before every epoch K-means groups the utterance vectors, and its assignments become labels of a second head, which is
 drawn anew since the numbers of clusters mean nothing from one epoch to the next. Stage 1 learns them on the
 unlabelled rows, drawn evenly over clusters; stage 2 learns them on the labelled rows together with the real target.
+
+Method ``released`` is the authors' code: its rows are chunks, both sets are clustered apart, the head is drawn anew
+between the stages too, and the labelled rows are drawn evenly as well [code].
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -83,14 +87,19 @@ def evenly_over_clusters(assignments: IntArray, *, size: int, rng: np.random.Gen
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """The rows of a second shard folder that are clustered with the labelled ones: all but its split ``test``."""
+    """The rows of a second shard folder that are clustered with the labelled ones.
+
+    All but its split ``test`` and speakers ``without``: those of the labelled shards, whom some fold tests.
+    """
 
     shards: Shards
+    without: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> IntArray:
         """Row indices into the shards."""
-        return np.flatnonzero(text(self.shards.rows, "split") != "test")
+        theirs = ~np.isin(self.shards.speakers, list(self.without))
+        return np.flatnonzero((text(self.shards.rows, "split") != "test") & theirs)
 
     @property
     def speakers(self) -> set[str]:
@@ -129,15 +138,14 @@ class Clustering:
         """Give every row its cluster of this epoch and the network a fresh cluster head."""
         self.epoch += 1
         sets = [self.labelled, *([] if self.unlabelled is None else [self.unlabelled])]
-        vectors = [run_network(network, data, batch_size=256, device=self.device).vectors for data in sets]
+        vectors = [run_network(network, data, batch_size=256, device=self.device).vectors.numpy() for data in sets]
         rng = np.random.default_rng([self.seed, self.epoch])
-        found = kmeans(
-            torch.cat(vectors).numpy(),
-            k=self.params.k,
-            iterations=self.params.iterations,
-            seed=int(rng.integers(2**31)),
-        )
-        own, others = np.split(found, [len(self.labelled)])
+        if self.params.method == "released":
+            own, others = (self._kmeans(some, rng) for some in (*vectors, *[np.zeros((0, 1), np.float32)])[:2])
+            found = own  # the numbers of the other set's clusters are another set's
+        else:
+            found = self._kmeans(np.concatenate(vectors), rng)
+            own, others = np.split(found, [len(self.labelled)])
         self.labelled.relabel(CLUSTER, own)
         head = cast(Network, network).heads[CLUSTER]
         draw_anew(head)
@@ -146,14 +154,22 @@ class Clustering:
             self.unlabelled.relabel(CLUSTER, others)
             stage = SummedLoss({CLUSTER: self.loss.parts[CLUSTER]}, {CLUSTER: 1.0})
             passes.append(Pass(self.unlabelled, stage, evenly_over_clusters(others, size=len(others), rng=rng)))
-        order = evenly_over_clusters(own, size=len(own), rng=rng) if self.params.uniform == "all" else None
-        passes.append(Pass(self.labelled, self.loss, order))
+        evenly = self.params.uniform == "all" or self.params.method == "released"
+        order = evenly_over_clusters(own, size=len(own), rng=rng) if evenly else None
+        again = self.params.method == "released" and bool(passes)  # between the stages
+        passes.append(Pass(self.labelled, self.loss, order, before=partial(_renew, head) if again else None))
         record = {
             "cluster_nmi": np.nan if self.last is None else float(normalized_mutual_info_score(self.last, found)),
             "cluster_largest": float(np.bincount(found).max() / len(found)),
         }
         self.last = found
         return EpochPlan(passes, renewed=[head], record=record)
+
+    def _kmeans(self, vectors: FloatArray, rng: np.random.Generator) -> IntArray:
+        if not len(vectors):
+            return np.zeros(0, np.int64)
+        seed = int(rng.integers(2**31))
+        return kmeans(vectors, k=self.params.k, iterations=self.params.iterations, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -187,6 +203,8 @@ class ClusterRecipe(SideTask):
     ) -> Clustering:
         """Cluster, then plan both stages."""
         others = None if self.unlabelled is None else self.unlabelled.dataset(spec)
+        if self.clusters.method == "released":
+            train, others = train.by_chunk(), None if others is None else others.by_chunk()
         return Clustering(train, others, loss, self.clusters, seed=seed, device=device)
 
     @property
@@ -207,6 +225,11 @@ class ClusterRecipe(SideTask):
         """Name the setting and the unlabelled shards."""
         others = None if self.unlabelled is None else self.unlabelled.shards.fingerprint
         return {"clustering": {**self.clusters.model_dump(mode="json", exclude={"modes"}), "unlabelled_shards": others}}
+
+
+def _renew(head: nn.Module) -> tuple[nn.Module]:
+    draw_anew(head)
+    return (head,)
 
 
 def draw_anew(module: nn.Module) -> None:

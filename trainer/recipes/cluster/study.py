@@ -14,7 +14,7 @@ import pandas as pd
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.finetune import Context, train_runs
-from trainer.finetuning.plan import Run, plan
+from trainer.finetuning.plan import plan
 from trainer.params import ClusterParams, Params
 from trainer.recipes.cluster.clustering import BOTH, CLUSTER, CLUSTERED, ClusterRecipe, Unlabelled
 
@@ -36,11 +36,12 @@ def cluster(
 
     Folds, seeds, target, objective, schedule and normalisation are those of section ``finetune``; keys of runs, tables
     and model folders are fine-tuning's (its finished runs of mode scratch are not trained again). ``unlabelled_folder``
-    is opened only for mode clustered_both.
+    is opened only for mode clustered_both; labelled speakers in it are left out (unless
+    ``finetune.allow_pretrain_speakers``), since each is tested by some fold.
 
     Raises:
-        InputError: the two shard folders differ in features, a test speaker is in the unlabelled one (unless
-            ``finetune.allow_pretrain_speakers``), or a setting needs a pretrained parent.
+        InputError: the two shard folders differ in features, nobody but labelled speakers is in the unlabelled one, or
+            a setting needs a pretrained parent.
     """
     options = params.finetune
     if options.normalisation == "parent":
@@ -50,12 +51,15 @@ def cluster(
     shards = open_shards(shards_folder, cache=cache)
     unlabelled = None
     if BOTH in recipe.modes:
-        unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=cache))
+        tested = frozenset() if options.allow_pretrain_speakers else frozenset(shards.speakers)
+        unlabelled = Unlabelled(open_shards(unlabelled_folder, cache=cache), tested)
+        if not len(unlabelled.rows):
+            raise InputError(
+                f"{unlabelled_folder}: only the labelled speakers are in it, whom the folds test: add others"
+            )
         _check_same_features(shards, unlabelled.shards)
     side = {CLUSTERED: ClusterRecipe(recipe), BOTH: ClusterRecipe(recipe, unlabelled)}
     runs = plan(shards, params, None, modes=recipe.modes, side=side)
-    if unlabelled is not None and not options.allow_pretrain_speakers:
-        _refuse_test_speakers(runs, shards, unlabelled)
     return train_runs(
         Context(shards, params, Path(cache) / "units", side),
         runs,
@@ -73,13 +77,3 @@ def _check_same_features(one: Shards, other: Shards) -> None:
             f"{one.folder} and {other.folder} differ in features or frame period: build both with the same "
             "shards.features and acoustics settings"
         )
-
-
-def _refuse_test_speakers(runs: list[Run], shards: Shards, unlabelled: Unlabelled) -> None:
-    for run in runs:
-        both = sorted(set(shards.speakers[run.test]) & unlabelled.speakers)
-        if both:
-            raise InputError(
-                f"corpus {run.corpus}, {run.fold}: test speaker(s) {', '.join(both[:5])} are in the unlabelled set; "
-                "leave them out of it, or set finetune.allow_pretrain_speakers (every result will say so)"
-            )

@@ -26,6 +26,7 @@ from trainer.params import ClusterParams, Params, RuntimeParams, ScheduleParams
 from trainer.recipes.cluster.clustering import (
     CLUSTER,
     Clustering,
+    ClusterRecipe,
     Unlabelled,
     cluster_head,
     evenly_over_clusters,
@@ -89,7 +90,8 @@ class Toy:
             for some in (rows[:48], rows[48:])
         )
         others = open_shards(make_shards("u", unlabelled_rows()), cache=tmp_path / "c")
-        self.unlabelled = Unlabelled(others).dataset(self.spec)
+        self.others = Unlabelled(others)
+        self.unlabelled = self.others.dataset(self.spec)
         self.loss = joint_loss("emotion", head.loss(labels[:48], label_smoothing=0.0), self.params)
         make_deterministic(RuntimeParams(), seed=0)
         self.network = self.spec.build()
@@ -217,3 +219,78 @@ def test_stage_two_is_one_to_one(toy: Callable[..., Toy]) -> None:
     torch.testing.assert_close(it.loss(logits, batch.targets), parts[0] + parts[1])
     expected = torch.nn.functional.cross_entropy(logits[CLUSTER], torch.arange(8) % 3)
     torch.testing.assert_close(parts[1], expected)
+
+
+def _released(it: Toy) -> tuple[Clustering, EpochPlan]:
+    """Clustering and the first epoch's plan of the authors' code."""
+    recipe = ClusterRecipe(it.params, it.others)
+    clustering = recipe.each_epoch(it.train, it.spec, it.loss, seed=0, device="cpu")
+    return clustering, clustering(it.network)
+
+
+def test_as_released_the_rows_are_chunks(toy: Callable[..., Toy]) -> None:
+    it = toy(method="released")
+    clustering, plan = _released(it)
+    whole = it.train.truth()
+    longest = int(it.train.shards.lengths[it.train.rows].argmax())
+    batch = it.train[longest]
+    count = int(batch.chunk_mask.sum())
+    assert count > 1
+    chunks = plan.passes[1].data
+    own = np.flatnonzero(chunks.rows == it.train.rows[longest])
+    assert len(own) == count
+    got = chunks.__getitems__(own.tolist())
+    assert torch.equal(got.x[:, 0], batch.x[0][batch.chunk_mask[0]])  # the same frames, each a row of its own
+    assert torch.equal(got.frame_mask[:, 0], batch.frame_mask[0][batch.chunk_mask[0]])
+    assert got.targets["emotion"].tolist() == [whole["emotion"][longest].item()] * count
+    assert len(plan.passes[0].data) > len(it.unlabelled)
+    assert clustering.last is not None
+    assert len(clustering.last) == len(chunks)
+
+
+def test_as_released_each_set_is_clustered_by_itself(toy: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(vectors: Any, **options: Any) -> Any:
+        sizes.append(len(vectors))
+        return kmeans(vectors, **options)
+
+    monkeypatch.setattr("trainer.recipes.cluster.clustering.kmeans", counted)
+    it = toy(method="released")
+    _, plan = _released(it)
+    assert sizes == [len(plan.passes[1].data), len(plan.passes[0].data)]
+    assert set(plan.passes[0].data.targets[CLUSTER]) == set(plan.passes[1].data.targets[CLUSTER]) == {0, 1, 2}
+    sizes.clear()
+    together = toy()
+    together.clustering()(together.network)
+    assert sizes == [len(together.train) + len(together.unlabelled)]
+
+
+def test_as_released_the_head_is_new_between_the_stages_and_labelled_rows_are_drawn_evenly(
+    toy: Callable[..., Toy],
+) -> None:
+    it = toy(method="released")
+    _, plan = _released(it)
+    second = plan.passes[1]
+    assert second.order is not None
+    assert np.ptp(np.bincount(second.data.targets[CLUSTER][second.order])) <= 1
+    assert plan.passes[0].before is None
+    assert second.before is not None
+    head = it.network.heads[CLUSTER]
+    old = [parameter.clone() for parameter in head.parameters()]
+    assert list(second.before()) == [head]
+    assert not any(torch.equal(one, two) for one, two in zip(old, head.parameters(), strict=True))
+    ours = toy().clustering()
+    assert all(part.before is None for part in ours(it.network).passes)
+
+
+def test_as_released_it_trains_and_repeats(toy: Callable[..., Toy]) -> None:
+    states = []
+    for _ in range(2):
+        it = toy(method="released")
+        torch.manual_seed(0)
+        recipe = ClusterRecipe(it.params, it.others)
+        history = it.fit(each_epoch=recipe.each_epoch(it.train, it.spec, it.loss, seed=0, device="cpu")).history
+        states.append(it.network.state_dict())
+        assert history["cluster_nmi"][1:].between(0, 1).all()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

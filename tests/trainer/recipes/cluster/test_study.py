@@ -144,8 +144,11 @@ def test_test_rows_are_never_clustered(run: Callable[..., pd.DataFrame], tmp_pat
 def test_what_does_not_fit_is_refused(
     run: Callable[..., pd.DataFrame], make_shards: Make, tiny: Tiny, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"test speaker.* toy/a.* are in the unlabelled set"):
-        run("a", others=unlabelled_rows("toy", speakers=("a", "x")))
+    with pytest.raises(InputError, match="only the labelled speakers are in it"):
+        run("a", others=unlabelled_rows("toy", speakers=("a",)))
+    without = run("e", others=unlabelled_rows("toy", speakers=("a", "x")))  # those whom a fold tests are left out
+    assert without["pretrain_speakers_in_test"].sum() == 0
+    assert without["n_unlabelled"].max() == 12
     allowed = run("b", others=unlabelled_rows("toy", speakers=("a", "x")), allow_pretrain_speakers=True)
     assert allowed["pretrain_speakers_in_test"].sum() == 1
     with pytest.raises(InputError, match=r"cannot make k = 500"):
