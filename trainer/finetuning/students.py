@@ -108,24 +108,25 @@ def lesson_of(
     if options.face and films is None:
         raise InputError("finetune.self_training.face needs the unlabelled shards that show the labelled utterances")
     size = len(objective.names)
-    answers: list[tuple[float, Shares]] = []
-    if run.teachers:
-        heard = _answers_of_networks(shards, run, objective, finished=finished, device=device)
-        answers += [(1.0, answer) for answer in heard]
+    heard = _answers_of_networks(shards, run, objective, finished=finished, device=device)
+    answers: list[tuple[float, Shares]] = [(1.0, answer) for answer in heard]
     about: dict[str, Any] = {}
-    truth = labels[run.rest]
+    truth, trust = labels[run.rest], 1.0
     if options.face and films is not None:
-        face = answer_of_faces(
+        face, skill = answer_of_faces(
             shards, films, run.train, labels[run.train], run.rest, size=size, faces=options.faces, seed=run.seed
         )
-        answers.append((options.face, face))
-        about |= {"face_covers": float(np.isfinite(face[:, 0]).mean()), **_right("face", objective, truth, face)}
-    said = mix(answers)
+        # a face that knows nothing says nothing; one that knows a little makes all that is taught weigh a little less
+        answers += [(options.face * skill, face)] if skill else []
+        trust = (len(heard) + options.face * skill) / (len(heard) + options.face)
+        about |= {"face_skill": skill, "face_covers": float(np.isfinite(face[:, 0]).mean())}
+        about |= _right("face", objective, truth, face)
+    said = mix(answers) if answers else np.full((len(truth), size), np.nan, dtype=np.float32)
     taught = np.isfinite(said[:, 0])
     about |= {"n_taught": int(taught.sum()), **_right("teachers", objective, truth, said)}
     own = labels[run.train]
     # a row's targets add up to its weight: rows without a label, of which there are more, may weigh less
-    targets = np.concatenate([np.eye(size, dtype=np.float32)[own], options.weight * said[taught]])
+    targets = np.concatenate([np.eye(size, dtype=np.float32)[own], options.weight * trust * said[taught]])
     loss = SoftCrossEntropy(balanced_weights(own, size))
     return Lesson(np.concatenate([run.train, run.rest[taught]]), targets.astype(np.float32), loss, about)
 

@@ -142,10 +142,13 @@ class ControlsParams(Section):
     """Recipe ``controls``: is it the face that teaches? Every arm against scratch, on the folds of section finetune."""
 
     arms: dict[ArmName, ArmParams] = Field(min_length=1)
+    # the arm that the recipe asks about, named before it is run: its p is not corrected, those of all others are.
+    # Empty: none
+    primary: str
     label_fraction: float = Field(
         default=0.1, gt=0, le=1
     )  # of the training labels, in all arms but the ceilings' parents
-    seeds: Seeds = (100, 101, 102, 103)  # none of finetune.seeds
+    seeds: Seeds = (200, 201, 202, 203)  # none of finetune.seeds
     pretrain_seeds: Seeds = (10,)  # taken in turn by the seeds
     measure: Measure = "macro_f1"  # compared and tested; else the objective's own score
 
@@ -153,6 +156,8 @@ class ControlsParams(Section):
     def _consistent(self) -> ControlsParams:
         if "scratch" in self.arms:
             raise ValueError("arms: scratch is always there")
+        if self.primary and self.primary not in self.arms:
+            raise ValueError(f"primary: there is no arm {self.primary}")
         for name, arm in self.arms.items():
             if arm.control and arm.control not in self.arms:
                 raise ValueError(f"arms.{name}.control: there is no arm {arm.control}")

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tests.trainer.conftest import TRACKS, labelled_rows
 from trainer.data.shards import open_shards
 from trainer.errors import InputError
-from trainer.finetuning.face_teacher import answer_of_faces
+from trainer.finetuning.face_teacher import answer_of_faces, skill_of
 from trainer.finetuning.finetune import finetune
 from trainer.finetuning.plan import plan
 from trainer.finetuning.students import mix
@@ -28,7 +31,7 @@ FEW = {"label_fraction": 0.25, "modes": ["scratch", "student", "ensemble"], "epo
 LAST = {"monitor": "last", "lr_schedule": "one_cycle"}
 
 
-def _films(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def films_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Films of labelled utterances whose AU12 is high in anger, low in sadness; energy is noise."""
     rng = np.random.default_rng(7)
     films = []
@@ -110,7 +113,7 @@ def test_tested_speakers_change_nothing_that_a_student_learns(make_shards: Make,
 def test_the_face_teaches_the_voice(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
     """Faces tell what the voice hides: with them a student is right where the networks are not."""
     rows = labelled_rows(signal=0.3, per_class=8)
-    folder, films = make_shards("labelled", rows), make_shards("films", _films(rows), dense=TRACKS)
+    folder, films = make_shards("labelled", rows), make_shards("films", films_of(rows), dense=TRACKS)
     cache = tmp_path / "cache"
     options = {**FEW, **LAST, "modes": ["student"], "epochs": 2}
     found = {}
@@ -126,6 +129,8 @@ def test_the_face_teaches_the_voice(make_shards: Make, tiny: Tiny, tmp_path: Pat
     assert set(found["face"]["face_covers"]) == {1.0}
     assert found["face"]["teachers_uar"].mean() > found["networks"]["teachers_uar"].mean() + 0.2
     assert found["exchanged"]["face_uar"].mean() < 0.6
+    assert set(found["exchanged"]["n_taught"]) == {0}  # who knows no more than chance teaches nothing
+    assert found["face"]["face_skill"].min() > 0.9
     assert set(found["exchanged"]["self_training"]) == {"exchanged face 1"}
     params = tiny(finetune={**options, "self_training": {"face": 1.0}})
     with pytest.raises(InputError, match=r"self_training.face needs the unlabelled shards"):
@@ -135,19 +140,33 @@ def test_the_face_teaches_the_voice(make_shards: Make, tiny: Tiny, tmp_path: Pat
 def test_faces_that_no_film_shows_are_left_to_the_networks(make_shards: Make, tmp_path: Path) -> None:
     rows = labelled_rows()
     shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "c")
-    films = open_shards(make_shards("films", _films(rows[:36]), dense=TRACKS), cache=tmp_path / "c")
+    films = open_shards(make_shards("films", films_of(rows[:36]), dense=TRACKS), cache=tmp_path / "c")
     labels = np.array([["anger", "neutral", "sadness"].index(row["emotion"]) for row in rows])
     train, rest = np.arange(0, 30), np.arange(30, 72)
-    answer = answer_of_faces(shards, films, train, labels[train], rest, size=3)
+    answer, skill = answer_of_faces(shards, films, train, labels[train], rest, size=3)
+    assert skill > 0.8
     assert np.isfinite(answer[:6]).all()
     assert np.isnan(answer[6:]).all()
     assert (answer[:6].argmax(axis=1) == labels[30:36]).mean() > 0.8
-    none = open_shards(make_shards("none", _films(rows[60:]), dense=TRACKS), cache=tmp_path / "c")
+    none = open_shards(make_shards("none", films_of(rows[60:]), dense=TRACKS), cache=tmp_path / "c")
     with pytest.raises(InputError, match="shows the faces of 0 of 30 labelled utterances"):
         answer_of_faces(shards, none, train, labels[train], rest, size=3)
     bare = open_shards(make_shards("bare", labelled_rows()), cache=tmp_path / "c")
     with pytest.raises(InputError, match="has no tracks of the face"):
         answer_of_faces(shards, bare, train, labels[train], rest, size=3)
+
+
+def test_skill_is_what_is_known_beyond_chance() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    assert skill_of(model, np.eye(3)[labels] + rng.normal(0, 0.01, (60, 3)), labels) == 1.0
+    noise = [skill_of(model, rng.normal(size=(60, 5)), labels) for _ in range(20)]
+    assert sum(value > 0 for value in noise) <= 3  # of 20, one is expected
+    half = np.where(rng.random(60) < 0.5, labels, rng.integers(0, 3, 60))
+    assert 0.3 < skill_of(model, np.eye(3)[half] * 9, labels) < 0.7
+    few = np.array([0, 0, 1])  # a class of one utterance cannot be known where that one is left out
+    assert skill_of(model, np.eye(2)[few], few) == 0.0
 
 
 def test_teachers_are_mixed_by_weight_where_they_answer() -> None:

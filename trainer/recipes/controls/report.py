@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from trainer.errors import InputError
@@ -26,7 +27,11 @@ from trainer.report.numbers import bare_p, mean_spread, number, percent
 from trainer.store import read_table, write_table, write_text
 
 SCRATCH = "scratch"
-LINKS = ("face_uar", "teachers_uar")  # how right the teachers are, where the labels that are not used are known
+LINKS = (
+    "face_uar",
+    "face_skill",
+    "teachers_uar",
+)  # how right the teachers are, where the labels that are not used are known
 
 
 def write_controls(
@@ -63,8 +68,9 @@ def controls_table(
     """One row per corpus and arm, scratch first.
 
     The columns of a comparison (see `comparison_columns`) are against scratch; with ``control_`` before them against
-    the arm that ``control`` names. p values are corrected (Holm) over all arms of a corpus, and over all controls of a
-    corpus. ``answer`` says what an arm shows: a gain counts as the face's only where both comparisons are ``better``.
+    the arm that ``control`` names. The primary arm is a question of its own; the p values of all others are corrected
+    (Holm) over the arms of a corpus, and over their controls. ``answer`` says what an arm shows: a gain counts as the
+    face's only where both comparisons are ``better``.
     """
     pooled = pool(runs, predictions, params=params)
     against = {
@@ -90,11 +96,14 @@ def controls_table(
         )
     order = {name: number for number, name in enumerate([SCRATCH, *recipe.arms])}
     table = _in_order(pd.DataFrame(rows), order)
-    table = with_conclusions(table, alpha=params.alpha, within="corpus")
+    table["family"] = table["corpus"] + np.where(table["arm"] == recipe.primary, ", primary", "")
+    table = with_conclusions(table, alpha=params.alpha, within="family")
     other = table.filter(like="control_").rename(columns=lambda name: str(name).removeprefix("control_"))
-    other = other.assign(corpus=table["corpus"], measure=table["measure"])
-    other = with_conclusions(other, alpha=params.alpha, within="corpus")
-    table = table.assign(control_p_holm=other["p_holm"], control_conclusion=other["conclusion"])
+    other = other.assign(family=table["family"], measure=table["measure"])
+    other = with_conclusions(other, alpha=params.alpha, within="family")
+    table = table.drop(columns="family").assign(
+        primary=table["arm"] == recipe.primary, control_p_holm=other["p_holm"], control_conclusion=other["conclusion"]
+    )
     return table.assign(answer=[answer(row) for row in records(table)])
 
 
@@ -158,8 +167,10 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
         f"All arms: the same folds, seeds and {share}. Differences with the {100 * params.confidence:g} % interval of "
         "Student's t over pairs of fold and seed; in brackets after it, with folds alone as units, which asks whether "
         "other people would give the same. Control: the arm that differs in one thing, the faces of others. Holm: "
-        "corrected over the arms of a corpus. same_labels and other_labels are ceilings: their parents know true "
-        "labels. Face, teachers: UAR of what teaches, on the training speakers' utterances whose labels were not used.",
+        "corrected over the arms of a corpus but the primary one (marked *), which was named before the run. "
+        "same_labels and other_labels are ceilings: their parents know true labels. Face, teachers: UAR of what "
+        "teaches, on the training speakers' utterances whose labels were not used; face_skill: what the labelled share "
+        "itself says of the face, 0 to 1, by which it is weighed.",
         "",
         PAIR_NOTE,
         "",
@@ -169,7 +180,10 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
 
 def _readable(row: dict[str, Any]) -> dict[str, str]:
     own = row["measure"]
-    cells = {"arm": row["arm"], title(own): mean_spread(row[f"{own}_mean"], row[f"{own}_std"])}
+    cells = {
+        "arm": row["arm"] + (" *" if row["primary"] else ""),
+        title(own): mean_spread(row[f"{own}_mean"], row[f"{own}_std"]),
+    }
     if row["arm"] == SCRATCH:
         return cells
     cells |= {

@@ -64,8 +64,9 @@ def controls(
     def tuned(job: tuple[int, Run]) -> None:
         report(str(job[1]))
 
-    full = [study.context(leg) for leg in teachers]
-    train_all(full, [leg.teachers for leg in teachers], workers=workers, on_done=tuned)
+    if teachers:
+        full = [study.context(leg) for leg in teachers]
+        train_all(full, [leg.teachers for leg in teachers], workers=workers, on_done=tuned)
     contexts, runs = [study.context(leg) for leg in study.legs], [study.runs(leg) for leg in study.legs]
     train_all(contexts, runs, workers=workers, on_done=tuned)
     tables = []

@@ -1,0 +1,186 @@
+"""The controls on toy shards whose faces tell what the voices hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tests.trainer.conftest import TRACKS, labelled_rows
+from tests.trainer.finetuning.test_students import films_of
+from trainer.cli import app
+from trainer.errors import InputError, Notice
+from trainer.finetuning.parents import Parents
+from trainer.params import ControlsParams, Params, ReportParams
+from trainer.recipes.controls.arms import Controls
+from trainer.recipes.controls.report import answer, controls_table, read_controls, sentence
+from trainer.recipes.controls.run import controls
+
+Make = Callable[..., Path]
+Tiny = Callable[..., Params]
+ARMS: dict[str, Any] = {
+    "same_labels": {"parent": "labels", "changes": {"finetune.transfer": "all"}},
+    "dense": {"control": "dense_exchanged"},
+    "dense_exchanged": {"changes": {"pretrain.faces": "exchanged"}},
+    "face_student": {
+        "mode": "student",
+        "changes": {"finetune.self_training": {"teachers": 0, "face": 1.0}},
+        "control": "face_student_exchanged",
+    },
+    "face_student_exchanged": {
+        "mode": "student",
+        "changes": {"finetune.self_training": {"teachers": 0, "face": 1.0, "faces": "exchanged"}},
+    },
+}
+
+
+@pytest.fixture
+def study(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., Any]:
+    """Return a small study and what it runs with."""
+
+    def make(arms: dict[str, Any] | None = None, rows: Any = None, **recipe: Any) -> tuple[Any, ...]:
+        rows = rows or labelled_rows(speakers=("a", "b", "c", "d"), per_class=6)
+        schedule = {"epochs": 2, "patience": 2, "dev": "none", "monitor": "last"}
+        params = tiny(
+            pretrain={"epochs": 1, "tasks": [], "dense": ["energy", "aus"], "monitor": "last"},
+            finetune={**schedule, "folds": 2},
+            report={"summary": "", "resamples": 100, "subsets": 4},
+        )
+        options = {
+            "arms": ARMS if arms is None else arms,
+            "seeds": [7, 8],
+            "label_fraction": 0.25,
+            "primary": "",
+            **recipe,
+        }
+        films = make_shards("films", films_of(rows), dense=TRACKS)
+        return make_shards("labelled", rows), films, params, ControlsParams.model_validate(options)
+
+    return make
+
+
+def test_every_arm_meets_scratch_and_its_control_on_the_same_pairs(study: Callable[..., Any], tmp_path: Path) -> None:
+    labelled, films, params, recipe = study(primary="face_student")
+    started: list[tuple[int, int]] = []
+    names: list[str] = []
+    where = {"cache": tmp_path / "c"}
+    table = controls(
+        labelled, films, tmp_path / "r", params, recipe, **where,
+        on_start=lambda total, done: started.append((total, done)), on_run=names.append,
+    )  # fmt: skip
+    assert table["arm"].tolist() == ["scratch", *ARMS]
+    assert (table["pairs"].dropna() == 4).all()
+    assert table["folds"].eq(2).all()
+    assert table.set_index("arm")["control_pairs"].dropna().index.tolist() == ["dense", "face_student"]
+    assert table["pretrain_speakers_in_test"].eq(0).all()  # the parents of ceilings too
+    face = table.set_index("arm").loc["face_student"]
+    assert face["face_uar"] > 0.9
+    assert face["p_holm"] == face["p"]  # named before, not corrected
+    assert started[0][0] == len(names)  # (1 + 2) x 2 pretrainings, 2 teachers of the ceiling, 6 arms x 4
+    assert len(names) == 6 + 2 + 6 * 4
+    text = (tmp_path / "r" / "controls.md").read_text()
+    assert "| face_student * |" in text
+    assert text.index("toy:") < text.index("| arm |")  # the answer first
+    again: list[str] = []
+    controls(labelled, films, tmp_path / "r2", params, recipe, **where, workers=2, on_run=again.append)
+    assert again == []
+    assert (tmp_path / "r2" / "controls.csv").read_bytes() == (tmp_path / "r" / "controls.csv").read_bytes()
+
+
+def test_a_ceiling_starts_from_all_labels_of_the_training_speakers(study: Callable[..., Any], tmp_path: Path) -> None:
+    labelled, films, params, recipe = study({"same_labels": ARMS["same_labels"]})
+    made = Controls.of(labelled, films, params, recipe, cache=tmp_path / "c")
+    (leg,) = [leg for leg in made.legs if leg.teachers]
+    for teacher, child in zip(leg.teachers, made.runs(leg)[::2], strict=True):
+        assert teacher.fold == child.fold
+        assert len(teacher.train) == 4 * len(child.train)
+        assert set(child.train) < set(teacher.train)
+        assert not set(teacher.train) & set(child.test)
+
+
+def test_another_corpus_can_be_the_ceiling_where_there_is_one(study: Callable[..., Any], tmp_path: Path) -> None:
+    arms = {"other_labels": {"parent": "other_labels", "changes": {"finetune.transfer": "all"}}}
+    rows = labelled_rows("one", speakers=("a", "b"), per_class=6) + labelled_rows("two", speakers=("a", "b"))
+    made = Controls.of(*study(arms, rows), cache=tmp_path / "c")
+    taught = {run.corpus: leg.teachers[0].corpus for leg in made.legs if leg.teachers for run in made.runs(leg)}
+    assert taught == {"one": "two", "two": "one"}
+    with pytest.warns(Notice, match="hold one corpus, so that no other one can teach it"):
+        alone = Controls.of(*study(arms), cache=tmp_path / "c")
+    assert alone.arms == ["scratch"]
+
+
+def test_exchanged_faces_never_come_from_the_tested(study: Callable[..., Any], tmp_path: Path) -> None:
+    labelled, films, params, recipe = study({"dense_exchanged": ARMS["dense_exchanged"]})
+    made = Controls.of(labelled, films, params, recipe, cache=tmp_path / "c")
+    (leg,) = [leg for leg in made.legs if leg.pretrainings is not None]
+    assert leg.pretrainings is not None
+    parents = leg.pretrainings.parents(made.films)
+    assert isinstance(parents, Parents)
+    for run in made.runs(leg):
+        assert not parents.of(run.corpus, run.fold).speakers & set(made.labelled.speakers[run.test])
+
+
+def _table(better: float, control: float, **recipe: Any) -> pd.DataFrame:
+    """Runs and predictions of 24 pairs in which an arm and its control gain so much."""
+    rng = np.random.default_rng(0)
+    runs = []
+    for mode, gain in (("scratch", 0.0), ("dense", better), ("dense_exchanged", control)):
+        for fold in range(6):
+            for seed in range(4):
+                score = 0.5 + gain + rng.normal(0, 0.02)
+                rules = {"corpus": "toy", "mode": mode, "fold": str(fold), "seed": seed, "objective": "hard"}
+                shown = {name: score for name in ("macro_precision", "uar", "macro_f1", "accuracy")}
+                runs.append({**rules, **shown, "chance": 0.5, "pretrain_speakers_in_test": 0})
+    table = pd.DataFrame(runs)
+    answers = table.assign(segment_id=table["fold"] + "s", speaker=table["fold"], target="a", predicted="b")
+    answers = pd.concat([answers, answers.assign(segment_id=table["fold"] + "t", target="b")])
+    answers = answers.assign(p_a=0.4, p_b=0.6, confidence=0.6)
+    arms = {"dense": {"control": "dense_exchanged"}, "dense_exchanged": {}}
+    options = ControlsParams.model_validate({"arms": arms, "primary": "", **recipe})
+    return controls_table(table, answers, ReportParams(summary="", resamples=100, subsets=2), options)
+
+
+def test_a_gain_is_the_faces_only_where_it_beats_the_faces_of_others() -> None:
+    found = _table(0.1, 0.0).set_index("arm")
+    assert found.loc["dense", "answer"] == "the face teaches"
+    assert found.loc["dense_exchanged", "answer"] == "no difference shown"
+    assert "the face teaches the voice (dense: macro F1 +.1" in sentence(found.reset_index().to_dict("records"))
+    found = _table(0.1, 0.1).set_index("arm")
+    assert found.loc["dense", "answer"] == "better, not shown to be the face"
+    assert found.loc["dense_exchanged", "answer"] == "better"  # it has no control: a gain, not the face's
+    assert "no more than with the faces of others" in sentence(found.reset_index().to_dict("records"))
+    found = _table(0.0, 0.0)
+    assert sentence(found.to_dict("records")) == "toy: no gain by the face is shown."
+
+
+def test_the_primary_arm_alone_is_not_corrected() -> None:
+    found = _table(0.01, 0.01, primary="dense").set_index("arm")
+    assert found.loc["dense", "p_holm"] == found.loc["dense", "p"]
+    both = _table(0.01, 0.01).set_index("arm")
+    assert both.loc["dense", "p_holm"] >= both.loc["dense", "p"]
+    assert both["p_holm"].max() <= 1
+    assert answer({"conclusion": "", "control": "x", "control_conclusion": "better"}) == ""
+    with pytest.raises(ValueError, match="there is no arm tense"):
+        ControlsParams.model_validate({"arms": ARMS, "primary": "tense"})
+
+
+def test_the_command_runs_and_shows(study: Callable[..., Any], tmp_path: Path) -> None:
+    labelled, films, params, recipe = study({"dense": {}}, seeds=[7])
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    options = ["--params", tmp_path / "params.yaml", "--recipe", tmp_path / "recipe.yaml", "--reports", tmp_path / "r"]
+    options += ["--shards", labelled, "--unlabelled", films, "--cache", tmp_path / "c", "--workers", 1]
+    for more in ([], ["--show"]):
+        result = CliRunner().invoke(app, ["controls", *map(str, [*options, *more])], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert "no gain by the face is shown" in result.output
+    missing = CliRunner().invoke(app, ["controls", *map(str, [*options, "--show", "--reports", tmp_path / "none"])])
+    assert missing.exit_code == 2
+    with pytest.raises(InputError, match="no finished controls"):
+        read_controls(tmp_path / "none")
