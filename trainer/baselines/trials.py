@@ -23,6 +23,7 @@ from trainer.data.arrays import IntArray
 from trainer.data.rows import class_indices, text
 from trainer.data.shards import Shards, open_shards
 from trainer.data.splits import label_subset
+from trainer.finetuning.decide import decide
 from trainer.finetuning.plan import Run, plan
 from trainer.objectives.metrics import classification
 from trainer.params import BaselinesParams, Params
@@ -80,6 +81,7 @@ def baselines(
     if params.finetune.objective != "hard":
         return _write(Path(reports), pd.DataFrame(columns=_KEYS), pd.DataFrame(columns=_KEYS))
     shards = open_shards(shards_folder, cache=cache)
+    params = decide(params, shards)
     wanted = options.features if set(options.models) != {MAJORITY} else ()
     tables = open_functionals(functionals_folder, shards.rows["segment_id"], wanted) if wanted else {}
     if options.normalisation == "speaker":
@@ -109,7 +111,7 @@ def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) 
     prints: dict[tuple[str, str], str] = {}
     trials, seen = [], set()
     for run in plan(shards, params.model_copy(update={"finetune": finetuning}), None):
-        train = _training_rows(shards, run, labels, options, fraction=finetuning.label_fraction)
+        train = _training_rows(shards, run, labels, options, fraction=finetuning.share)
         for model, features in _recognisers(options):
             rows = train if features is None else train[tables[features].present[train]]
             identity: dict[str, Any] = {
@@ -236,7 +238,7 @@ def _collect(
                 "label_source": run.label_source or None,
                 "label_rule": run.label_rule or None,
                 "protocol": run.protocol,
-                "label_fraction": params.finetune.label_fraction,
+                "label_fraction": params.finetune.share,
                 "penalty": "none",
                 "pretrain_tasks": None,
                 "transfer": None,

@@ -30,6 +30,7 @@ RULES = (
     "penalty",
     "clustering",
     "auxiliary",
+    "self_training",
     "pretrain_tasks",
     "transfer",
     "allow_pretrain_speakers",

@@ -16,6 +16,7 @@ from trainer.errors import InputError
 from trainer.final.calibration import Calibration, calibrate
 from trainer.final.card import write_card
 from trainer.finetuning.auxiliary import side_tasks
+from trainer.finetuning.decide import decide
 from trainer.finetuning.finetune import Context, train_all
 from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import Run, plan_final
@@ -27,7 +28,7 @@ def mode_of(options: FinetuneParams) -> str:
     """Return the mode of the final model."""
     if options.final_mode != "auto":
         return options.final_mode
-    networks = [mode for mode in options.modes if mode != "ensemble"]
+    networks = [mode for mode in options.chosen if mode != "ensemble"]
     return "pretrained" if "pretrained" in networks else networks[0] if networks else "scratch"
 
 
@@ -73,10 +74,11 @@ def final(
         replace_folder(out, lambda folder: None)
         return []
     results, predictions = _tables(reports)
+    shards = open_shards(shards_folder, cache=cache)
     # All labels, whatever share the comparison was about.
     params = params.model_copy(update={"finetune": params.finetune.model_copy(update={"label_fraction": 1.0})})
+    params = decide(params, shards)
     options, mode = params.finetune, mode_of(params.finetune)
-    shards = open_shards(shards_folder, cache=cache)
     parents = Parents.read(parent) if mode in FROM_PARENT else None
     if parents is not None:
         parents.check(shards, params)

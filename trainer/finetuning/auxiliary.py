@@ -36,11 +36,11 @@ def side_tasks(options: FinetuneParams, unlabelled: Shards | None) -> dict[str, 
 
     Raises InputError if a mode goes on with the tasks of pretraining and ``unlabelled`` shards are not given.
     """
-    if any(map(options.goes_on, options.modes)) and unlabelled is None:
+    if any(map(options.goes_on, options.chosen)) and unlabelled is None:
         raise InputError("finetune.auxiliary needs the unlabelled shards that the parent was pretrained on")
     return {
         mode: Auxiliary(options.auxiliary, unlabelled)
-        for mode in options.modes
+        for mode in options.chosen
         if unlabelled is not None and options.goes_on(mode)
     }
 

@@ -81,7 +81,7 @@ def _result(
         "n_classes": len(run.objective.names) if run.objective.is_classes else 0,
         "normalisation": normalisation_of(run.mode, options),
         "protocol": run.protocol,
-        "label_fraction": options.label_fraction,
+        "label_fraction": options.share,
         "penalty": str(options.penalty),
         "pretrain_tasks": None if parent is None else pretext_summary(parent),
         "transfer": None if parent is None else options.transfer,

@@ -39,6 +39,20 @@ class FaceAnswer(NamedTuple):
     skill: float  # 0: no more than chance on labelled utterances that were left out; 1: always right
 
 
+def face_columns(films: Shards) -> IntArray:
+    """Return which dense tracks are of the face, (K,); none in shards without them."""
+    groups = films.metadata.get("dense", {}).get("groups", {})
+    names = [name for group in GROUPS for name in groups.get(group, ())]
+    return np.array([films.frame_names["dense"].index(name) for name in names], dtype=np.int64)
+
+
+def shown_clips(labelled: Shards, films: Shards) -> set[tuple[str, str]]:
+    """Return corpus and clip of the labelled utterances that ``films`` with tracks of the face show."""
+    if not len(face_columns(films)):
+        return set()
+    return {*zip(labelled.corpora, labelled.clips, strict=True)} & {*zip(films.corpora, films.clips, strict=True)}
+
+
 def face_statistics(films: Shards, rows: IntArray, columns: IntArray) -> npt.NDArray[np.float64]:
     """Return mean, deviation and percentiles of the tracks in ``columns``, (M, 5 * K); NaN in rows without a face."""
     found = np.full((len(rows), (2 + len(PERCENTILES)) * len(columns)), np.nan)
@@ -80,13 +94,12 @@ def answer_of_faces(
     Raises:
         InputError: the films carry no tracks of the face, or show fewer than two classes of the labelled utterances.
     """
-    names = [name for group in GROUPS for name in films.metadata.get("dense", {}).get("groups", {}).get(group, ())]
-    if not names:
+    columns = face_columns(films)
+    if not len(columns):
         raise InputError(
             f"{films.folder} has no tracks of the face (finetune.self_training.face): name aus and motion in "
             "shards.dense.groups and run the shards stage again"
         )
-    columns = np.array([films.frame_names["dense"].index(name) for name in names])
     wanted = np.concatenate([train, rest])
     described = _by_clip(shards, films, wanted, columns)
     if faces == "exchanged":

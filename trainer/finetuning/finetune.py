@@ -19,6 +19,7 @@ from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
 from trainer.finetuning.collect import collect
+from trainer.finetuning.decide import with_films
 from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import PLAIN, Run, Sides, plan
 from trainer.finetuning.side_task import SideTask
@@ -87,14 +88,14 @@ def finetune(
     Raises:
         InputError: a split leaks, a pretraining speaker is in a test fold, or the parent does not fit.
     """
-    options = params.finetune
     shards = open_shards(shards_folder, cache=cache)
+    params, others = with_films(params, shards, unlabelled, cache=cache)
+    options = params.finetune
     parents = Parents.read(parent) if options.needs_parent else None
     if parents is not None:
         parents.check(shards, params)
-    others = open_shards(unlabelled, cache=cache) if options.needs_films and unlabelled is not None else None
     side = side_tasks(options, others)
-    if parents is not None and others is not None and any(map(options.goes_on, options.modes)):
+    if parents is not None and others is not None and any(map(options.goes_on, options.chosen)):
         check_auxiliary(parents, others, options.target)
     return train_runs(
         Context(shards, params, Path(cache) / "units", side, others),

@@ -95,7 +95,7 @@ def plan(
     Raises InputError if a split leaks, a test speaker is a pretraining speaker, or labels do not fit the objective.
     """
     options = params.finetune
-    tasks = {mode: (side or {}).get(mode, PLAIN).identity() for mode in (options.modes if modes is None else modes)}
+    tasks = {mode: (side or {}).get(mode, PLAIN).identity() for mode in (options.chosen if modes is None else modes)}
     runs: list[Run] = []
     for corpus in (one for one in labelled_sets(shards, options) if not corpora or one.name in corpora):
         note_long_clips(shards, corpus.rows, params.encoder)
@@ -183,7 +183,7 @@ def _draw_rows(
         {side: corpus.speakers[rows] for side, rows in (("train", train), ("dev", dev), ("test", fold.test))}
     )
     strata = corpus.objective.strata(corpus.labels[train])
-    train = train[label_subset(strata, fraction=options.label_fraction, rng=rng)]
+    train = train[label_subset(strata, fraction=options.share, rng=rng)]
     dev, test = corpus.rows[dev], corpus.rows[fold.test]
     votes = NOBODY
     if options.penalty.form != "none":  # the matrix is about people, not about the labels that are used
@@ -242,7 +242,7 @@ def _identity(
         "shards": shards.fingerprint,
         "trainer": params.trainer.model_dump(mode="json"),
         "encoder": params.encoder.model_dump(mode="json"),
-        "finetune": options.model_dump(mode="json", exclude=choosing | stated),
+        "finetune": {**options.model_dump(mode="json", exclude=choosing | stated), "label_fraction": options.share},
         "normalisation": normalisation_of(mode, options),
         "code": code_fingerprint(),
         "packages": package_versions(),

@@ -7,6 +7,7 @@ labels. Nobody who is tested, and nobody who is held out for early stopping, is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ import numpy.typing as npt
 from trainer.data.arrays import IntArray
 from trainer.data.rows import MISSING, Target
 from trainer.data.shards import Shards
-from trainer.errors import InputError
-from trainer.finetuning.face_teacher import answer_of_faces
+from trainer.errors import InputError, Notice
+from trainer.finetuning.face_teacher import answer_of_faces, shown_clips
 from trainer.models.checkpoint import load_model
 from trainer.objectives import Objective
 from trainer.objectives.losses import SoftCrossEntropy, balanced_weights
@@ -103,16 +104,20 @@ def lesson_of(
         device: where the teachers answer.
 
     Raises:
-        InputError: the face is to teach, and no films are given or they do not show it.
+        InputError: the face alone is to teach, and no films are given or they do not show it.
     """
-    if options.face and films is None:
-        raise InputError("finetune.self_training.face needs the unlabelled shards that show the labelled utterances")
+    looks = options.face > 0 and films is not None and bool(shown_clips(shards, films))
+    if options.face and not looks:
+        message = "no film shows a labelled utterance (finetune.self_training.face)"
+        if not options.teachers:
+            raise InputError(f"{message}, and no networks teach: set self_training.teachers, or add films of them")
+        warnings.warn(f"{message}: networks alone teach", Notice, stacklevel=2)
     size = len(objective.names)
     heard = _answers_of_networks(shards, run, objective, finished=finished, device=device)
     answers: list[tuple[float, Shares]] = [(1.0, answer) for answer in heard]
     about: dict[str, Any] = {}
     truth, trust = labels[run.rest], 1.0
-    if options.face and films is not None:
+    if films is not None and looks:
         face, skill = answer_of_faces(
             shards, films, run.train, labels[run.train], run.rest, size=size, faces=options.faces, seed=run.seed
         )

@@ -42,11 +42,11 @@ class AuxiliaryParams(Section):
 class SelfTrainingParams(Section):
     """Section ``finetune.self_training``: modes student and ensemble (finetuning/students.py)."""
 
-    teachers: int = Field(default=3, ge=0, le=100)  # networks trained on the labels alone [ours]
+    teachers: int = Field(default=3, ge=0, le=100)  # networks trained on the labels alone; each weighs 1 [ours]
     share: float = Field(default=1.0, gt=0, le=1)  # of the training speakers' speech without a label [ours]
     weight: float = Field(default=1.0, gt=0, le=1000)  # of an utterance that teachers labelled; a labelled one has 1
-    # weight of a classifier of the face beside the networks, which weigh 1 each; 0: off [ours]
-    face: float = Field(default=0.0, ge=0, le=1000)
+    # weight of a classifier of the face, times its skill on labelled faces that it was not trained on; 0: off [ours]
+    face: float = Field(default=10.0, ge=0, le=1000)
     faces: Literal["own", "exchanged"] = "own"  # exchanged: of other utterances, as a negative control [ours]
 
     @model_validator(mode="after")
@@ -70,7 +70,8 @@ class FinetuneParams(ScheduleParams):
     """
 
     # frozen: what was carried over does not learn [paper]; student, ensemble: see self_training
-    modes: Annotated[tuple[Mode, ...], DISTINCT] = ("scratch", "pretrained")
+    # auto: scratch, pretrained, and student where films show labelled speakers some of whose labels are not used
+    modes: Annotated[tuple[Mode, ...], DISTINCT] | Literal["auto"] = "auto"
     seeds: Seeds = (0, 1)
     # auto: fold column, else split column, else 5 by speaker; loso: one speaker a fold; a number: so many by speaker;
     # corpus: each corpus tested by a network of all others, over the classes they share
@@ -82,7 +83,8 @@ class FinetuneParams(ScheduleParams):
     target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
     vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
-    label_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training labels, drawn per class; dev keeps all
+    # of the training labels, drawn per class; dev keeps all. auto: all, and a tenth of a generated corpus [ours]
+    label_fraction: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     transfer: Literal["all", "chunk", "conv"] = "conv"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
     # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
     normalisation: Literal["train", "parent", "speaker"] = "train"
@@ -102,7 +104,7 @@ class FinetuneParams(ScheduleParams):
 
     @model_validator(mode="after")
     def _consistent(self) -> FinetuneParams:
-        if self.final_mode != "auto" and self.final_mode not in self.modes:
+        if self.final_mode != "auto" and self.modes != "auto" and self.final_mode not in self.modes:
             raise ValueError(f"final_mode {self.final_mode} is none of the modes {', '.join(self.modes)}")
         if isinstance(self.folds, int) and self.folds < 2:
             raise ValueError("folds must be at least 2")
@@ -117,7 +119,7 @@ class FinetuneParams(ScheduleParams):
             raise ValueError(f"label_smoothing belongs to objective hard or soft, not {self.objective}")
         if ours and self.class_weights == "none" and self.objective != "hard":
             raise ValueError(f"class_weights belong to objective hard, not {self.objective}, which has none")
-        taught = [mode for mode in self.modes if mode in ("student", "ensemble")]
+        taught = [mode for mode in self.chosen if mode in ("student", "ensemble")]
         if taught and self.objective != "hard":
             raise ValueError(f"modes {', '.join(taught)} go with objective hard, not {self.objective}")
         if "student" in taught and (self.penalty.form != "none" or self.label_smoothing):
@@ -131,14 +133,24 @@ class FinetuneParams(ScheduleParams):
         return self
 
     @property
+    def chosen(self) -> tuple[Mode, ...]:
+        """The modes; where the data must decide (`trainer.finetuning.decide`) those that need no decision."""
+        return ("scratch", "pretrained") if self.modes == "auto" else self.modes
+
+    @property
+    def share(self) -> float:
+        """The share of the labels; where the data must decide all of them."""
+        return 1.0 if self.label_fraction == "auto" else self.label_fraction
+
+    @property
     def needs_parent(self) -> bool:
         """Whether any mode starts from a pretrained model."""
-        return not FROM_PARENT.isdisjoint(self.modes)
+        return not FROM_PARENT.isdisjoint(self.chosen)
 
     @property
     def needs_films(self) -> bool:
         """Whether any mode looks at the unlabelled shards."""
-        return any(map(self.goes_on, self.modes)) or ("student" in self.modes and self.self_training.face > 0)
+        return any(map(self.goes_on, self.chosen)) or ("student" in self.chosen and self.self_training.face > 0)
 
     def goes_on(self, mode: str) -> bool:
         """Say whether a mode trains the pretext tasks on: scratch has none, what is frozen cannot learn from them."""

@@ -262,7 +262,7 @@ def probe(
     from trainer.report.numbers import number
 
     rows = compare(run(shards, parents, out, options, draws=draws, cache=cache))
-    table = Table(title=f"linear probe, macro F1, {options.finetune.label_fraction:.0%} of the labels")
+    table = Table(title=f"linear probe, macro F1, {options.finetune.share:.0%} of the labels")
     for name in ("corpus", "network", "macro F1", "minus random", "± pairs (n)", "± folds (n)"):
         table.add_column(name)
     for row in rows.to_dict("records"):

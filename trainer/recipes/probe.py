@@ -97,12 +97,12 @@ def probe(
                 networks[f"{RANDOM} {seed}"] = fresh, own
             for name, (network, normalisation) in networks.items():
                 x = describe(network, shards, rows, normalisation)
-                for draw in range(draws if options.label_fraction < 1 else 1):
+                for draw in range(draws if options.share < 1 else 1):
                     rng = np.random.default_rng([draw, number])
-                    chosen = fold.train[label_subset(labels[fold.train], fraction=options.label_fraction, rng=rng)]
+                    chosen = fold.train[label_subset(labels[fold.train], fraction=options.share, rng=rng)]
                     found = _classify(x, labels, chosen, fold.test)
                     identity = {"corpus": corpus, "network": name, "fold": fold.name, "draw": draw}
-                    settings = {"label_fraction": options.label_fraction, "normalisation": options.normalisation}
+                    settings = {"label_fraction": options.share, "normalisation": options.normalisation}
                     records.append({**identity, **settings, **found})
     if not records:
         raise InputError(f"{shards.folder}: no corpus with two classes in column {options.target!r} (finetune.target)")

@@ -144,7 +144,12 @@ def _measures(found: Iterable[Finding]) -> list[str]:
 
 def _who(mode: str, pretrained_on: Sequence[str]) -> str:
     on = f" on {_and(pretrained_on)}" if pretrained_on else ""
-    words = {"pretrained": f"pretraining{on}", "frozen": f"pretraining{on} with a frozen encoder"}
+    words = {
+        "pretrained": f"pretraining{on}",
+        "frozen": f"pretraining{on} with a frozen encoder",
+        "student": "self-training by faces and networks",
+        "ensemble": "the mean of several networks",
+    }
     return words.get(mode, mode)
 
 

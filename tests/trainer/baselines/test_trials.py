@@ -105,7 +105,7 @@ def test_the_very_rows_and_folds_of_finetuning(
     wanted = theirs[keys].sort_values(keys, ignore_index=True)
     for _, group in told.groupby("mode"):
         pd.testing.assert_frame_equal(group[keys].sort_values(keys, ignore_index=True), wanted)
-    assert set(networks) - set(table) == {"dev_score", "best_epoch", "epochs"}
+    assert set(networks) - set(table) == {"dev_score", "best_epoch", "epochs", "updates"}
     assert set(table["train_rows"]) == {"all"}
     both = networks.groupby("fold")[["n_train", "n_dev"]].first().sum(axis=1)
     assert (table.groupby("fold")["n_train"].unique().str[0] == both).all()

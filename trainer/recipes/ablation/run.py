@@ -58,7 +58,7 @@ def ablation(
 
     def report_tuned(job: tuple[int, Run]) -> None:
         number, run = job
-        report_run(f"{run}, {100 * legs[number].params.finetune.label_fraction:g} % of the labels")
+        report_run(f"{run}, {100 * legs[number].params.finetune.share:g} % of the labels")
 
     contexts = [study.context(leg) for leg in legs]
     train_all(contexts, [leg.runs for leg in legs], workers=workers, on_done=report_tuned)
@@ -90,7 +90,7 @@ def _cell_runs(study: Study) -> Iterator[CellRuns]:
             variant=cell.variant,
             tasks=str(runs[0]["pretrain_tasks"].iloc[0] or "-"),
             mode=cell.mode,
-            label_fraction=cell.params.finetune.label_fraction,
+            label_fraction=cell.params.finetune.share,
             unlabelled_fraction=cell.params.pretrain.unlabelled_fraction,
             unlabelled_hours=sum(hours) / len(hours),
             pretrain_corpora=tuple(sorted(corpora)),

@@ -101,7 +101,7 @@ class Study:
             parents = self.parents(wanted) if wanted is not None else None
             if parents is not None:
                 parents.check(self.labelled, params)
-                if any(params.finetune.goes_on(mode) for mode in params.finetune.modes):
+                if any(params.finetune.goes_on(mode) for mode in params.finetune.chosen):
                     check_auxiliary(parents, self.unlabelled, params.finetune.target)
             side = side_tasks(params.finetune, self.unlabelled)
             self._plans[key] = plan(self.labelled, params, parents, side=side)
