@@ -26,7 +26,7 @@ class SyntheticConfig(Config):
         ("anger", "happiness", "sadness", "neutral"), min_length=2, description="planted emotions, equally frequent"
     )
     unlabelled_speakers: int = Field(10, ge=2, le=len(PHOTOS), description="each has a photograph and a voice")
-    clips_per_speaker: int = Field(11, ge=1, description="films a speaker, 2.5-6 s each")
+    clips_per_speaker: int = Field(8, ge=1, description="films a speaker, 2.5-6 s each")
     neutral_share: float = Field(
         0.4,
         ge=0,
@@ -34,15 +34,15 @@ class SyntheticConfig(Config):
         description="neutral share of the films, as people mostly are; the other emotions share the rest",
     )
     dev_speakers: int = Field(2, ge=0, description="unlabelled speakers held out as split 'dev'; the others train")
-    labelled_speakers: int = Field(10, ge=2, le=10, description="voices other than those of the films")
+    labelled_speakers: int = Field(8, ge=2, le=10, description="voices other than those of the films")
     utterances_per_speaker: int = Field(24, ge=1, description="labelled sound files a speaker")
     labelled_films: bool = Field(
         True, description="also film the labelled speakers: their faces join the unlabelled set, without labels"
     )
     raters: int = Field(5, ge=0, description="simulated votes a labelled utterance, for recipes that need them")
-    folds: int = Field(5, ge=2, description="speaker-disjoint folds of the labelled set")
+    folds: int = Field(4, ge=2, description="speaker-disjoint folds of the labelled set")
     fps: float = Field(25.0, gt=0, description="frames a second, as in GRID")
-    size: int = Field(256, ge=128, multiple_of=2, description="px, edge of the square film")
+    size: int = Field(192, ge=128, multiple_of=2, description="px, edge of the square film")
     face_width: float = Field(0.5, gt=0.2, lt=0.8, description="cheek to cheek, share of the film's width")
     head_motion: float = Field(1.0, ge=0, description="0: still; 1: up to about 4 % size, 5 degrees, 3 % shift")
     overlap: float = Field(1.0, ge=0, description="spread between utterances of one emotion; difficulty, 0: none")

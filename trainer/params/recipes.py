@@ -148,7 +148,7 @@ class ControlsParams(Section):
     label_fraction: float = Field(
         default=0.1, gt=0, le=1
     )  # of the training labels, in all arms but the ceilings' parents
-    seeds: Seeds = (200, 201, 202, 203)  # none of finetune.seeds
+    seeds: Seeds = (200, 201, 202, 203, 204, 205)  # none of finetune.seeds
     pretrain_seeds: Seeds = (10,)  # taken in turn by the seeds
     measure: Measure = "macro_f1"  # compared and tested; else the objective's own score
 

@@ -126,7 +126,7 @@ def test_simulated_raters_mostly_hear_what_was_acted() -> None:
 
 def test_no_voice_is_in_both_sets_or_two_speakers() -> None:
     everyone = {(clip.set, clip.speaker.name): clip.speaker.voice for clip in plan(SyntheticConfig())}
-    assert len(set(everyone.values())) == len(everyone) == 20
+    assert len(set(everyone.values())) == len(everyone) == 18
 
 
 def test_planted_classes_have_the_configured_shares() -> None:
