@@ -123,16 +123,13 @@ def paired_table(
                 if pairs.empty:  # a system that was not run on the same folds and seeds
                     continue
                 lower = measure in LOWER_IS_BETTER
-                by_fold = pairs.groupby(level="fold").mean()
-                of_folds = paired_test(by_fold[mode], by_fold[against], alpha=params.alpha, lower_is_better=lower)
                 low, high = bounds[measure] or (None, None)
                 rows.append(
                     {
                         **{"corpus": corpus, "mode": mode, "measure": measure},
                         **paired_test(pairs[mode], pairs[against], alpha=params.alpha, lower_is_better=lower),
                         **{"difference_low": low, "difference_high": high},
-                        **{"folds": of_folds["n"], "folds_std": of_folds["std_difference"]},
-                        **{"p_folds": of_folds["p_t_test"]},
+                        **over_folds(pairs[mode], pairs[against]),
                         **subset_test(
                             everything.subset_scores(mode, measure),
                             everything.subset_scores(against, measure),
@@ -142,6 +139,17 @@ def paired_table(
                 )
     columns = ["corpus", "mode", "measure"]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def over_folds(better: pd.Series[float], baseline: pd.Series[float]) -> dict[str, Any]:
+    """Compare two systems with folds as units: ``folds``, ``folds_std`` of the differences and ``p_folds`` (t-test).
+
+    Seeds are no other people: the mean difference of a fold over its seeds is one value. Both are indexed by fold and
+    seed.
+    """
+    means = [values.groupby(level="fold").mean() for values in (better, baseline)]
+    test = paired_test(*means)
+    return {"folds": test["n"], "folds_std": test["std_difference"], "p_folds": test["p_t_test"]}
 
 
 def comparison_columns(test: Mapping[str, Any] | None, *, confidence: float) -> dict[str, Any]:

@@ -220,6 +220,7 @@ def paired_cells(row: Row) -> dict[str, str]:
         "relative": percent(row["relative_gain"]),
         "d_z": number(row["cohens_dz"], 2, signed=True),
         "pairs": str(int(row["pairs"])),
+        "folds": interval(row, "folds").strip(),
         "p": bare_p(row["p"]),
         "Holm": bare_p(row["p_holm"]),
         "": row["conclusion"],

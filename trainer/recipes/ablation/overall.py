@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from trainer.evaluation.significance import paired_test
-from trainer.evaluation.tables import comparison_columns, with_conclusions
+from trainer.evaluation.tables import comparison_columns, over_folds, with_conclusions
 from trainer.objectives.base import LOWER_IS_BETTER
 from trainer.params import ReportParams
 from trainer.report.formatting import interval, paired_cells, title
@@ -50,6 +50,7 @@ def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd
         both = pd.concat(means, axis=1, keys=["cell", "scratch"], join="inner")
         lower = measure in LOWER_IS_BETTER
         test = paired_test(both["cell"], both["scratch"], alpha=params.alpha, lower_is_better=lower)
+        test |= over_folds(both["cell"], both["scratch"])
         rows.append(
             {
                 **cell,

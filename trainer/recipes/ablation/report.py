@@ -169,7 +169,9 @@ def markdown(table: pd.DataFrame, overall: pd.DataFrame, params: ReportParams, *
     lines += [
         "Difference: cell minus scratch on the same folds, seeds and labels, with the "
         f"{100 * params.confidence:g} % interval of Student's t over the pairs. Speakers: the same interval for "
-        "the pooled difference, over resampled speakers. Relative: per cent of scratch. p: paired t-test, two-sided; "
+        "the pooled difference, over resampled speakers. Folds: Student's interval with the mean of each fold as one "
+        "value; fresh seeds bring new label draws and first weights, no new people. "
+        "Relative: per cent of scratch. p: paired t-test, two-sided; "
         f"Holm: corrected over all comparisons of the same heading ({table['p'].notna().sum()} in the table). Over all "
         "shares: the difference of a fold and seed is averaged over the shares first, and corrected over its own "
         "table. Mean ± standard deviation over folds x seeds.",

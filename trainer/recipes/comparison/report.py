@@ -133,7 +133,8 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ComparisonParams
         lines += [*markdown_table([_readable(row, shares) for row in rows]), ""]
     note = (
         f"Mean ± standard deviation over folds x seeds. Difference: to {next(iter(recipe.systems))} on the same folds "
-        f"and seeds, with the {100 * params.confidence:g} % interval of Student's t over the pairs; p: paired t-test, "
+        f"and seeds, with the {100 * params.confidence:g} % interval of Student's t over the pairs, and with folds as "
+        "units; p: paired t-test, "
         f"corrected over all {int(table['p'].notna().sum())} comparisons (Holm)."
     )
     if isinstance(recipe, SequenceParams):
@@ -153,6 +154,7 @@ def _readable(row: dict[str, Any], shares: Sequence[float]) -> dict[str, str]:
     cells |= {title(name): mean_spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in shown}
     if pd.notna(row["difference"]):
         cells["difference"] = number(row["difference"], signed=True) + interval(row, "pairs")
+        cells["folds"] = interval(row, "folds").strip()
         cells["pairs"] = f"{row['pairs']:.0f}"
         cells["Holm"] = bare_p(row["p_holm"])
         cells["shown"] = row["conclusion"]
