@@ -23,6 +23,7 @@ from pipeline.faces.config import FacesConfig
 from pipeline.labels import labelling, thresholds
 from pipeline.labels.config import LabelsConfig, Threshold
 from pipeline.labels.measure import measure
+from pipeline.labels.thresholds import GLOBAL
 from pipeline.segments import SegmentsConfig, SegmentsExtractor
 
 _TASKS = ("t1", "t2")
@@ -46,7 +47,8 @@ def label_film(film: Path, *, thresholds: Path, corpus: str | None = None, speak
     Args:
         film: a file with sound and a face; it is cut as the corpus was.
         thresholds: ``data/thresholds.json`` of the corpus.
-        corpus: whose thresholds; None: the only one there is.
+        corpus: whose thresholds; None: the speaker's, the only one there is, or those of all films together, with the
+            mean of the corpora's typical faces.
         speaker: of that corpus.
 
     Returns:
@@ -59,7 +61,7 @@ def label_film(film: Path, *, thresholds: Path, corpus: str | None = None, speak
         InputError: there are no thresholds, they are of an older version, or the corpus or speaker is unknown.
     """
     fitted, settings = _read(thresholds)
-    corpus = _corpus(fitted, corpus, thresholds)
+    corpus = _corpus(fitted, corpus, speaker, thresholds)
     face = _known_face(fitted, corpus, speaker, thresholds)
     if not film.exists():
         raise InputError(f"{film}: there is no such file")
@@ -79,7 +81,9 @@ def label_film(film: Path, *, thresholds: Path, corpus: str | None = None, speak
     found = labelling.label(measured, fitted, settings.labels, baselines=dict.fromkeys(measured.tracks, face))
     columns = contracts.pseudo_labels(fitted["t3"]["emotions"]).names[5:]  # what is measured, after where it is from
     found = _with_thresholds(found, fitted, settings.labels)[[*columns, *(f"{t}_{x}" for t in _TASKS for x in _EDGES)]]
-    found["t3_baseline"] = f"corpus {corpus}" if speaker is None else f"speaker {speaker}"
+    found["t3_baseline"] = (
+        ("all corpora" if corpus == GLOBAL else f"corpus {corpus}") if speaker is None else f"speaker {speaker}"
+    )
     table = table.join(found, on="segment_id").drop(columns=["clip_id", "has_video"])
     return table.astype({name: "str" for name in table if str(name).endswith(("label", "reason", "status"))})
 
@@ -106,13 +110,20 @@ def _read(path: Path) -> tuple[dict[str, Any], LabelSettings]:
         raise InputError(f"{path} is no JSON ({error}): make it again (dvc repro pseudo_labels)") from None
 
 
-def _corpus(fitted: dict[str, Any], corpus: str | None, path: Path) -> str:
+def _corpus(fitted: dict[str, Any], corpus: str | None, speaker: str | None, path: Path) -> str:
+    """Return whose thresholds count: the named corpus, the only one, that of the speaker, or those of all."""
     known = sorted(fitted["t3"]["typical_face"])
     if corpus is None and len(known) == 1:
         return str(known[0])
-    if corpus is None or corpus not in known:
-        wanted = "name one" if corpus is None else f"{corpus!r} is none of them; name one"
-        raise InputError(f"{path} is of the corpora {', '.join(known)}: {wanted} with --corpus")
+    if corpus is None:
+        theirs = [name for name in known if f"{name}/{speaker}" in fitted["t3"]["speaker_face"]]
+        if len(theirs) > 1:
+            raise InputError(f"{path}: speaker {speaker!r} is in {', '.join(theirs)}: name one with --corpus")
+        return str(theirs[0]) if theirs else GLOBAL
+    if corpus not in known:
+        raise InputError(
+            f"{path} is of the corpora {', '.join(known)}: {corpus!r} is none of them; name one with --corpus"
+        )
     return corpus
 
 
@@ -120,7 +131,8 @@ def _known_face(fitted: dict[str, Any], corpus: str, speaker: str | None, path: 
     """Return the typical face (n_units,) to compare with, in the precision that the stage has it."""
     faces = fitted["t3"]["speaker_face"]
     if speaker is None:
-        return np.array(fitted["t3"]["typical_face"][corpus])
+        typical = fitted["t3"]["typical_face"]
+        return np.mean(list(typical.values()), axis=0) if corpus == GLOBAL else np.array(typical[corpus])
     if f"{corpus}/{speaker}" not in faces:
         known = sorted(name.removeprefix(f"{corpus}/") for name in faces if name.startswith(f"{corpus}/"))
         some = f"it has those of {', '.join(known[:8])}{' ...' * (len(known) > 8)}" if known else "it has none"

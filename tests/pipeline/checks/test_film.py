@@ -51,6 +51,14 @@ def test_sound_alone_has_the_first_label_and_says_why_the_others_are_missing(thr
     assert other["t1_low"] == 3.0  # talks have no threshold of their own, so the wider one
 
 
+def test_without_a_corpus_it_is_the_speakers_or_all_of_them(thresholds, make_sound):
+    path = make_sound(speech_like([(0.2, False), (3.0, True), (0.2, False)]))
+    everyone = label_film(path, thresholds=thresholds).iloc[0]
+    assert (everyone["t1_low"], everyone["t3_baseline"]) == (3.0, "all corpora")
+    hers = label_film(path, thresholds=thresholds, speaker="ann").iloc[0]
+    assert (hers["t1_low"], hers["t3_baseline"]) == (2.0, "speaker ann")
+
+
 def test_a_film_that_cannot_be_used_is_a_row(thresholds, tmp_path):
     (tmp_path / "empty.mp4").touch()
     (row,) = label_film(tmp_path / "empty.mp4", thresholds=thresholds, corpus="films").to_dict("records")
@@ -61,7 +69,7 @@ def test_a_film_that_cannot_be_used_is_a_row(thresholds, tmp_path):
 def test_mistakes_are_named(thresholds, tmp_path, make_sound):
     path = make_sound(speech_like([(1.5, True)]))
     for given, message in (
-        ({"corpus": None}, "is of the corpora films, talks: name one with --corpus"),
+        ({"corpus": None, "speaker": "bob"}, r"no typical face of speaker 'bob' of \*"),
         ({"corpus": "songs"}, "'songs' is none of them"),
         ({"corpus": "films", "speaker": "bob"}, "no typical face of speaker 'bob' of films: it has those of ann"),
         ({"corpus": "talks", "speaker": "ann"}, "it has none"),
