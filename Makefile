@@ -23,7 +23,7 @@ quick: $(READY)  ## the whole flow on a few small films, in build/quick
 	python -m avser quick
 
 demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table
-	@echo 'make demo: about 5 minutes on two idle cores; what is finished is kept'
+	@echo 'make demo: 5 to 7 minutes on two cores; what is finished is kept'
 	python -m avser repro
 	python -m trainer report --show
 
