@@ -139,9 +139,9 @@ def lesson_of(
 def mix(answers: Sequence[tuple[float, Shares]]) -> Shares:
     """Return the weighted mean (N, K) of the answers that a row has; NaN where it has none.
 
-    >>> one, two = np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.4, 0.6], [np.nan, np.nan]])
-    >>> mix([(1.0, one), (3.0, two)]).round(2).tolist()
-    [[0.55, 0.45], [0.5, 0.5]]
+    >>> one, two = np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.5, 0.5], [np.nan, np.nan]])
+    >>> mix([(1.0, one), (3.0, two)]).tolist()
+    [[0.625, 0.375], [0.5, 0.5]]
     """
     weights = np.array([weight for weight, _ in answers])[:, None, None]
     stacked = np.stack([answer for _, answer in answers])
