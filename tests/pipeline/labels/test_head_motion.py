@@ -21,8 +21,11 @@ N_PHOTOS = 6
 
 @pytest.mark.slow
 def test_facial_activation_does_not_see_the_head_move(tmp_path) -> None:
-    """Measured on two clips of each photograph: median change 2.0 %, 11 of 12 within 5 % (docs/labels.md)."""
-    config, task = SyntheticConfig(), FacialActivation()
+    """Measured on two clips of each photograph: median change 2.0 %, 11 of 12 within 5 % (docs/labels.md).
+
+    In films of 256 px. In those of 192 px that the embedded corpus has, points are noisier: up to 17 % of these clips.
+    """
+    config, task = SyntheticConfig(size=256, clips_per_speaker=11), FacialActivation()
     photos = load_photos(size=config.size, face_width=config.face_width, count=N_PHOTOS)
     extract = FacesExtractor(FacesConfig())
     changes = []
