@@ -231,15 +231,16 @@ def controls(
 ) -> None:
     """Ask whether it is the face that teaches: ceilings, exchanged faces, and gains that need no face."""
     options, arms = load_params(params), load_recipe(recipe, ControlsParams)
-    from trainer.recipes.controls.report import brief, read_controls, sentence
+    from trainer.recipes.controls.report import answers, brief, read_controls, sentence
     from trainer.recipes.controls.run import controls as run
     from trainer.report.formatting import records
 
     if not show:
         with counted("controls", cache=cache, workers=training_workers(workers, options)) as shown:
             run(shards, unlabelled, reports, options, arms, **shown)
-    for corpus, group in read_controls(reports).groupby("corpus", sort=True):
-        console.print(f"\n[bold]{escape(str(corpus))}[/]")
+    for group in answers(read_controls(reports)):
+        first = group.iloc[0]
+        console.print(f"\n[bold]{escape(first['corpus'])}, {first['label_fractions']} of the labels[/]")
         console.print(narrow(brief(records(group))))
         console.print(sentence(records(group)), markup=False)
     console.print(f"table: {reports / 'controls.md'}", markup=False)

@@ -27,7 +27,7 @@ class Leg:
     """Runs of an arm that share parameters and parents."""
 
     arm: str
-    params: Params
+    params: Params  # finetune.label_fraction among them
     pretrainings: Pretrainings | None = None  # what they start from: films
     teachers: tuple[Run, ...] = ()  # or true labels, as trainings of their own
     corpora: tuple[str, ...] = ()  # only these are trained and tested; empty: all
@@ -95,9 +95,10 @@ class Controls:
             own = seeds[position::count] if arm.mode in FROM_PARENT else seeds if position == 0 else ()
             if not own:
                 continue
-            tuning = {"modes": (arm.mode,), "seeds": own, "label_fraction": self.recipe.label_fraction, "final": False}
-            params = _with(_with(base, "finetune", **tuning), "pretrain", seed=seed)
-            legs += self._starts(name, arm, params, seed)
+            for share in self.recipe.label_fractions:
+                tuning = {"modes": (arm.mode,), "seeds": own, "label_fraction": share, "final": False}
+                params = _with(_with(base, "finetune", **tuning), "pretrain", seed=seed)
+                legs += self._starts(name, arm, params, seed)
         return legs
 
     def _starts(self, name: str, arm: ArmParams, params: Params, seed: int) -> list[Leg]:

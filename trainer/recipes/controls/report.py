@@ -12,6 +12,7 @@ import pandas as pd
 from trainer.errors import InputError
 from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
 from trainer.params import ControlsParams, ReportParams
+from trainer.recipes.controls.shares import by_share
 from trainer.report.formatting import (
     PAIR_NOTE,
     brief_comparison,
@@ -65,13 +66,23 @@ def write_controls(
 def controls_table(
     runs: pd.DataFrame, predictions: pd.DataFrame, params: ReportParams, recipe: ControlsParams
 ) -> pd.DataFrame:
-    """One row per corpus and arm, scratch first.
+    """One row per corpus, share of the labels and arm, scratch first; with several shares their average comes first.
 
     The columns of a comparison (see `comparison_columns`) are against scratch; with ``control_`` before them against
     the arm that ``control`` names. The primary arm is a question of its own; the p values of all others are corrected
-    (Holm) over the arms of a corpus, and over their controls. ``answer`` says what an arm shows: a gain counts as the
+    (Holm) over the arms of a corpus and share, and over their controls. ``answer`` says what an arm shows: a gain counts as the
     face's only where both comparisons are ``better``.
     """
+    parts = [
+        _compared(own, answers, params, recipe).assign(label_fractions=share)
+        for share, own, answers in by_share(runs, predictions)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _compared(
+    runs: pd.DataFrame, predictions: pd.DataFrame, params: ReportParams, recipe: ControlsParams
+) -> pd.DataFrame:
     pooled = pool(runs, predictions, params=params)
     against = {
         name: paired_table(runs, pooled, params=params, against=name)
@@ -153,21 +164,28 @@ def sentence(rows: list[dict[str, Any]]) -> str:
     return f"{corpus}: no gain by the face is shown."
 
 
+def answers(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows that answer for each corpus: the average over all shares of the labels, or the only share."""
+    return [group[group["label_fractions"] == group["label_fractions"].iloc[0]] for _, group in table.groupby("corpus")]
+
+
 def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, *, banner: str) -> list[str]:
     """Format the table for people: the answer first."""
     lines = ["# Is it the face that teaches?", ""]
     if banner:
         lines += [f"**{plain(banner)}**", ""]
-    groups = [records(group) for _, group in table.groupby("corpus", sort=True)]
+    groups = [records(group) for group in answers(table)]
     lines += [line for rows in groups for line in (sentence(rows), "")]
-    for rows in groups:
-        lines += [f"## {plain(rows[0]['corpus'])}", "", *markdown_table([_readable(row) for row in rows]), ""]
-    share = f"{100 * recipe.label_fraction:g} % of the training labels"
+    for _, group in table.groupby(["corpus", "label_fractions"], sort=False):
+        rows = records(group)
+        heading = f"## {plain(rows[0]['corpus'])}, {rows[0]['label_fractions']} of the labels"
+        lines += [heading, "", *markdown_table([_readable(row) for row in rows]), ""]
     lines += [
-        f"All arms: the same folds, seeds and {share}. Differences with the {100 * params.confidence:g} % interval of "
+        "All arms: the same folds, seeds and labels. Several shares of the labels are averaged pair by pair before "
+        "anything is tested, and the average is the answer. Differences with the {100 * params.confidence:g} % interval of "
         "Student's t over pairs of fold and seed; in brackets after it, with folds alone as units, which asks whether "
         "other people would give the same. Control: the arm that differs in one thing, the faces of others. Holm: "
-        "corrected over the arms of a corpus but the primary one (marked *), which was named before the run. "
+        "corrected over the arms of a table but the primary one (marked *), which was named before the run. "
         "same_labels and other_labels are ceilings: their parents know true labels. Face, teachers: UAR of what "
         "teaches, on the training speakers' utterances whose labels were not used; face_skill: what the labelled share "
         "itself says of the face, 0 to 1, by which it is weighed.",

@@ -73,7 +73,8 @@ def controls(
     for leg, own in zip(study.legs, runs, strict=True):
         results, predictions, _ = gather(own, study.finished, study.labelled, leg.params.finetune)
         seed = leg.params.pretrain.seed if leg.pretrainings is not None or leg.teachers else None
-        tables.append((results.assign(mode=leg.arm, pretrain_seed=seed), predictions.assign(mode=leg.arm)))
+        predictions = predictions.assign(mode=leg.arm, label_fraction=leg.params.finetune.label_fraction)
+        tables.append((results.assign(mode=leg.arm, pretrain_seed=seed), predictions))
     everything, answers = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
     return write_controls(
         everything, answers, Path(reports), params.report, recipe, films=sorted(set(study.films.corpora))

@@ -19,7 +19,7 @@ from trainer.errors import InputError, Notice
 from trainer.finetuning.parents import Parents
 from trainer.params import ControlsParams, Params, ReportParams
 from trainer.recipes.controls.arms import Controls
-from trainer.recipes.controls.report import answer, controls_table, read_controls, sentence
+from trainer.recipes.controls.report import answer, answers, controls_table, read_controls, sentence
 from trainer.recipes.controls.run import controls
 
 Make = Callable[..., Path]
@@ -55,7 +55,7 @@ def study(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., Any]:
         options = {
             "arms": ARMS if arms is None else arms,
             "seeds": [7, 8],
-            "label_fraction": 0.25,
+            "label_fractions": [0.25],
             "primary": "",
             **recipe,
         }
@@ -136,7 +136,7 @@ def _table(better: float, control: float, **recipe: Any) -> pd.DataFrame:
                 score = 0.5 + gain + rng.normal(0, 0.02)
                 rules = {"corpus": "toy", "mode": mode, "fold": str(fold), "seed": seed, "objective": "hard"}
                 shown = {name: score for name in ("macro_precision", "uar", "macro_f1", "accuracy")}
-                runs.append({**rules, **shown, "chance": 0.5, "pretrain_speakers_in_test": 0})
+                runs.append({**rules, **shown, "chance": 0.5, "pretrain_speakers_in_test": 0, "label_fraction": 0.1})
     table = pd.DataFrame(runs)
     answers = table.assign(segment_id=table["fold"] + "s", speaker=table["fold"], target="a", predicted="b")
     answers = pd.concat([answers, answers.assign(segment_id=table["fold"] + "t", target="b")])
@@ -157,6 +157,24 @@ def test_a_gain_is_the_faces_only_where_it_beats_the_faces_of_others() -> None:
     assert "no more than with the faces of others" in sentence(found.reset_index().to_dict("records"))
     found = _table(0.0, 0.0)
     assert sentence(found.to_dict("records")) == "toy: no gain by the face is shown."
+
+
+def test_shares_of_the_labels_are_averaged_pair_by_pair(study: Callable[..., Any], tmp_path: Path) -> None:
+    options = study({"dense": {}}, label_fractions=[0.25, 0.5])
+    table = controls(*options[:2], tmp_path / "r", *options[2:], cache=tmp_path / "c")
+    assert table["label_fractions"].tolist() == [share for share in ("25 + 50 %", "25 %", "50 %") for _ in range(2)]
+    assert table["pairs"].dropna().tolist() == [4, 4, 4]
+    runs = pd.read_parquet(tmp_path / "r" / "controls_runs.parquet")
+    scores = runs.pivot_table(index=["fold", "seed"], columns=["mode", "label_fraction"], values="macro_f1")
+    gains = (scores["dense"] - scores["scratch"]).mean(axis=1)
+    dense = table[table["arm"] == "dense"]
+    assert dense["difference"].iloc[0] == pytest.approx(gains.mean())
+    assert dense["difference_std"].iloc[0] == pytest.approx(gains.std())
+    assert dense["difference"].iloc[0] == pytest.approx(dense["difference"].iloc[1:].mean())
+    pooled = table["pooled_macro_f1"]
+    assert pooled.iloc[:2].tolist() == pytest.approx([(pooled[2] + pooled[4]) / 2, (pooled[3] + pooled[5]) / 2])
+    (answer_rows,) = answers(table)
+    assert set(answer_rows["label_fractions"]) == {"25 + 50 %"}
 
 
 def test_the_primary_arm_alone_is_not_corrected() -> None:
