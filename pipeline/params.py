@@ -18,6 +18,7 @@ from pipeline.engine.files import replace_file
 from pipeline.engine.names import expand
 from pipeline.errors import InputError
 from pipeline.faces.config import FacesConfig
+from pipeline.front_end.grid import FeatureColumn
 from pipeline.functionals import FunctionalsConfig
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.tracks import DenseConfig
@@ -62,9 +63,7 @@ class SplitConfig(Config):
 class ShardsConfig(Config):
     """Section ``shards``: what the trainer gets to see."""
 
-    features: Literal["lld", "logmel", "speech_model"] = Field(
-        "lld", description="which acoustic column becomes the features"
-    )
+    features: FeatureColumn = Field("lld", description="which acoustic column becomes the features, or which ones")
     dense: DenseConfig = DenseConfig()
 
 

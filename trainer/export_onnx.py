@@ -93,7 +93,11 @@ class Portable(nn.Module):
             raise InputError(f"{predictor.folder}: chunk encoder {name} is not exported, only cnn and lstm")
         if not predictor.objective.is_classes:
             raise InputError(f"{predictor.folder} gives attributes, which are not exported, only classes")
-        self.chunk_encoder, self.aggregator = encoder.chunk_encoder, encoder.aggregator
+        self.layer_sum, self.chunk_encoder, self.aggregator = (
+            encoder.layer_sum,
+            encoder.chunk_encoder,
+            encoder.aggregator,
+        )
         self.head, self.objective = network.heads[predictor.target], predictor.objective
         self.frames, self.count, self.temperature = spec.chunking.frames, spec.chunking.count, predictor.temperature
         normalisation = spec.normalisation
@@ -112,7 +116,7 @@ class Portable(nn.Module):
         real = torch.cat([torch.ones(1, dtype=torch.bool), starts[1:] > starts[:-1]])
         place = starts[:, None] + torch.arange(self.frames)[None]
         mask = place < length
-        x = ((features - self.mean) / self.std).clamp(-self.clip, self.clip)
+        x = self.layer_sum(((features - self.mean) / self.std).clamp(-self.clip, self.clip))
         x = x[place.clamp(max=length - 1)] * mask.unsqueeze(-1)
         if isinstance(self.chunk_encoder, ConvChunkEncoder):
             chunks = _convolutions(self.chunk_encoder, x, mask)

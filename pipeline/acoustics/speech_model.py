@@ -1,22 +1,22 @@
-"""Frame features of a pretrained speech model (WavLM, wav2vec 2.0, HuBERT, ...) from a folder on this machine.
+"""Frame features of a pretrained speech model (WavLM, wav2vec 2.0, HuBERT, Whisper, ...) from a folder on this machine.
 
-Any model that ``transformers.AutoModel`` opens and that takes a waveform will do: a folder as ``save_pretrained`` or a
-clone of its hub page leaves it. Nothing is downloaded. Optional: ``pip install '.[speech-models]'``.
+A folder as ``save_pretrained`` or a clone of its hub page leaves it. Nothing is downloaded. Optional:
+``pip install '.[speech-models]'``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.acoustics.speech_families import Family, open_family
 from pipeline.config import Config
 from pipeline.errors import InputError, Quarantined
 
@@ -27,7 +27,9 @@ class SpeechModelConfig(Config):
     """A pretrained speech model whose frames become the column ``speech_model``."""
 
     path: Path | None = Field(None, description="folder of a Hugging Face speech model; null: none")
-    layer: int = Field(-1, description="hidden state to keep; 0: before the first layer, -1: the last")
+    layer: int | Literal["all"] = Field(
+        -1, description="hidden state to keep; 0: before the first layer, -1: the last; all: side by side"
+    )
 
 
 class SpeechModel:
@@ -59,25 +61,21 @@ class SpeechModel:
             ) from None
 
     @cached_property
-    def _architecture(self) -> dict[str, Any]:
-        described: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        missing = [key for key in ("conv_stride", "hidden_size", "num_hidden_layers") if key not in described]
-        if missing:
-            raise InputError(
-                f"{self.path}/config.json lacks {', '.join(missing)}: not a speech model with a convolutional front "
-                "end, as wav2vec 2.0, HuBERT and WavLM are"
-            )
-        if not -1 <= self.layer <= described["num_hidden_layers"]:
-            raise InputError(
-                f"acoustics.speech_model.layer is {self.layer}, but {self.path.name} has "
-                f"{described['num_hidden_layers']} layers: 0 to that, or -1 for the last"
-            )
-        return described
+    def _family(self) -> Family:
+        return open_family(self.path)
 
     @cached_property
-    def _front(self) -> dict[str, Any]:
-        path = self.path / "preprocessor_config.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    def layers(self) -> tuple[int, ...]:
+        """The hidden states that are kept, 0 to the number of layers."""
+        count = self._family.sizes[0]
+        if self.layer == "all":
+            return tuple(range(count + 1))
+        if not -1 <= self.layer <= count:
+            raise InputError(
+                f"acoustics.speech_model.layer is {self.layer}, but {self.path.name} has {count} layers: 0 to that, -1 "
+                "for the last, or all"
+            )
+        return (count if self.layer == -1 else self.layer,)
 
     @cached_property
     def _hash(self) -> str:
@@ -87,69 +85,42 @@ class SpeechModel:
                 found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
         return found.hexdigest()
 
-    @property
-    def hop(self) -> int:
-        """Samples between frames."""
-        return int(np.prod(self._architecture["conv_stride"]))
-
-    @property
-    def size(self) -> int:
-        """Values a frame."""
-        return int(self._architecture["hidden_size"])
+    @cached_property
+    def _rate(self) -> int:
+        path = self.path / "preprocessor_config.json"
+        return (
+            int(json.loads(path.read_text(encoding="utf-8")).get("sampling_rate", 16000)) if path.is_file() else 16000
+        )
 
     def metadata(self) -> dict[str, Any]:
         """Return what tells one model's features from another's."""
-        architecture = self._architecture.get("architectures") or [self._architecture.get("model_type")]
+        described = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        family = self._family
         return {
-            "architecture": architecture[0],
+            "architecture": (described.get("architectures") or [described.get("model_type")])[0],
             "sha256": self._hash,
             "layer": self.layer,
-            "n_features": self.size,
-            "frame_period_samples": self.hop,
-            "frame_size_samples": self.reach,
+            "n_features": len(self.layers) * family.sizes[1],
+            "frame_period_samples": family.hop,
+            "frame_size_samples": family.reach,
+            **({"layers": len(self.layers)} if self.layer == "all" else {}),
+            **({"centred": True} if family.centred else {}),
         }
 
-    @cached_property
-    def _model(self) -> Any:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # a folder is all there is to read; some versions look for updates
-        import torch
-        from transformers import AutoModel
-        from transformers.utils import logging
-
-        torch.set_num_threads(1)  # one process a core is what the engine counts on, and sums depend on it
-        logging.disable_progress_bar()
-        try:
-            return AutoModel.from_pretrained(self.path, local_files_only=True).eval()
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"acoustics.speech_model.path: {self.path} cannot be loaded: {error}") from error
-
     def __call__(self, samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-        """Return (n_frames, size) float32 of one utterance.
+        """Return (n_frames, n_features) float32 of one utterance; several layers lie side by side.
 
         Raises:
             InputError: the model was trained at another sampling rate.
             Quarantined: the sound is shorter than the model's first frame.
         """
-        import torch
-
-        wanted = int(self._front.get("sampling_rate", 16000))
-        if rate != wanted:
-            raise InputError(f"{self.path.name} takes {wanted} Hz, the audio table has {rate}: set audio.sample_rate")
-        if len(samples) < self.reach:
-            raise Quarantined(f"too short for the speech model: {len(samples)} samples, it needs {self.reach}")
-        wave = samples.astype(np.float32)
-        if self._front.get("do_normalize", False):
-            wave = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
-        with torch.no_grad():
-            out = self._model(torch.from_numpy(wave)[None], output_hidden_states=self.layer != -1)
-        states = out.last_hidden_state if self.layer == -1 else out.hidden_states[self.layer]
-        return np.ascontiguousarray(states[0].float().numpy())
-
-    @property
-    def reach(self) -> int:
-        """Samples that one frame looks at."""
-        reach = 1
-        strides, kernels = self._architecture["conv_stride"], self._architecture["conv_kernel"]
-        for stride, kernel in zip(reversed(strides), reversed(kernels), strict=True):
-            reach = (reach - 1) * stride + kernel
-        return int(reach)
+        if rate != self._rate:
+            raise InputError(
+                f"{self.path.name} takes {self._rate} Hz, the audio table has {rate}: set audio.sample_rate"
+            )
+        family = self._family
+        shortest = 1 if family.centred else family.reach
+        if len(samples) < shortest:
+            raise Quarantined(f"too short for the speech model: {len(samples)} samples, it needs {shortest}")
+        states = family.states(samples.astype(np.float32), rate, self.layers)
+        return np.ascontiguousarray(np.concatenate(states, axis=1), dtype=np.float32)

@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from pipeline.acoustics import AcousticsConfig, AcousticsExtractor
 from pipeline.audio import AudioConfig, AudioExtractor
 from pipeline.config import Config
 from pipeline.errors import InputError, Quarantined
-from pipeline.front_end.grid import Grid, feature_grid
-from pipeline.front_end.record import PACKAGES, SETTINGS
+from pipeline.front_end.grid import FeatureColumn, Grid, combine, feature_grid
+from pipeline.front_end.record import SPEECH_MODEL, packages_of, settings_of
 from pipeline.media import ffmpeg_version, probe
 from pipeline.segments import SegmentsConfig, SegmentsExtractor
 
@@ -26,7 +26,7 @@ from pipeline.segments import SegmentsConfig, SegmentsExtractor
 class FrontEnd(Config):
     """What makes the features of a model: the entry ``front_end`` of shards and of model folders."""
 
-    column: Literal["lld", "logmel", "speech_model"] = "lld"
+    column: FeatureColumn = "lld"
     segments: SegmentsConfig = SegmentsConfig()
     audio: AudioConfig = AudioConfig()
     acoustics: AcousticsConfig = AcousticsConfig()
@@ -57,7 +57,7 @@ class FrontEnd(Config):
         """Return the front end with its speech model in another folder; None: as it is."""
         if folder is None:
             return self
-        if self.column != "speech_model":
+        if SPEECH_MODEL not in self.column:
             raise InputError(f"the model hears the column {self.column}: it needs no speech model")
         moved = self.acoustics.speech_model.model_copy(update={"path": folder})
         return self.model_copy(update={"acoustics": self.acoustics.model_copy(update={"speech_model": moved})})
@@ -90,19 +90,20 @@ class Listener:
 
     def __init__(self, front_end: FrontEnd) -> None:
         self.front_end = front_end
-        own = {name: getattr(front_end.acoustics, name) for name in SETTINGS[front_end.column]}
-        if front_end.column == "logmel":
+        own = {name: getattr(front_end.acoustics, name) for name in settings_of(front_end.column)}
+        if "logmel" in front_end.column:
             own["logmel"] = True
         self._cut = SegmentsExtractor(front_end.segments)
         self._decode = AudioExtractor(front_end.audio)
         try:
             self._describe = AcousticsExtractor(AcousticsConfig(**own))
         except InputError as error:
-            if front_end.column != "speech_model":
+            if SPEECH_MODEL not in front_end.column:
                 raise
             raise InputError(f"{error} (or name its folder with --speech-model)") from None
         about = self._describe.metadata()
         self._check_speech_model(about)
+        self._about = about
         self.grid: Grid = feature_grid(about, front_end.column, front_end.audio.sample_rate)
 
     def _check_speech_model(self, about: dict[str, Any]) -> None:
@@ -110,7 +111,7 @@ class Listener:
         differing = [
             f"{key}: the model {old}, here {here.get(key)}" for key, old in wanted.items() if old != here.get(key)
         ]
-        if self.front_end.column == "speech_model" and differing:
+        if SPEECH_MODEL in self.front_end.column and differing:
             raise InputError(
                 f"{self.front_end.acoustics.speech_model.path} is not the speech model of training (acoustics."
                 f"speech_model.{'; '.join(differing)}): name the right folder with --speech-model"
@@ -119,7 +120,7 @@ class Listener:
     def differences(self) -> list[str]:
         """Return which versions that can change a feature are not those of training: ``name: the model 1, here 2``."""
         installed = {"ffmpeg": ffmpeg_version()}
-        installed |= {name: importlib.metadata.version(name) for name in PACKAGES[self.front_end.column]}
+        installed |= {name: importlib.metadata.version(name) for name in packages_of(self.front_end.column)}
         of_model = self.front_end.versions
         return [
             f"{name}: the model {of_model[name]}, here {here}"
@@ -174,7 +175,8 @@ class Listener:
         """
         with threadpool_limits(1):  # as in the workers of the stages: sums depend on it in the last bit
             sound = self._decode({"media_path": str(path), "start": stretch.start, "end": stretch.end})
-            values = self._describe({"flac": sound["flac"]})[self.front_end.column].reshape(-1, len(self.grid.names))
+            row = self._describe({"flac": sound["flac"]})
+            values = combine(row, self._about, self.front_end.column, self.front_end.audio.sample_rate)
         if not np.isfinite(values).all():
             raise Quarantined(f"its features ({self.front_end.column}) hold values that are no numbers")
         return Features(values, self.grid.times(len(values)) + stretch.start)

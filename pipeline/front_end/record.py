@@ -7,13 +7,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.front_end.grid import COMBINED
+
 # What of the section ``acoustics`` and of the installed packages decides a column.
-SETTINGS = {
+_SETTINGS = {
     "lld": ("features", "frame_size", "frame_step"),
     "logmel": ("logmel", "mel"),
     "speech_model": ("speech_model",),
 }
-PACKAGES = {"lld": ("opensmile",), "logmel": ("librosa",), "speech_model": ("torch", "transformers")}
+_PACKAGES = {"lld": ("opensmile",), "logmel": ("librosa",), "speech_model": ("torch", "transformers")}
+SPEECH_MODEL = "speech_model"
+
+
+def settings_of(column: str) -> list[str]:
+    """Return the keys of section ``acoustics`` that decide a column, or columns joined by ``+``."""
+    return [key for name in column.split(COMBINED) for key in _SETTINGS[name]]
+
+
+def packages_of(column: str) -> list[str]:
+    """Return the packages that can change a column, or columns joined by ``+``."""
+    return [package for name in column.split(COMBINED) for package in _PACKAGES[name]]
 
 
 def describe_front_end(
@@ -22,7 +35,7 @@ def describe_front_end(
     """Return the entry ``front_end`` of the shards' metadata, which goes into the model folder unchanged.
 
     Args:
-        column: ``lld``, ``logmel`` or ``speech_model``.
+        column: ``lld``, ``logmel`` or ``speech_model``; several joined by ``+``.
         segments: metadata of the segments table (`pipeline.engine.tables.read_metadata`).
         audio: metadata of the audio table.
         acoustics: metadata of the acoustics table.
@@ -36,7 +49,7 @@ def describe_front_end(
         "column": column,
         "segments": segments["identity"]["config"],
         "audio": audio["identity"]["config"],
-        "acoustics": {name: settings[name] for name in SETTINGS[column]},
-        "versions": {"ffmpeg": audio["ffmpeg"], **{name: packages[name] for name in PACKAGES[column]}},
+        "acoustics": {name: settings[name] for name in settings_of(column)},
+        "versions": {"ffmpeg": audio["ffmpeg"], **{name: packages[name] for name in packages_of(column)}},
     }
-    return described | ({"speech_model": acoustics[column]} if column == "speech_model" else {})
+    return described | ({"speech_model": acoustics["speech_model"]} if SPEECH_MODEL in column else {})

@@ -16,7 +16,7 @@ from pipeline import contracts
 from pipeline.engine.places import check_made_from, index_rows, records, table, usable_segments, writing
 from pipeline.engine.tables import parts, read_metadata, row_table, write_parts
 from pipeline.errors import InputError
-from pipeline.front_end.grid import feature_grid
+from pipeline.front_end.grid import COMBINED, combine, feature_grid
 from pipeline.front_end.record import describe_front_end
 from pipeline.labels.tracks import DenseConfig, Floats, dense_targets, face_row, track_names, track_units
 from pipeline.params import Params
@@ -82,7 +82,11 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
 
     def join(segment_id: str, load: Callable[[], pa.Table]) -> pa.Table:
         source = load()
-        features = source[column].combine_chunks()
+        if COMBINED in column:
+            values = combine(_flat(source, column), acoustics, column, audio["sample_rate"]).ravel()
+            features = pa.array([values], type=schema.field("features").type)
+        else:
+            features = source[column].combine_chunks()
         row: dict[str, Any] = {key: value for key, value in segments[segment_id].items() if key in schema.names}
         if pseudo:
             row |= labels[segment_id]
@@ -108,6 +112,7 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
         "feature_names": grid.names,
         "frame_period": grid.period,
         "frame_centre": grid.centre,  # s from a frame's place on the grid to the middle of its window
+        **({"layers": count} if (count := acoustics.get(column, {}).get("layers")) else {}),
         "front_end": describe_front_end(
             column, segments=read_metadata(table("segments", name)), audio=audio, acoustics=acoustics
         ),
@@ -124,6 +129,10 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
     sources = [len(parts(made)) for made in (table("acoustics", name), table("faces", name)) if made.is_dir()]
     write_parts(folder, rows, schema=schema, metadata=metadata, together=min(sources))
     return len(rows)
+
+
+def _flat(source: pa.Table, column: str) -> dict[str, Any]:
+    return {name: source[name].combine_chunks().flatten().to_numpy() for name in column.split(COMBINED)}
 
 
 def _thresholds() -> dict[str, Any]:

@@ -25,6 +25,7 @@ from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
 from trainer.errors import InputError
 from trainer.models.config_file import ModelConfig
+from trainer.models.layers import check_layers
 from trainer.models.network import Network
 from trainer.objectives import Objective, restore_objective
 from trainer.params import EncoderParams
@@ -74,7 +75,11 @@ class ModelSpec:
     frames: FrameTargets | None = None  # of the frame heads of a pretrained network
 
     def build(self) -> Network:
-        """Make a network with fresh weights, drawn from torch's global generator."""
+        """Make a network with fresh weights, drawn from torch's global generator.
+
+        Raises InputError if the features are not the layers that ``encoder.layers`` says.
+        """
+        check_layers(self.feature_names, self.encoder.layers)
         sizes = {target: len(objective.names) for target, objective in self.heads.items()}
         return Network(
             len(self.feature_names),

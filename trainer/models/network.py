@@ -12,6 +12,7 @@ from trainer.data.dataset import Batch
 from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS
 from trainer.models.aggregators import AGGREGATORS
 from trainer.models.encoders import CHUNK_ENCODERS
+from trainer.models.layers import LayerSum
 from trainer.params import EncoderParams
 
 SPAN = 12  # frames of a hidden span; about .2 s, a syllable [ours]
@@ -23,7 +24,8 @@ class SpeechEncoder(nn.Module):
 
     def __init__(self, n_features: int, params: EncoderParams) -> None:
         super().__init__()
-        self.chunk_encoder = CHUNK_ENCODERS[params.chunk_encoder](n_features, params)
+        self.layer_sum = LayerSum(params.layers) if params.layers > 1 else nn.Identity()
+        self.chunk_encoder = CHUNK_ENCODERS[params.chunk_encoder](n_features // params.layers, params)
         self.aggregator = AGGREGATORS[params.aggregator](params.hidden)
 
     def forward(self, x: Tensor, frame_mask: Tensor, chunk_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,16 +33,20 @@ class SpeechEncoder(nn.Module):
 
         Only real chunks pass through the chunk encoder: padded ones cost nothing and touch no batch statistic.
         """
-        vectors, frames = self.chunk_encoder(x[chunk_mask], frame_mask[chunk_mask])
+        vectors, frames = self.chunk_encoder(self.layer_sum(x[chunk_mask]), frame_mask[chunk_mask])
         return self.aggregator(_scatter(vectors, chunk_mask), chunk_mask), _scatter(frames, chunk_mask)
 
     def carried(self, part: str) -> list[nn.Module]:
-        """Modules that transfer hands on: ``all``; ``chunk``, the chunk encoder; ``conv``, its frame layers."""
+        """Modules that transfer hands on: ``all``; ``chunk``, the chunk encoder; ``conv``, its frame layers.
+
+        The weights of the layers, where there are some, are always among them.
+        """
         if part == "all":
             return [self]
         if part == "chunk":
-            return [self.chunk_encoder]
-        return [getattr(self.chunk_encoder, name) for name in self.chunk_encoder.frame_layers]
+            return [self.layer_sum, self.chunk_encoder]
+        frame_layers = [getattr(self.chunk_encoder, name) for name in self.chunk_encoder.frame_layers]
+        return [self.layer_sum, *frame_layers]
 
     def carry_over(self, source: SpeechEncoder, *, part: str) -> None:
         """Take the weights and batch statistics of ``part`` over from another encoder of the same shape."""

@@ -42,6 +42,9 @@ class EncoderParams(Section):
     hidden: Size = 130  # size of a chunk vector and of the encoder's output [code]
     # names of trainer.models.aggregators.AGGREGATORS [code; lstm_attention ours]
     aggregator: Literal["mean", "gated", "rnn_attention", "lstm_attention", "self_attention"] = "gated"
+    # hidden states of a speech model that lie side by side in the features (acoustics.speech_model.layer: all): a
+    # weighted sum is learnt of them (Yang et al. 2021, SUPERB); 1: the features as they are
+    layers: int = Field(default=1, ge=1, le=200)
     dropout: float = Field(default=0.3, ge=0, lt=1)  # [ours; code .5 in the lstm]
 
     @field_validator("kernel")

@@ -215,7 +215,7 @@ def _frame_targets(
     """Targets of the frame heads, of the ``allowed`` rows, scaled by training rows; None without frame heads."""
     if not (options.dense or options.reconstruct):
         return None
-    step = CHUNK_ENCODERS[encoder.chunk_encoder](len(shards.feature_names), encoder).step
+    step = CHUNK_ENCODERS[encoder.chunk_encoder](len(shards.feature_names) // encoder.layers, encoder).step
     scale, groups = None, {}
     if options.dense:
         groups = shards.metadata.get("dense", {}).get("groups", {})

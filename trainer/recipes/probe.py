@@ -114,9 +114,10 @@ def probe(
 def describe(network: Network, shards: Shards, rows: IntArray, normalisation: Normalisation) -> FloatArray:
     """Return the statistics of the frame layers over whole utterances, (len(rows), D)."""
     network.eval()
-    encoder = network.encoder.chunk_encoder
+    encoder = network.encoder
     with torch.no_grad():
-        parts = [encoder.describe(*_padded(shards, batch, normalisation)) for batch in _batches(rows)]
+        batches = [_padded(shards, batch, normalisation) for batch in _batches(rows)]
+        parts = [encoder.chunk_encoder.describe(encoder.layer_sum(x), mask) for x, mask in batches]
     return torch.cat(parts).numpy()
 
 
@@ -128,7 +129,8 @@ def settle(network: Network, shards: Shards, rows: IntArray, normalisation: Norm
         for number, batch in enumerate(_batches(rows), start=1):
             for norm in norms:
                 norm.momentum = 1 / number  # the running average becomes the plain one
-            network.encoder.chunk_encoder.describe(*_padded(shards, batch, normalisation))
+            x, mask = _padded(shards, batch, normalisation)
+            network.encoder.chunk_encoder.describe(network.encoder.layer_sum(x), mask)
     network.eval()
 
 

@@ -70,8 +70,8 @@ def controls_table(
 
     The columns of a comparison (see `comparison_columns`) are against scratch; with ``control_`` before them against
     the arm that ``control`` names. The primary arm is a question of its own; the p values of all others are corrected
-    (Holm) over the arms of a corpus and share, and over their controls. ``answer`` says what an arm shows: a gain counts as the
-    face's only where both comparisons are ``better``.
+    (Holm) over the arms of a corpus and share, and over their controls. ``answer`` says what an arm shows: a gain
+    counts as the face's only where both comparisons are ``better``.
     """
     parts = [
         _compared(own, answers, params, recipe).assign(label_fractions=share)
@@ -182,8 +182,8 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
         lines += [heading, "", *markdown_table([_readable(row) for row in rows]), ""]
     lines += [
         "All arms: the same folds, seeds and labels. Several shares of the labels are averaged pair by pair before "
-        "anything is tested, and the average is the answer. Differences with the {100 * params.confidence:g} % interval of "
-        "Student's t over pairs of fold and seed; in brackets after it, with folds alone as units, which asks whether "
+        f"anything is tested, and the average is the answer. Differences with the {100 * params.confidence:g} % interval "
+        "of Student's t over pairs of fold and seed; in brackets after it, with folds alone as units, which asks whether "
         "other people would give the same. Control: the arm that differs in one thing, the faces of others. Holm: "
         "corrected over the arms of a table but the primary one (marked *), which was named before the run. "
         "same_labels and other_labels are ceilings: their parents know true labels. Face, teachers: UAR of what "
