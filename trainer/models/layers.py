@@ -40,6 +40,6 @@ def check_layers(feature_names: Sequence[str], n_layers: int) -> None:
     if len(blocks) != n_layers or len(values) != 1 or len({block[0][0] for block in blocks}) != n_layers:
         raise InputError(
             f"encoder.layers is {n_layers}, but the {len(parts)} features of the shards are not {n_layers} layers side "
-            "by side: make them with acoustics.speech_model.layer: all and shards.features: speech_model, and count the "
+            "by side: make them with acoustics.speech_model.layer: all, shards.features: speech_model, and count the "
             "state before the first layer too"
         )

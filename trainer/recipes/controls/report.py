@@ -183,9 +183,9 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
     lines += [
         "All arms: the same folds, seeds and labels. Several shares of the labels are averaged pair by pair before "
         "anything is tested, and the average is the answer. Differences with the "
-        f"{100 * params.confidence:g} % interval of Student's t over pairs of fold and seed; in brackets after it, with "
+        f"{100 * params.confidence:g} % interval of Student's t over pairs of fold and seed; in brackets, with "
         "folds alone as units, which asks whether other people would give the same. Control: the arm that differs in "
-        "one thing, the faces of others. Holm: corrected over the arms of a table but the primary one (marked *), which "
+        "one thing, the faces of others. Holm: corrected over the arms of a table but the primary one (*), which "
         "was named before the run. same_labels and other_labels are ceilings: their parents know true labels. Face, "
         "teachers: UAR of what teaches, on the training speakers' utterances whose labels were not used; face_skill: "
         "what the labelled share itself says of the face, 0 to 1, by which it is weighed.",
