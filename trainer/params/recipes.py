@@ -136,6 +136,7 @@ class ArmParams(Section):
     variant: str = ""  # of section variants; empty: the parameters as they are
     changes: dict[str, Any] = Field(default={})  # of encoder, pretrain and finetune, on top
     control: str = ""  # arm that a gain must beat as well as scratch: the same with the faces of others
+    seeds: Count | None = None  # only the first so many of the recipe's seeds, where an arm costs much; null: all
 
 
 class ControlsParams(Section):

@@ -89,7 +89,7 @@ class Controls:
     def _legs(self, name: str, arm: ArmParams) -> list[Leg]:
         base = with_variant(self.params, arm.variant) if arm.variant else self.params
         base = with_changes(base, changes(arm.changes), where=f"arms.{name}")
-        seeds, count = self.recipe.seeds, len(self.recipe.pretrain_seeds)
+        seeds, count = self.recipe.seeds[: arm.seeds], len(self.recipe.pretrain_seeds)
         legs = []
         for position, seed in enumerate(self.recipe.pretrain_seeds):
             own = seeds[position::count] if arm.mode in FROM_PARENT else seeds if position == 0 else ()

@@ -177,6 +177,16 @@ def test_shares_of_the_labels_are_averaged_pair_by_pair(study: Callable[..., Any
     assert set(answer_rows["label_fractions"]) == {"25 + 50 %"}
 
 
+def test_a_costly_arm_may_have_fewer_seeds(study: Callable[..., Any], tmp_path: Path) -> None:
+    arms = {"few": {"seeds": 1}, "dense": {}}
+    options = study(arms, seeds=[7, 8, 9], pretrain_seeds=[1, 2])
+    made = Controls.of(*options, cache=tmp_path / "c")
+    seeds = {arm: {run.seed for leg in made.legs if leg.arm == arm for run in made.runs(leg)} for arm in made.arms}
+    assert seeds == {"scratch": {7, 8, 9}, "few": {7}, "dense": {7, 8, 9}}
+    table = controls(*options[:2], tmp_path / "r", *options[2:], cache=tmp_path / "c")
+    assert table["pairs"].dropna().tolist() == [2, 6]
+
+
 def test_the_primary_arm_alone_is_not_corrected() -> None:
     found = _table(0.01, 0.01, primary="dense").set_index("arm")
     assert found.loc["dense", "p_holm"] == found.loc["dense", "p"]
