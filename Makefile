@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 # Commands below find the environment's python, dvc and pytest before any other.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: quick demo results controls test test-slow test-faults bench docs lint format setup clean
+.PHONY: quick demo results controls corpus test test-slow test-faults bench docs lint format setup clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ results: $(READY)  ## the ablation: one table, one picture; MANIFESTS=dir names 
 	$(if $(MANIFESTS),python -m pipeline use "$(MANIFESTS)")
 	dvc repro recipes/ablation/dvc.yaml
 	python -m trainer ablation --show
+
+corpus: $(READY)  ## a published corpus by its protocol: CORPUS=crema_d or msp_podcast, ROOT=its folder (recipes/corpora)
+	python -m avser corpus "$(CORPUS)" "$(ROOT)"
+	python -m trainer report --show
 
 controls: $(READY)  ## is it the face that teaches? The controls on the corpus at hand (docs/controls.md)
 	dvc repro recipes/controls/dvc.yaml

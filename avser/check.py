@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.params import Params
 from pipeline.params import load_params as load_pipeline
 from trainer.errors import InputError as TrainerError
+from trainer.params import FinetuneParams
 from trainer.params import Params as TrainerParams
 from trainer.params import load_params as load_trainer
 
@@ -119,6 +120,10 @@ def _check_labels(
     """Check that the target has labels, that folds can be made of them, and that no test speaker teaches."""
     options = params.finetune
     rows = labelled.assign(segment_id=labelled["clip_id"]).astype(object).where(labelled.notna(), None)
+    chosen = found.try_to(_merged, rows, options)
+    if chosen is None:
+        return
+    rows = chosen
     if options.objective == "hard":
         if options.target not in rows or rows[options.target].isna().all():
             found.problems.append(
@@ -144,6 +149,12 @@ def _check_labels(
                 "pretraining; set pretrain.per_fold, leave them out of one, or set finetune.allow_pretrain_speakers, "
                 "which every result names"
             )
+
+
+def _merged(rows: pd.DataFrame, options: FinetuneParams) -> pd.DataFrame:
+    from trainer.finetuning.classes import merged
+
+    return merged(rows, options, where="the labelled manifest")
 
 
 def _classes(corpus: str, rows: pd.DataFrame, params: TrainerParams, found: Findings) -> Iterator[str]:

@@ -128,6 +128,26 @@ def repro(context: typer.Context) -> None:
 
 
 @app.command()
+def corpus(
+    name: Annotated[str, typer.Argument(help="Recipe: the name of a file in recipes/corpora.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the corpus, as it is published.")],
+    only_prepare: Annotated[
+        bool, typer.Option("--only-prepare", help="Write manifests and parameters, and run nothing.")
+    ] = False,
+) -> None:
+    """Run the whole flow on a published corpus by its published protocol: manifests, parameters, results."""
+    from avser.corpus import prepare
+
+    for line in prepare(name, root):
+        print(line)
+    if only_prepare:
+        return
+    from avser.repro import repro as run
+
+    raise typer.Exit(run([]))
+
+
+@app.command()
 def quick(folder: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("build/quick")) -> None:
     """Run the whole flow on a few small synthetic films, to see that it works."""
     from avser.quick import quick as run

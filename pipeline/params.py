@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from pipeline.acoustics import AcousticsConfig
 from pipeline.audio import AudioConfig
@@ -160,6 +162,59 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
         if not root.is_dir():
             raise InputError(f"{root}, the root of {manifest}, is no folder: name it in {folder / 'roots.yaml'}")
         chosen[name] = SetConfig(manifest=manifest, root=root)
+    content, save = _editable(params)
+    for name, one in chosen.items():
+        content["sets"][name].update(one.model_dump(mode="json"))
+        if one != before.set(name):
+            outputs = params.absolute().parent / "data"
+            inside = outputs.resolve().is_relative_to(one.root.resolve())
+            content.setdefault("watch", {})[name] = str(one.manifest if inside else one.root)
+    save()
+    return chosen
+
+
+def set_values(params: Path, values: Mapping[str, Any]) -> list[str]:
+    """Write values into a parameter file; its comments and all other values stay.
+
+    Args:
+        params: the file.
+        values: dotted keys to values, e.g. ``finetune.folds``.
+
+    Returns:
+        A line for each that was another one: ``key: old -> new``.
+
+    Raises:
+        InputError: the file cannot be edited, or has no such key.
+    """
+    content, save = _editable(params)
+    changed = []
+    for key, value in values.items():
+        *inner, last = key.split(".")
+        place = content
+        for name in inner:
+            place = place.get(name) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            raise InputError(f"{params} has no key {key}")
+        if place[last] != value:
+            changed.append(f"{key}: {place[last]} -> {value}")
+            place[last] = _on_one_line(value, place[last])
+    save()
+    return changed
+
+
+def _on_one_line(value: Any, old: Any) -> Any:
+    """Return a list or a table that is written on one line, with the comment of the old one."""
+    if not isinstance(value, list | dict):
+        return value
+    new = CommentedSeq(value) if isinstance(value, list) else CommentedMap(value)
+    new.fa.set_flow_style()
+    if isinstance(old, CommentedSeq | CommentedMap) and old.ca.comment:
+        new.ca.comment = old.ca.comment
+    return new
+
+
+def _editable(params: Path) -> tuple[Any, Callable[[], None]]:
+    """Return what a parameter file holds, with its comments, and what writes it back."""
     editor = YAML()  # keeps comments and order
     editor.width = 10**6
     editor.preserve_quotes = True
@@ -168,14 +223,7 @@ def use_manifests(folder: Path, *, params: Path = Path("params.yaml")) -> dict[s
         content = editor.load(params.read_text(encoding="utf-8-sig"))
     except YAMLError as error:
         raise InputError(f"{params} is not valid YAML: {error}") from error
-    for name, one in chosen.items():
-        content["sets"][name].update(one.model_dump(mode="json"))
-        if one != before.set(name):
-            outputs = params.absolute().parent / "data"
-            inside = outputs.resolve().is_relative_to(one.root.resolve())
-            content.setdefault("watch", {})[name] = str(one.manifest if inside else one.root)
-    replace_file(params, lambda temporary: editor.dump(content, temporary))
-    return chosen
+    return content, lambda: replace_file(params, lambda temporary: editor.dump(content, temporary))
 
 
 def _roots(path: Path) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """Baselines: what simple recognisers reach on the very folds and seeds of fine-tuning.
 
-Majority class, and linear and RBF support vector machines on openSMILE functionals. They say whether a network's
+Majority class or mean, and linear and RBF support vector machines on openSMILE functionals: classifiers with objective
+``hard``, regressions with ``attribute``. They say whether a network's
 number is progress; so they get the same rows, the same checks and the same measures, and their result rows have the
 form of fine-tuning's.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -17,29 +17,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainer.baselines.collect import ANSWERS, collect, write
 from trainer.baselines.functionals import Functionals, open_functionals
 from trainer.baselines.svm import MAJORITY, build, per_speaker
 from trainer.data.arrays import IntArray
-from trainer.data.rows import class_indices, text
-from trainer.data.shards import Shards, open_shards
+from trainer.data.rows import Target, text
+from trainer.data.shards import Shards
 from trainer.data.splits import label_subset
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.decide import decide
 from trainer.finetuning.plan import Run, plan
-from trainer.objectives.metrics import classification
 from trainer.params import BaselinesParams, Params
-from trainer.store import (
-    code_fingerprint,
-    content_key,
-    is_done,
-    package_versions,
-    replace_folder,
-    seal,
-    write_json,
-    write_table,
-)
+from trainer.store import code_fingerprint, content_key, is_done, package_versions, replace_folder, seal, write_json
 
 _KEYS = ["corpus", "mode", "fold", "seed"]
-ANSWERS = "answers.json"  # in the folder of a finished trial
+WITH_BASELINES = ("hard", "attribute")  # objectives
 
 
 @dataclass(frozen=True)
@@ -71,16 +63,16 @@ def baselines(
     test utterance and trial), in the form of fine-tuning's. A trial's predictions are stored under a key of its
     content (features, labels, rows, model, code), so that a killed run resumes and a repeated run costs nothing.
     ``workers`` are threads (libsvm runs outside the interpreter lock) and change no number.
-    With an objective other than ``hard`` (one class) there are no baselines, and the tables are empty.
+    With an objective other than ``hard`` and ``attribute`` there are no baselines, and the tables are empty.
     ``on_start(trials, already done)`` and ``on_run(name)`` report progress.
 
     Raises:
         InputError: as `plan` and `open_functionals` do.
     """
     options = params.baselines
-    if params.finetune.objective != "hard":
-        return _write(Path(reports), pd.DataFrame(columns=_KEYS), pd.DataFrame(columns=_KEYS))
-    shards = open_shards(shards_folder, cache=cache)
+    if params.finetune.objective not in WITH_BASELINES:
+        return write(Path(reports), pd.DataFrame(columns=_KEYS), pd.DataFrame(columns=_KEYS))
+    shards = open_labelled(shards_folder, params.finetune, cache=cache)
     params = decide(params, shards)
     wanted = options.features if set(options.models) != {MAJORITY} else ()
     tables = open_functionals(functionals_folder, shards.rows["segment_id"], wanted) if wanted else {}
@@ -96,7 +88,7 @@ def baselines(
     for trial in _run(missing, shards, tables, options, store, target=params.finetune.target, workers=workers):
         if on_run is not None:
             on_run(f"{trial.run.corpus} {trial.mode} {trial.run.fold}")
-    return _collect(trials, shards, tables, params, store=store, reports=Path(reports))
+    return collect(trials, shards, tables, params, store=store, reports=Path(reports))
 
 
 def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) -> list[Trial]:
@@ -107,10 +99,10 @@ def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) 
     """
     options = params.baselines
     finetuning = params.finetune.model_copy(update={"modes": ("scratch",)})
-    labels = np.array(shards.rows[params.finetune.target], dtype=object)
-    prints: dict[tuple[str, str], str] = {}
+    prints: dict[tuple[frozenset[str], str], str] = {}
     trials, seen = [], set()
     for run in plan(shards, params.model_copy(update={"finetune": finetuning}), None):
+        labels = run.objective.encode(shards.rows, finetuning.target)
         train = _training_rows(shards, run, labels, options, fraction=finetuning.share)
         for model, features in _recognisers(options):
             rows = train if features is None else train[tables[features].present[train]]
@@ -124,10 +116,11 @@ def plan_trials(shards: Shards, tables: dict[str, Functionals], params: Params) 
                 "packages": package_versions(),
             }
             if features is not None:
-                if (run.corpus, features) not in prints:
-                    corpus = np.flatnonzero(shards.corpora == run.corpus)
-                    prints[run.corpus, features] = tables[features].fingerprint(corpus)
-                identity["features"] = prints[run.corpus, features]
+                corpora = frozenset(shards.corpora[np.concatenate([rows, run.test])])
+                if (corpora, features) not in prints:
+                    used = np.flatnonzero(np.isin(shards.corpora, list(corpora)))
+                    prints[corpora, features] = tables[features].fingerprint(used)
+                identity["features"] = prints[corpora, features]
             key = content_key(identity)
             if key not in seen:
                 seen.add(key)
@@ -149,9 +142,7 @@ def _mode(model: str, features: str | None, options: BaselinesParams) -> str:
     return f"{model} {features}" + (" per speaker" if options.normalisation == "speaker" else "")
 
 
-def _training_rows(
-    shards: Shards, run: Run, labels: np.ndarray, options: BaselinesParams, *, fraction: float
-) -> IntArray:
+def _training_rows(shards: Shards, run: Run, labels: Target, options: BaselinesParams, *, fraction: float) -> IntArray:
     """Rows that a baseline learns from: the network's own, or (``all``) those of its early-stopping speakers too.
 
     Rows that the manifest itself calls dev are nobody's training rows. With a label fraction the early-stopping rows
@@ -163,7 +154,7 @@ def _training_rows(
     if run.fold == "split":  # the one protocol in which dev rows can be given
         held = held[text(shards.rows, "split")[held] != "dev"]
     rng = np.random.default_rng([run.seed, 1])
-    drawn = label_subset(class_indices(list(labels[held]), run.objective.names), fraction=fraction, rng=rng)
+    drawn = label_subset(run.objective.strata(labels[held]), fraction=fraction, rng=rng)
     return np.sort(np.concatenate([run.train, held[drawn]]))
 
 
@@ -177,11 +168,9 @@ def _run(
     target: str,
     workers: int,
 ) -> Iterator[Trial]:
-    labels = np.array(shards.rows[target], dtype=object)
-
     def one(trial: Trial) -> Trial:
-        y = class_indices(list(labels[trial.train]), trial.run.objective.names)
-        answers = _predict(trial, tables, y, options)
+        y = trial.run.objective.encode(shards.rows.iloc[trial.train], target)
+        answers = (_predict if trial.run.objective.is_classes else _estimate)(trial, tables, y, options)
 
         def fill(folder: Path) -> None:
             write_json(folder / ANSWERS, answers)
@@ -216,64 +205,18 @@ def _predict(trial: Trial, tables: dict[str, Functionals], y: IntArray, options:
     return {"predicted": predicted.tolist(), "probabilities": None, "without": int((~has).sum())}
 
 
-def _collect(
-    trials: list[Trial], shards: Shards, tables: dict[str, Functionals], params: Params, *, store: Path, reports: Path
-) -> pd.DataFrame:
-    """Measure the stored predictions; everything that an honest reader needs with a number is in its row."""
-    options, target = params.baselines, params.finetune.target
-    speakers = text(shards.rows, "speaker")
-    runs, predictions = [], []
-    for trial in trials:
-        run = trial.run
-        answers = json.loads((store / trial.key / ANSWERS).read_text(encoding="utf-8"))
-        predicted = np.array(answers["predicted"], dtype=np.int64)
-        truth = class_indices(list(shards.rows[target].iloc[run.test]), run.objective.names)
-        identity = {"corpus": run.corpus, "mode": trial.mode, "fold": run.fold, "seed": run.seed}
-        runs.append(
-            {
-                **identity,
-                "target": target,
-                "n_classes": len(run.objective.names),
-                "objective": run.objective.kind,
-                "label_source": run.label_source or None,
-                "label_rule": run.label_rule or None,
-                "protocol": run.protocol,
-                "label_fraction": params.finetune.share,
-                "penalty": "none",
-                "pretrain_tasks": None,
-                "transfer": None,
-                "normalisation": options.normalisation if trial.features else None,
-                "allow_pretrain_speakers": False,
-                "pretrain_speakers_in_test": 0,
-                "features": trial.features,
-                "n_features": len(tables[trial.features].feature_names) if trial.features else 0,
-                "train_rows": options.rows,
-                "n_train": len(trial.train),
-                "n_dev": 0,
-                "n_test": len(run.test),
-                "n_test_without_features": answers["without"],
-                **classification(truth, predicted),
-            }
-        )
-        frame = pd.DataFrame(
-            {
-                **identity,
-                "segment_id": list(shards.rows["segment_id"].iloc[run.test]),
-                "speaker": speakers[run.test],
-                "target": list(shards.rows[target].iloc[run.test]),
-                "predicted": [run.objective.names[index] for index in predicted],
-            }
-        )
-        probabilities = np.array(answers["probabilities"], dtype=float) if answers["probabilities"] else None
-        frame["confidence"] = np.nan if probabilities is None else probabilities.max(axis=1)
-        for column, name in enumerate(run.objective.names):
-            frame[f"p_{name}"] = np.nan if probabilities is None else probabilities[:, column]
-        predictions.append(frame)
-    return _write(reports, pd.DataFrame(runs), pd.concat(predictions, ignore_index=True))
-
-
-def _write(reports: Path, table: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    write_table(reports / "baselines_runs.parquet", table)
-    write_table(reports / "baselines_runs.csv", table)
-    write_table(reports / "baselines_predictions.parquet", predictions)
-    return table
+def _estimate(trial: Trial, tables: dict[str, Functionals], y: Target, options: BaselinesParams) -> dict[str, Any]:
+    """Train one regression an attribute on a trial's rows and predict every test row; without features, the mean."""
+    test = trial.run.test
+    predicted = np.tile(np.nanmean(y, axis=0, dtype=float), (len(test), 1))
+    if trial.features is None:
+        return {"predicted": predicted.tolist(), "probabilities": None, "without": 0}
+    table = tables[trial.features]
+    has = table.present[test]
+    for number in range(y.shape[1]):
+        known = ~np.isnan(y[:, number])
+        if len(np.unique(y[known, number])) > 1 and has.any():
+            model = build(trial.model, options, n_features=len(table.feature_names), attribute=True)
+            model.fit(table.values[trial.train[known]], y[known, number].astype(float))
+            predicted[has, number] = model.predict(table.values[test[has]])
+    return {"predicted": predicted.tolist(), "probabilities": None, "without": int((~has).sum())}

@@ -196,7 +196,7 @@ def conclusion(row: Mapping[Any, Any], *, alpha: float) -> str:
 def with_baselines(reports: Path, runs: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Append the runs and predictions of the baselines, if there are any under ``reports``.
 
-    Baselines answer with one class: with another objective than ``hard`` they are left out.
+    Baselines answer with one class or with attributes: with the objectives of votes they are left out.
 
     Raises:
         InputError: the baselines tested other utterances or folds: such numbers must not share a table.
@@ -206,7 +206,7 @@ def with_baselines(reports: Path, runs: pd.DataFrame, predictions: pd.DataFrame)
         answers = read_table(reports / "baselines_predictions.parquet")
     except FileNotFoundError:
         return runs, predictions
-    if baselines.empty or set(runs["objective"]) != {"hard"}:
+    if baselines.empty or set(runs["objective"]) != set(baselines["objective"]):
         return runs, predictions
     tested = [set(table[["corpus", "fold", "segment_id"]].itertuples(index=False)) for table in (predictions, answers)]
     if tested[0] != tested[1]:

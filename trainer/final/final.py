@@ -16,6 +16,7 @@ from trainer.errors import InputError
 from trainer.final.calibration import Calibration, calibrate
 from trainer.final.card import write_card
 from trainer.finetuning.auxiliary import side_tasks
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.decide import decide
 from trainer.finetuning.finetune import Context, train_all
 from trainer.finetuning.parents import Parents
@@ -74,7 +75,7 @@ def final(
         replace_folder(out, lambda folder: None)
         return []
     results, predictions = _tables(reports)
-    shards = open_shards(shards_folder, cache=cache)
+    shards = open_labelled(shards_folder, params.finetune, cache=cache)
     # All labels, whatever share the comparison was about.
     params = params.model_copy(update={"finetune": params.finetune.model_copy(update={"label_fraction": 1.0})})
     params = decide(params, shards)

@@ -48,5 +48,5 @@ def _can_be_taught(options: FinetuneParams, labelled: Shards, films: Shards) -> 
     plain = options.objective == "hard" and options.penalty.form == "none" and not options.label_smoothing
     if not plain or not options.self_training.face or not shown_clips(labelled, films):
         return False
-    used = np.concatenate([corpus.rows for corpus in labelled_sets(labelled, options)])
+    used = np.unique(np.concatenate([corpus.rows for corpus in labelled_sets(labelled, options)]))
     return options.share < 1 or len(used) < len(labelled.rows)

@@ -15,9 +15,10 @@ from trainer.data.arrays import IntArray
 from trainer.data.chunking import chunking_for
 from trainer.data.normalisation import Normalisation, Scope
 from trainer.data.rows import Target
-from trainer.data.shards import Shards, open_shards
+from trainer.data.shards import Shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.collect import collect
 from trainer.finetuning.decide import with_films
 from trainer.finetuning.parents import Parents
@@ -88,7 +89,7 @@ def finetune(
     Raises:
         InputError: a split leaks, a pretraining speaker is in a test fold, or the parent does not fit.
     """
-    shards = open_shards(shards_folder, cache=cache)
+    shards = open_labelled(shards_folder, params.finetune, cache=cache)
     params, others = with_films(params, shards, unlabelled, cache=cache)
     options = params.finetune
     parents = Parents.read(parent) if options.needs_parent else None

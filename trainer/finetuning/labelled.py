@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ class Labelled:
         label_source: where the labels come from.
         label_rule: how votes became labels.
         only: the one fold, across corpora; else the folds are those of ``finetune.folds``.
+        joined: names of the corpora whose rows all train beside each fold's (``finetune.joint``).
+        n_own: rows of the corpus itself, which come first; the others' follow.
     """
 
     name: str
@@ -44,12 +46,21 @@ class Labelled:
     label_source: str
     label_rule: str
     only: Fold | None = None
+    joined: tuple[str, ...] = ()
+    n_own: int | None = None
 
     def folds(self, options: FinetuneParams) -> list[Fold]:
         """Return the splits; indices are positions in ``rows``."""
         if self.only is not None:
             return [self.only]
-        return folds(self.table, how=options.folds, dev="fold" if options.dev == "fold" else "speakers")
+        own = folds(self.table[: self.n_own], how=options.folds, dev="fold" if options.dev == "fold" else "speakers")
+        if not self.joined:
+            return own
+        others = np.arange(self.n_own or 0, len(self.rows))
+        note = f", trained with {' + '.join(self.joined)}"
+        return [
+            replace(fold, train=np.concatenate([fold.train, others]), protocol=fold.protocol + note) for fold in own
+        ]
 
 
 def training_speech(shards: Shards, corpus: Labelled, fold: Fold, *, dev: IntArray, test: IntArray) -> IntArray:
@@ -81,7 +92,26 @@ def labelled_sets(shards: Shards, options: FinetuneParams) -> list[Labelled]:
         raise InputError(
             f"{shards.folder}: no row has a label for finetune.target {options.target!r} ({options.objective})"
         )
-    return list(_across(shards, options, found)) if options.folds == "corpus" else found
+    if options.folds == "corpus":
+        return list(_across(shards, options, found))
+    return [_joined(shards, options, one, found) for one in found] if options.joint else found
+
+
+def _joined(shards: Shards, options: FinetuneParams, corpus: Labelled, corpora: list[Labelled]) -> Labelled:
+    """Add the rows of all other corpora that have one of the corpus' own classes; what is tested does not change."""
+    parts = [corpus.rows]
+    names = []
+    for other in corpora:
+        theirs = np.isin(np.array(other.objective.names, dtype=object)[other.labels], corpus.objective.names)
+        if other is not corpus and theirs.any():
+            parts.append(other.rows[theirs])
+            names.append(other.name)
+    rows = np.concatenate(parts)
+    table = shards.rows.iloc[rows]
+    return replace(
+        corpus, rows=rows, table=table, speakers=shards.speakers[rows],
+        labels=corpus.objective.encode(table, options.target), joined=tuple(names), n_own=len(corpus.rows),
+    )  # fmt: skip
 
 
 def _across(shards: Shards, options: FinetuneParams, corpora: list[Labelled]) -> Iterator[Labelled]:
@@ -107,16 +137,12 @@ def _across(shards: Shards, options: FinetuneParams, corpora: list[Labelled]) ->
             np.flatnonzero(at == tested.name),
             protocol=f"trained on {' + '.join(others)}",
         )
-        yield _replaced(joined, name=tested.name, only=fold)
+        yield replace(joined, name=tested.name, only=fold)
 
 
 def joined_set(shards: Shards, options: FinetuneParams) -> Labelled:
     """Return all corpora as one set, over the classes they share: what a final model across corpora learns from."""
     return _shared(shards, options, list(_corpora(shards, options)))
-
-
-def _replaced(labelled: Labelled, *, name: str, only: Fold) -> Labelled:
-    return Labelled(**{**vars(labelled), "name": name, "only": only})
 
 
 def _shared(shards: Shards, options: FinetuneParams, corpora: list[Labelled]) -> Labelled:

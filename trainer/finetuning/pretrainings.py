@@ -12,6 +12,7 @@ from typing import Any
 
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.parents import FOLDS, INDEX, FoldName, Parent, Parents, heard_speakers, left_out
 from trainer.params import Params
 from trainer.pretraining.pretrain import pretrain
@@ -148,7 +149,7 @@ def pretrain_all(
     """
     cache = Path(cache)
     opened = open_shards(films, cache=cache)
-    targets = open_shards(labelled, cache=cache) if labelled is not None else None
+    targets = open_labelled(labelled, params.finetune, cache=cache) if labelled is not None else None
     needed = Pretrainings.of(targets, opened, params, cache, name="pretraining")
     jobs = {key: one for key, one in needed.jobs.items() if not one.done}
     by_epochs = (workers <= 1 or len(jobs) == 1) and params.pretrain.steps is None

@@ -12,7 +12,8 @@ from trainer.params import Params, parse_params
 _FIXED = frozenset(
     f"{section}.{name}"
     for section, names in {
-        "finetune": "modes seeds folds dev dev_share objective target vote_threshold label_fraction "
+        "finetune": "modes seeds folds dev dev_share objective target classes vote_threshold "
+        "label_fraction "
         "allow_pretrain_speakers keep",
         "pretrain": "seed unlabelled_fraction",
     }.items()
@@ -58,7 +59,7 @@ def with_changes(params: Params, wanted: Mapping[str, Any], *, where: str) -> Pa
         section, _, field = key.partition(".")
         if section not in _SECTIONS or not field:
             raise InputError(f"{where}: {key} is no key of {', '.join(_SECTIONS)}")
-        if key in _FIXED:
+        if ".".join(key.split(".")[:2]) in _FIXED:
             raise InputError(
                 f"{where}: {key} is the same for all variants; set it in its own section or in the ablation"
             )

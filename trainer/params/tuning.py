@@ -81,6 +81,9 @@ class FinetuneParams(ScheduleParams):
     # names of trainer.objectives.OBJECTIVES
     objective: Literal["hard", "soft", "multilabel", "attribute"] = "hard"
     target: str = "emotion"  # label column; "votes" for soft and multilabel; attributes joined by "+"
+    # class -> labels that are it, e.g. happiness: [happiness, excitement]; other labels are none. Empty: as they are
+    classes: dict[str, tuple[str, ...]] = Field(default={})
+    joint: bool = False  # train on the rows of all corpora that have one of the tested corpus' classes [ours]
     vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
     # of the training labels, drawn per class; dev keeps all. auto: all, and a tenth of a generated corpus [ours]
@@ -106,6 +109,13 @@ class FinetuneParams(ScheduleParams):
     def _consistent(self) -> FinetuneParams:
         if self.final_mode != "auto" and self.modes != "auto" and self.final_mode not in self.modes:
             raise ValueError(f"final_mode {self.final_mode} is none of the modes {', '.join(self.modes)}")
+        labels = [label for one in self.classes.values() for label in one]
+        if len(set(labels)) < len(labels) or not all(self.classes.values()):
+            raise ValueError("classes: every class needs a label, and a label belongs to one class")
+        if self.classes and (len(self.classes) < 2 or self.objective == "attribute"):
+            raise ValueError("classes: at least two, and none with objective attribute")
+        if self.joint and (self.folds == "corpus" or self.objective != "hard"):
+            raise ValueError("joint goes with objective hard, and with folds of the tested corpus, not 'corpus'")
         if isinstance(self.folds, int) and self.folds < 2:
             raise ValueError("folds must be at least 2")
         if not isinstance(self.vote_threshold, str) and not 0 <= self.vote_threshold < 1:

@@ -23,9 +23,10 @@ from sklearn.preprocessing import StandardScaler
 from trainer.data.arrays import FloatArray, IntArray
 from trainer.data.normalisation import Normalisation, Scope
 from trainer.data.rows import MISSING, class_indices, label_names, speaker_keys, text
-from trainer.data.shards import Shards, open_shards
+from trainer.data.shards import Shards
 from trainer.data.splits import folds, label_subset
 from trainer.errors import InputError
+from trainer.finetuning.classes import open_labelled
 from trainer.models.checkpoint import Checkpoint, load_model
 from trainer.models.encoders import MaskedBatchNorm
 from trainer.models.network import Network
@@ -64,7 +65,7 @@ def probe(
         raise InputError(
             f"the probe answers with one class: it goes with finetune.objective hard, not {options.objective}"
         )
-    shards = open_shards(shards_folder, cache=cache)
+    shards = open_labelled(shards_folder, options, cache=cache)
     loaded = {Path(parent).name: load_model(parent) for parent in parents}
     if len(loaded) < len(parents) or not parents:
         raise InputError("the probe needs model folders of different names")

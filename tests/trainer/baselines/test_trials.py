@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tests.trainer.conftest import N_FEATURES, flip, labelled_rows
+from tests.trainer.conftest import N_FEATURES, flip, labelled_rows, rated_rows
 from trainer.baselines.functionals import open_functionals
 from trainer.baselines.svm import build, per_speaker
 from trainer.baselines.trials import baselines
@@ -228,8 +228,45 @@ def test_what_is_wrong_with_the_table_is_named(tmp_path: Path) -> None:
         open_functionals(folder, ids, ("egemaps",))
 
 
-def test_there_are_no_baselines_beside_another_objective(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
-    assert run(finetuning={"objective": "attribute", "target": "arousal"}).empty
-    runs, told = pd.DataFrame({"objective": ["attribute"]}), pd.DataFrame({"p_arousal": [0.5]})
+def test_there_are_no_baselines_beside_votes(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    assert run(finetuning={"objective": "soft", "target": "votes"}).empty
+    runs, told = pd.DataFrame({"objective": ["soft"]}), pd.DataFrame({"p_anger": [0.5]})
     for before, got in zip((runs, told), with_baselines(tmp_path / "a", runs, told), strict=True):
         pd.testing.assert_frame_equal(before, got)
+
+
+def test_attributes_are_estimated_by_regressions(
+    run: Callable[..., pd.DataFrame], tiny: Callable[..., Params], tmp_path: Path
+) -> None:
+    rows = rated_rows()
+    rows[0]["arousal"] = None
+    finetuning = {"objective": "attribute", "target": "arousal+intensity"}
+    table = run(data=rows, finetuning=finetuning).groupby("mode")[["ccc", "ccc_arousal", "ccc_intensity"]].mean()
+    assert sorted(table.index) == sorted(MODES)
+    assert table.loc["majority", "ccc_arousal"] == pytest.approx(0, abs=1e-6)  # the mean of the training rows
+    assert table.drop("majority")["ccc_arousal"].min() > 0.5
+    assert table["ccc_intensity"].abs().max() < 0.5  # no sound tells it
+    networks = finetune(
+        tmp_path / "shards" / "labelled", "none", tmp_path / "m", tmp_path / "a",
+        tiny(finetune={"modes": ["scratch"], "epochs": 1, **finetuning}), cache=tmp_path / "cache",
+    )  # fmt: skip
+    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
+    theirs = pd.read_parquet(tmp_path / "a" / "predictions.parquet")
+    assert list(told.columns) == list(theirs.columns)
+    everything, answers = with_baselines(tmp_path / "a", networks, theirs)
+    assert set(everything["mode"]) == {"scratch", *MODES}
+    assert len(answers) == len(theirs) * 6
+    # by hand, the first fold
+    fold = told[(told["fold"] == "fold 1") & (told["mode"] == "svm-rbf compare")].set_index("segment_id")
+    table = open_functionals(tmp_path / "functionals", pd.Series([row["segment_id"] for row in rows]), ["compare"])[
+        "compare"
+    ]
+    test = np.array([row["segment_id"] in fold.index for row in rows])
+    truth = np.array([np.nan if row["arousal"] is None else row["arousal"] for row in rows])
+    learnt = ~test & ~np.isnan(truth)
+    model = build("svm-rbf", BaselinesParams(), n_features=8, attribute=True)
+    by_hand = model.fit(table.values[learnt], truth[learnt].astype(np.float32).astype(float)).predict(
+        table.values[test]
+    )
+    ids = [row["segment_id"] for row, is_test in zip(rows, test, strict=True) if is_test]
+    np.testing.assert_allclose(fold.loc[ids, "p_arousal"], by_hand, rtol=1e-6)

@@ -15,6 +15,7 @@ from typing import Any
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
 from trainer.finetuning.auxiliary import check_auxiliary, side_tasks
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.finetune import Context
 from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import Run, plan
@@ -52,7 +53,7 @@ class Study:
         cls, labelled: str | Path, unlabelled: str | Path, params: Params, recipe: AblationParams, *, cache: str | Path
     ) -> Study:
         """Open the shards and lay out the grid; raises InputError before anything is trained."""
-        one, two = (open_shards(folder, cache=cache) for folder in (labelled, unlabelled))
+        one, two = open_labelled(labelled, params.finetune, cache=cache), open_shards(unlabelled, cache=cache)
         study = cls(one, two, params, recipe, Path(cache), grid(params, recipe))
         for cell in study.cells:
             for _, seed in cell.legs:

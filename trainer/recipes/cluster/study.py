@@ -13,6 +13,7 @@ import pandas as pd
 
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import InputError
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.finetune import Context, train_runs
 from trainer.finetuning.plan import plan
 from trainer.params import ClusterParams, Params
@@ -48,7 +49,7 @@ def cluster(
         raise InputError("finetune.normalisation is 'parent', but the cluster recipe has no pretrained parent")
     if options.target == CLUSTER:
         raise InputError(f"finetune.target {CLUSTER!r} is the name of the cluster head: name the column otherwise")
-    shards = open_shards(shards_folder, cache=cache)
+    shards = open_labelled(shards_folder, options, cache=cache)
     unlabelled = None
     if BOTH in recipe.modes:
         tested = frozenset() if options.allow_pretrain_speakers else frozenset(shards.speakers)

@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 
 from trainer.data.dataset import Cut
-from trainer.data.shards import Shards, open_shards
+from trainer.data.shards import Shards
 from trainer.errors import InputError
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.collect import gather, keep_models
 from trainer.finetuning.finetune import Context, train_all
 from trainer.finetuning.plan import Run, plan
@@ -76,7 +77,7 @@ def compare(
     options = params.finetune
     if options.normalisation == "parent":
         raise InputError(f"finetune.normalisation is 'parent', but the recipe {recipe.name} has no pretrained parent")
-    shards = open_shards(shards_folder, cache=cache)
+    shards = open_labelled(shards_folder, options, cache=cache)
     finished = Path(cache) / "units"
     systems = [System.of(name, shards, params, recipe, finished=finished) for name in recipe.systems]
 

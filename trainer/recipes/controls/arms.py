@@ -11,6 +11,7 @@ import numpy as np
 
 from trainer.data.shards import Shards, open_shards
 from trainer.errors import Notice
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.finetune import Context
 from trainer.finetuning.parents import Parent, Parents
 from trainer.finetuning.plan import Run, plan, plan_final
@@ -53,7 +54,7 @@ class Controls:
         Raises:
             InputError: an arm is wrong, or what `plan` refuses.
         """
-        one, two = (open_shards(folder, cache=cache) for folder in (labelled, films))
+        one, two = open_labelled(labelled, params.finetune, cache=cache), open_shards(films, cache=cache)
         study = cls(one, two, params, recipe, Path(cache))
         for name, arm in {SCRATCH: ArmParams(mode="scratch"), **recipe.arms}.items():
             study.legs += study._legs(name, arm)

@@ -48,6 +48,8 @@ def _averaged(runs: pd.DataFrame, predictions: pd.DataFrame, count: int) -> tupl
     how = {name: "mean" if pd.api.types.is_float_dtype(runs[name]) else "first" for name in columns}
     averaged = runs[whole].groupby(_PAIR, as_index=False, sort=False).agg(how)
     # pooled measures are taken once a seed and averaged over seeds: each share of a seed is one of these
-    seeds = predictions["seed"].astype(str).str.cat(predictions["label_fraction"].astype(str), sep=" at ")
+    seeds = [
+        f"{seed} at {share}" for seed, share in zip(predictions["seed"], predictions["label_fraction"], strict=True)
+    ]
     kept = pd.MultiIndex.from_frame(predictions[_PAIR]).isin(pd.MultiIndex.from_frame(averaged[_PAIR]))
     return averaged, predictions.assign(seed=seeds)[kept]
