@@ -27,8 +27,8 @@ class SpeechModelConfig(Config):
     """A pretrained speech model whose frames become the column ``speech_model``."""
 
     path: Path | None = Field(None, description="folder of a Hugging Face speech model; null: none")
-    layer: int | Literal["all"] = Field(
-        -1, description="hidden state to keep; 0: before the first layer, -1: the last; all: side by side"
+    layer: int | Literal["middle", "all"] = Field(
+        "middle", description="hidden state to keep; 0: before the first layer, -1: the last; middle; all: side by side"
     )
 
 
@@ -70,10 +70,12 @@ class SpeechModel:
         count = self._family.sizes[0]
         if self.layer == "all":
             return tuple(range(count + 1))
+        if self.layer == "middle":  # the first knows sound, the last words; emotion is heard best between them
+            return ((count + 1) // 2,)
         if not -1 <= self.layer <= count:
             raise InputError(
                 f"acoustics.speech_model.layer is {self.layer}, but {self.path.name} has {count} layers: 0 to that, -1 "
-                "for the last, or all"
+                "for the last, middle or all"
             )
         return (count if self.layer == -1 else self.layer,)
 

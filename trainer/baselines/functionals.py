@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from trainer.data.metadata import FeatureNames
 from trainer.data.parts import open_part, read_part, reading
+from trainer.data.shards import Shards
 from trainer.errors import InputError
 
 Matrix = npt.NDArray[np.float64]
@@ -43,6 +44,16 @@ class Functionals:
         digest = hashlib.sha256(json.dumps(self.feature_names).encode())
         digest.update(np.ascontiguousarray(self.values[np.asarray(rows, dtype=np.int64)]).tobytes())
         return digest.hexdigest()
+
+
+FEATURES = "features"  # the set that comes from the shards themselves
+
+
+def of_frames(shards: Shards) -> Functionals:
+    """Return mean and deviation over time of the features in the shards: what a network hears, without its order."""
+    values = np.concatenate([shards.mean, np.sqrt(shards.m2 / shards.lengths[:, None])], axis=1)
+    names = tuple(f"{name}_{what}" for what in ("mean", "std") for name in shards.feature_names)
+    return Functionals(FEATURES, values, names)
 
 
 class _Set(BaseModel):

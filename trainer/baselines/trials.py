@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.baselines.collect import ANSWERS, collect, write
-from trainer.baselines.functionals import Functionals, open_functionals
+from trainer.baselines.functionals import FEATURES, Functionals, of_frames, open_functionals
 from trainer.baselines.svm import MAJORITY, build, per_speaker
 from trainer.data.arrays import IntArray
 from trainer.data.rows import Target, text
@@ -75,7 +75,10 @@ def baselines(
     shards = open_labelled(shards_folder, params.finetune, cache=cache)
     params = decide(params, shards)
     wanted = options.features if set(options.models) != {MAJORITY} else ()
-    tables = open_functionals(functionals_folder, shards.rows["segment_id"], wanted) if wanted else {}
+    stored = tuple(name for name in wanted if name != FEATURES)
+    tables = open_functionals(functionals_folder, shards.rows["segment_id"], stored) if stored else {}
+    if FEATURES in wanted:
+        tables[FEATURES] = of_frames(shards)
     if options.normalisation == "speaker":
         tables = {
             name: replace(table, values=per_speaker(table.values, shards.speakers)) for name, table in tables.items()

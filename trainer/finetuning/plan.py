@@ -182,8 +182,10 @@ def _draw_rows(
     assert_disjoint(
         {side: corpus.speakers[rows] for side, rows in (("train", train), ("dev", dev), ("test", fold.test))}
     )
-    strata = corpus.objective.strata(corpus.labels[train])
-    train = train[label_subset(strata, fraction=options.share, rng=rng)]
+    own = train if corpus.n_own is None else train[train < corpus.n_own]  # corpora that join keep all their labels
+    strata = corpus.objective.strata(corpus.labels[own])
+    chosen = own[label_subset(strata, fraction=options.share, rng=rng)]
+    train = np.concatenate([chosen, train[len(own) :]])
     dev, test = corpus.rows[dev], corpus.rows[fold.test]
     votes = NOBODY
     if options.penalty.form != "none":  # the matrix is about people, not about the labels that are used

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from trainer.params.section import DISTINCT, UNIQUE, Count, Layers, Measure, Seconds, Section, Seed, Size
 
 Baseline = Literal["majority", "svm-linear", "svm-rbf"]
-FunctionalSet = Literal["egemaps", "compare"]
+FunctionalSet = Literal["egemaps", "compare", "features"]
 
 
 class RuntimeParams(Section):
@@ -157,7 +157,7 @@ class BaselinesParams(Section):
     """Section ``baselines``: simple recognisers on the folds, seeds, target and label fraction of ``finetune``."""
 
     models: Annotated[tuple[Baseline, ...], DISTINCT] = ("majority", "svm-linear", "svm-rbf")
-    # openSMILE functionals that each SVM hears
+    # what each SVM hears: openSMILE functionals; features: mean and deviation over time of the shards' features
     features: Annotated[tuple[FunctionalSet, ...], DISTINCT] = ("egemaps", "compare")
     rows: Literal["all", "network"] = "all"  # all training rows, or without the network's early-stopping speakers
     c: float = Field(default=1.0, gt=0)  # of both SVMs; the linear one's is divided by the number of features [ours]

@@ -62,7 +62,9 @@ def test_what_fills_its_window_gives_the_encoders_own_states(folder: Path) -> No
         found = model(folder, layer=layer)(sound, RATE)
         assert found.shape == (75, SIZE)
         np.testing.assert_allclose(found, states[layer][0, :75].numpy(), atol=1e-5)
-    np.testing.assert_array_equal(model(folder)(sound, RATE), model(folder, layer=LAYERS)(sound, RATE))
+    for layer, same in ((-1, LAYERS), ("middle", 1)):
+        found = [model(folder, layer=one)(sound, RATE) for one in (layer, same)]
+        np.testing.assert_array_equal(*found)
 
 
 def test_all_layers_lie_side_by_side_and_have_names(folder: Path) -> None:

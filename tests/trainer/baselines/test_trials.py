@@ -83,6 +83,18 @@ def test_svms_hear_what_the_majority_class_cannot(run: Callable[..., pd.DataFram
     assert table.drop("majority").min() > 0.8
 
 
+def test_statistics_of_the_shards_own_features_are_a_baseline(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    """Here the functionals are mean and deviation of the frames, so that both sets must answer alike."""
+    table = run(models=["svm-rbf"], features=["compare", "features"])
+    assert sorted(table["mode"].unique()) == ["svm-rbf compare", "svm-rbf features"]
+    assert table["n_features"].nunique() == 1
+    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet").set_index(["segment_id", "mode"])[
+        "predicted"
+    ]
+    answers = told.unstack()
+    assert (answers["svm-rbf compare"] == answers["svm-rbf features"]).mean() > 0.98
+
+
 def test_labels_without_signal_give_chance(run: Callable[..., pd.DataFrame]) -> None:
     """No way from the test labels into the training: shuffled labels end near chance."""
     rows = labelled_rows(per_class=12, signal=0.0)

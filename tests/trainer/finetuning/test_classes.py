@@ -91,5 +91,13 @@ def test_corpora_that_train_together_are_tested_apart(make_shards: Make, tiny: T
             assert {shards.rows["emotion"].iloc[row] for row in added} == {"anger"}
         assert not set(shards.speakers[after.train]) & set(shards.speakers[after.test])
         assert before.key != after.key
+    few = plan(
+        shards,
+        tiny(finetune={"modes": ["scratch"], "joint": True, "dev": "none", "monitor": "last", "label_fraction": 0.25}),
+        None,
+    )
+    for run in (run for run in few if run.corpus == "one"):
+        assert anger_of_two <= set(run.train)
+        assert len(run.train) == 12 + len(anger_of_two)  # a quarter of 48, all of the others
     finals = plan_final(shards, tiny(finetune={"joint": True}), None, mode="scratch")
     assert [len(run.train) + len(run.dev) for run in finals] == [72 + 12, 24 + 24]
