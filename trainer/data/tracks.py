@@ -76,10 +76,16 @@ class TrackScale:
         std[std <= 1e-6] = 1.0
         return cls(tuple(names), mean.astype("f4"), std.astype("f4"), clip, columns, centres.astype("f4"), source)
 
-    def apply(self, tracks: FloatArray, rows: IntArray) -> FloatArray:
-        """Scale (B, ..., all tracks) of the shard rows ``rows`` (B,) to (B, ..., K)."""
+    def apply(self, tracks: FloatArray, rows: IntArray, *, moved: MovedTracks | None = None) -> FloatArray:
+        """Scale (B, ..., all tracks) of the shard rows ``rows`` (B,) to (B, ..., K).
+
+        ``moved``: which tracks come from other rows; these are centred as theirs, all others as the rows' own.
+        """
         chosen = tracks[..., self.columns]
-        centres = self.centres[rows].reshape(len(rows), *[1] * (chosen.ndim - 2), -1)
+        centres = self.centres[rows]
+        if moved is not None:
+            centres = np.where(np.isin(self.columns, moved.columns), self.centres[moved.partners[rows]], centres)
+        centres = centres.reshape(len(rows), *[1] * (chosen.ndim - 2), -1)
         return np.clip((chosen - centres - self.mean) / self.std, -self.clip, self.clip)
 
 
@@ -161,12 +167,11 @@ class FrameTargets:
         """
         found: dict[str, npt.NDArray[Any]] = {}
         if self.scale is not None:
-            whose = rows
             if self.moved is None:
                 read = np.asarray(getattr(shards, self.scale.source)[frames])
             else:
-                read, whose = self.moved.read(shards, rows, frames), self.moved.partners[rows]
-            tracks = self.scale.apply(read, whose)
+                read = self.moved.read(shards, rows, frames)
+            tracks = self.scale.apply(read, rows, moved=self.moved)
             found[DENSE] = pool_frames(np.where(mask[..., None], tracks, np.float32(np.nan)), self.step)
         if self.visemes:
             found[VISEME] = np.where(mask, shards.viseme[frames, 0], MISSING).astype(np.int64)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.trainer.conftest import TRACKS, dense_rows, unlabelled_rows
 from trainer.data.shards import open_shards
-from trainer.data.tracks import DENSE
+from trainer.data.tracks import DENSE, pool_frames
 from trainer.errors import Notice
 from trainer.objectives.losses import CrossEntropy, GuardedLoss, SummedLoss, balanced_weights
 from trainer.params import Params
@@ -50,10 +50,14 @@ def test_exchanged_faces_keep_the_energy_and_the_counts(make_shards: Make, tiny:
         assert Counter(own.targets[name].tolist()) == Counter(other.targets[name].tolist())
 
 
+@pytest.mark.parametrize("centre", ["none", "speaker", "segment"])
 @pytest.mark.parametrize("faces", ["exchanged", "shifted"])
-def test_tracks_of_the_face_come_from_elsewhere(make_shards: Make, tiny: Tiny, tmp_path: Path, faces: str) -> None:
+def test_tracks_of_the_face_come_from_elsewhere(
+    make_shards: Make, tiny: Tiny, tmp_path: Path, faces: str, centre: str
+) -> None:
+    """The energy is centred as the row's own, not as the row's whose face it gets: all but the face stays."""
     folder = make_shards("u", dense_rows(), dense=TRACKS)
-    options = {"tasks": [], "dense": ["energy", "aus"], "dense_centre": "none", "monitor": "last"}
+    options = {"tasks": [], "dense": ["energy", "aus"], "dense_centre": centre, "monitor": "last"}
     found = {}
     for which in ("own", faces):
         pretext = _pretext(folder, tiny(pretrain={**options, "faces": which}), tmp_path / "cache")
@@ -72,6 +76,10 @@ def test_tracks_of_the_face_come_from_elsewhere(make_shards: Make, tiny: Tiny, t
     moved = frames.moved
     assert moved is not None
     np.testing.assert_array_equal(moved.read(shards, rows, at)[0, 0, :, 1], raw)
+    scale = frames.scale
+    assert scale is not None
+    scaled = np.clip((raw - scale.centres[partner, 1] - scale.mean[1]) / scale.std[1], -scale.clip, scale.clip)
+    np.testing.assert_allclose(found[faces][:, 1], pool_frames(scaled[:, None], frames.step)[:, 0], rtol=1e-5)
 
 
 def test_a_rare_class_is_left_out_and_others_are_bounded(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
