@@ -68,13 +68,13 @@ def make_shards(manifest: Path, **sections: object) -> Path:
     return Path("data/shards/labelled").resolve()
 
 
-def train(shards: Path, folder: Path, **finetune: object) -> pd.DataFrame:
+def train(shards: Path, folder: Path, *, layers: int = 1, **finetune: object) -> pd.DataFrame:
     """Fine-tune from scratch and keep every model in ``folder / models``; return the predictions of all folds."""
     from trainer.finetuning.finetune import finetune as run
 
     options = {"modes": ["scratch"], "seeds": [0], "folds": 2, "epochs": 3, "batch_size": 8, "lr": 0.01, "keep": "all",
                "augment": {}, "head_hidden": 8}  # fmt: skip
-    encoder = {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.0}
+    encoder = {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.0, "layers": layers}
     params = parse_params({"encoder": encoder, "finetune": options | finetune})
     run(shards, folder / "none", folder / "models", folder / "reports", params, cache=folder / "cache")
     return pd.read_parquet(folder / "reports" / "predictions.parquet")

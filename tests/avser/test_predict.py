@@ -211,18 +211,26 @@ def test_sources(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "features", "layer", "layers"),
+    [
+        ("wav2vec", "speech_model", 1, 1),
+        ("whisper", "speech_model", "all", 3),
+        ("whisper", "lld+speech_model", "middle", 1),
+    ],
+)
 def test_a_speech_model_is_found_where_it_moved_and_no_other_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, features: str, layer: str | int, layers: int
 ) -> None:
     pytest.importorskip("transformers")
-    from tests.pipeline.acoustics.test_speech_model import make
+    from tests.pipeline.acoustics import test_speech_model, test_whisper
 
+    make = test_speech_model.make if kind == "wav2vec" else test_whisper.make
     monkeypatch.chdir(tmp_path)
     manifest, speech = write_clips(tmp_path), make(tmp_path / "speech")
-    chosen = {"features": "speech_model", "dense": {"groups": []}}
-    known = train(
-        make_shards(manifest, acoustics={"speech_model": {"path": speech, "layer": 1}}, shards=chosen), tmp_path
-    )
+    chosen = {"features": features, "dense": {"groups": []}}
+    settings = {"speech_model": {"path": speech, "layer": layer}}
+    known = train(make_shards(manifest, acoustics=settings, shards=chosen), tmp_path, layers=layers)
     folder = Project(tmp_path, known).model("fold 1")
     moved = speech.rename(tmp_path / "moved")
     with pytest.raises(InputError, match="name its folder with --speech-model"):

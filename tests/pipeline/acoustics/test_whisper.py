@@ -24,8 +24,8 @@ POSITIONS = 100  # 2 s
 LAYERS, SIZE, HOP, RATE = 2, 16, 320, 16000
 
 
-def make(folder: Path, *, encoder_only: bool = False) -> Path:
-    torch.manual_seed(0)
+def make(folder: Path, *, seed: int = 0, encoder_only: bool = False) -> Path:
+    torch.manual_seed(seed)
     config = transformers.WhisperConfig(
         d_model=SIZE, encoder_layers=LAYERS, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
         encoder_ffn_dim=24, decoder_ffn_dim=24, max_source_positions=POSITIONS, max_target_positions=8, vocab_size=20,
