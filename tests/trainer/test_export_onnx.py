@@ -25,11 +25,11 @@ Make, Tiny = Callable[..., Path], Callable[..., Params]
 def trained(make_shards: Make, tiny: Tiny, tmp_path: Path) -> Callable[..., Path]:
     """Return a function that trains from scratch and gives the model folder."""
 
-    def go(encoder: dict[str, Any] | None = None, **options: Any) -> Path:
+    def go(encoder: dict[str, Any] | None = None, names: list[str] | None = None, **options: Any) -> Path:
         finetuning = {"modes": ["scratch"], "folds": 2, "epochs": 3, **options}
         base = {"widths": [8], "kernel": 3, "hidden": 8, "dropout": 0.1, "max_seconds": 3.0}
         params = tiny(finetune=finetuning, encoder={**base, **(encoder or {})})
-        shards = make_shards("l", labelled_rows())
+        shards = make_shards("l", labelled_rows(), **({"feature_names": names} if names else {}))
         finetune(shards, tmp_path, tmp_path / "m", tmp_path / "r", params, cache=tmp_path / "cache")
         return tmp_path / "m/toy/scratch"
 
@@ -59,6 +59,19 @@ def test_parity_over_random_lengths(
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["labels"]) == list(predictor.objective.names)
     assert json.loads(about["feature_names"]) == [f"f{n}" for n in range(N_FEATURES)]
+
+
+@pytest.mark.slow
+def test_the_sum_over_layers_goes_with_it(trained: Callable[..., Path], tmp_path: Path) -> None:
+    import onnxruntime
+
+    names = [f"speech_model_{layer}_{value:04d}" for layer in range(2) for value in range(N_FEATURES // 2)]
+    model = trained({"layers": 2}, names)
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "model.onnx"))
+    features = np.random.default_rng(0).normal(1000, 50, (77, N_FEATURES)).astype(np.float32)
+    (found,) = session.run(None, {"features": features})
+    wanted = Predictor(model).predict([features], ["toy/a"]).filter(like="p_").to_numpy()[0]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(
