@@ -35,13 +35,17 @@ def repro(arguments: Sequence[str] = ()) -> int:
     order = [name for name, _ in stage_commands(yaml.safe_load(flow.read_text(encoding="utf-8"))["stages"])]
     seconds = read_times(TIMES)
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process:
-        assert process.stdout is not None
-        for line in follow(process.stdout, order, seconds):
-            print(line, end="", flush=True)
-        process.wait()
-    TIMES.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(TIMES, lambda place: place.write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8"))
+    try:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        ) as process:
+            assert process.stdout is not None
+            for line in follow(process.stdout, order, seconds):
+                print(line, end="", flush=True)
+            process.wait()
+    finally:  # Ctrl-C too: the stages that are done took their time
+        TIMES.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(TIMES, lambda place: place.write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8"))
     return process.returncode
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from avser.repro import follow, read_times, repro
+from avser.repro import TIMES, follow, read_times, repro
 from pipeline.errors import InputError
 
 ORDER = ["a", "b@x", "b@y", "c"]
@@ -48,3 +49,18 @@ def test_without_a_flow_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="project's root"):
         repro()
+
+
+def test_times_of_finished_stages_outlive_a_killed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {first: {cmd: 'true'}, second: {cmd: 'true'}}\n")
+
+    def killed(lines: object, order: object, seconds: dict[str, float]) -> Iterator[str]:
+        seconds["first"] = 3.0
+        raise KeyboardInterrupt
+        yield ""
+
+    monkeypatch.setattr("avser.repro.follow", killed)
+    with pytest.raises(KeyboardInterrupt):
+        repro(["--version"])
+    assert read_times(TIMES) == {"first": 3.0}

@@ -27,8 +27,16 @@ def changes(variant: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
     >>> changes({"pretrain": {"tasks": [1, 3]}, "finetune.transfer": "conv"})
     {'pretrain.tasks': [1, 3], 'finetune.transfer': 'conv'}
+
+    Raises:
+        InputError: a key is given twice, nested and dotted.
     """
-    return dict(_flat(variant, prefix))
+    found: dict[str, Any] = {}
+    for key, value in _flat(variant, prefix):
+        if key in found:
+            raise InputError(f"{key} is given twice, nested and dotted: leave one of them")
+        found[key] = value
+    return found
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

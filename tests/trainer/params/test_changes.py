@@ -12,7 +12,7 @@ import yaml
 from tests import ROOT
 from trainer.errors import InputError
 from trainer.params import Params, load_params, parse_params
-from trainer.params.changes import with_variant
+from trainer.params.changes import changes, with_variant
 
 Tiny = Callable[..., Params]
 
@@ -66,3 +66,9 @@ def test_variants_on_the_page_are_those_of_params_yaml() -> None:
     for name, params in found.items():
         assert params == with_variant(shipped, name), name
     assert found["dense"] == shipped  # the default
+
+
+def test_a_key_that_is_given_twice_is_refused() -> None:
+    """The last one won, without a word."""
+    with pytest.raises(InputError, match=r"pretrain\.tasks is given twice"):
+        changes({"pretrain": {"tasks": [1]}, "pretrain.tasks": [2]})
