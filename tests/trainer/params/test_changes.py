@@ -50,9 +50,9 @@ def test_variants_on_the_page_are_those_of_params_yaml() -> None:
     """Every ``dvc exp run`` of docs/variants.md, with its -S changes laid over params.yaml."""
     page = (ROOT / "docs" / "variants.md").read_text().replace("\\\n", " ")
     found = {}
-    for name, changes in re.findall(r"dvc exp run -n (\w+)(.*)", page):
+    for name, options in re.findall(r"dvc exp run -n (\w+)(.*)", page):
         raw = yaml.safe_load((ROOT / "params.yaml").read_text())
-        for quoted, plain in re.findall(r"-S (?:'([^']+)'|(\S+))", changes):
+        for quoted, plain in re.findall(r"-S (?:'([^']+)'|(\S+))", options):
             keys, value = (quoted or plain).split("=", 1)
             *sections, key = keys.split(".")
             place = raw
