@@ -57,7 +57,6 @@ def pretrain(
     """Train the encoder on what the faces of the films say; once more a fold that tests somebody whom they show."""
     options = load_params(params)
     from trainer.finetuning.pretrainings import pretrain_all as run
-    from trainer.report.numbers import number
 
     with steps("pretrain", console) as shown:
         needed = run(
@@ -79,7 +78,7 @@ def pretrain(
         table.add_column(name)
     for name, values in metrics["tasks"].items():
         counts = ", ".join(f"{label} {count}" for label, count in values["held_out_labels"].items())
-        numbers = (number(values[key]) if key in values else "-" for key in ("uar", "chance"))
+        numbers = (f"{values[key]:.3f}" if key in values else "-" for key in ("uar", "chance"))
         table.add_row(name, *numbers, counts)
     if metrics["tasks"]:
         console.print(table)
@@ -88,7 +87,7 @@ def pretrain(
         for name in ("track", "r"):
             tracks.add_column(name)
         for name, value in metrics["dense"].items():
-            tracks.add_row(name, "-" if value is None else number(value))
+            tracks.add_row(name, "-" if value is None else f"{value:.3f}")
         console.print(tracks)
     for kind, prefix in (("utterance", ""), ("frame", "frame_")):
         before, after = (metrics["encoder"][f"{prefix}effective_rank{when}"] for when in ("_before", ""))

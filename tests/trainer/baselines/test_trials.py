@@ -13,17 +13,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from tests import ROOT
 from tests.trainer.conftest import N_FEATURES, flip, labelled_rows, rated_rows
 from trainer.baselines.functionals import open_functionals
 from trainer.baselines.svm import build, per_speaker
-from trainer.baselines.trials import baselines
+from trainer.baselines.trials import baselines, plan_trials
 from trainer.errors import InputError
 from trainer.evaluation.tables import with_baselines
+from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.finetune import finetune
 from trainer.params import BaselinesParams, Params, ReportParams
 from trainer.report.report import report
@@ -282,3 +285,40 @@ def test_attributes_are_estimated_by_regressions(
     )
     ids = [row["segment_id"] for row, is_test in zip(rows, test, strict=True) if is_test]
     np.testing.assert_allclose(fold.loc[ids, "p_arousal"], by_hand, rtol=1e-6)
+
+
+CHANGES = {
+    "folds": {"folds": 2},
+    "dev": {"dev": "none", "monitor": "last"},
+    "seeds": {"seeds": [5], "label_fraction": 0.5},
+    "objective": {"objective": "attribute", "target": "arousal"},
+    "target": {"target": "mood"},
+    "classes": {"classes": {"bad": ["anger", "sadness"], "good": ["neutral"]}},
+    "joint": {"joint": True},
+    "label_fraction": {"label_fraction": 0.5},
+    "dev_share": {"dev_share": 0.5, "label_fraction": 0.5},
+    "epochs": {"epochs": 3},
+    "lr": {"lr": 0.5},
+    "modes": {"modes": ["scratch"]},
+}
+
+
+def test_the_stage_looks_at_every_parameter_that_changes_a_trial(
+    make_shards: Callable[..., Path], tiny: Callable[..., Params], tmp_path: Path
+) -> None:
+    """What is not in the stage's params in dvc.yaml would leave an old table in place."""
+    rows = rated_rows() + rated_rows(corpus="two")
+    for row in rows:
+        row["mood"] = {"anger": "low", "sadness": "low", "neutral": "high"}[row["emotion"]]
+    folder = make_shards("labelled", rows)
+
+    def keys(change: dict[str, Any]) -> set[str]:
+        params = tiny(finetune=change, baselines={"models": ["majority"]})
+        shards = open_labelled(folder, params.finetune, cache=tmp_path)
+        return {trial.key for trial in plan_trials(shards, {}, params)}
+
+    watched = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["baselines"]["params"]
+    before = keys({})
+    changing = {name for name, change in CHANGES.items() if keys(change) != before}
+    assert {f"finetune.{name}" for name in changing} <= set(watched)
+    assert {"classes", "joint", "folds", "target", "objective"} <= changing
