@@ -115,7 +115,8 @@ def _compared(
     table = table.drop(columns="family").assign(
         primary=table["arm"] == recipe.primary, control_p_holm=other["p_holm"], control_conclusion=other["conclusion"]
     )
-    return table.assign(answer=[answer(row) for row in records(table)])
+    controls = {arm.control for arm in recipe.arms.values() if arm.control}
+    return table.assign(answer=[answer(row, is_control=row["arm"] in controls) for row in records(table)])
 
 
 def _in_order(table: pd.DataFrame, order: Mapping[str, int]) -> pd.DataFrame:
@@ -133,8 +134,8 @@ def _test(
     return rows[0] if rows else None
 
 
-def answer(row: Mapping[str, Any]) -> str:
-    """Say what a row shows.
+def answer(row: Mapping[str, Any], *, is_control: bool = False) -> str:
+    """Say what a row shows; ``is_control``: it has the faces of others.
 
     >>> answer({"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "better"})
     'the face teaches'
@@ -142,7 +143,11 @@ def answer(row: Mapping[str, Any]) -> str:
     'better, not shown to be the face'
     >>> answer({"arm": "student", "control": "", "conclusion": "better", "control_conclusion": ""})
     'better'
+    >>> answer({"arm": "exchanged", "control": "", "conclusion": "better", "control_conclusion": ""}, is_control=True)
+    'better, with the faces of others'
     """
+    if row["conclusion"] == "better" and is_control:
+        return "better, with the faces of others"
     if row["conclusion"] != "better" or not row["control"]:
         return str(row["conclusion"])
     return "the face teaches" if row["control_conclusion"] == "better" else "better, not shown to be the face"

@@ -153,7 +153,7 @@ def test_a_gain_is_the_faces_only_where_it_beats_the_faces_of_others() -> None:
     assert "the face teaches the voice (dense: macro F1 +.1" in sentence(found.reset_index().to_dict("records"))
     found = _table(0.1, 0.1).set_index("arm")
     assert found.loc["dense", "answer"] == "better, not shown to be the face"
-    assert found.loc["dense_exchanged", "answer"] == "better"  # it has no control: a gain, not the face's
+    assert found.loc["dense_exchanged", "answer"] == "better, with the faces of others"
     assert "no more than with the faces of others" in sentence(found.reset_index().to_dict("records"))
     found = _table(0.0, 0.0)
     assert sentence(found.to_dict("records")) == "toy: no gain by the face is shown."
