@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.data.shards import open_shards
-from trainer.errors import InputError
+from trainer.errors import InputError, Notice
 from trainer.final.calibration import Calibration, calibrate
 from trainer.final.card import write_card
 from trainer.finetuning.auxiliary import side_tasks
@@ -21,16 +22,38 @@ from trainer.finetuning.decide import decide
 from trainer.finetuning.finetune import Context, train_all
 from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import Run, plan_final
+from trainer.objectives import OBJECTIVES
 from trainer.params import FROM_PARENT, FinetuneParams, Params
 from trainer.store import free_place, read_table, replace_folder, seal, slug, write_json
 
 
-def mode_of(options: FinetuneParams) -> str:
-    """Return the mode of the final model."""
+def mode_of(options: FinetuneParams, paired: pd.DataFrame) -> str:
+    """Return the mode of the final model.
+
+    Args:
+        options: with ``final_mode``; auto: pretrained where it is one of the modes, else the first, and scratch where
+            the folds show that pretraining did harm.
+        paired: comparisons with scratch, as the report writes them; may be empty.
+    """
     if options.final_mode != "auto":
         return options.final_mode
     networks = [mode for mode in options.chosen if mode != "ensemble"]
-    return "pretrained" if "pretrained" in networks else networks[0] if networks else "scratch"
+    if "pretrained" not in networks:
+        return networks[0] if networks else "scratch"
+    score = OBJECTIVES[options.objective].score
+    if "scratch" not in networks or paired.empty:
+        return "pretrained"
+    rows = paired[(paired["mode"] == "pretrained") & (paired["measure"] == score)]
+    harmed = rows[rows["verdict"].str.startswith("worse, significant")]
+    if harmed.empty:
+        return "pretrained"
+    where = ", ".join(f"{row['corpus']} {row['mean_difference']:+.3f} {score}" for _, row in harmed.iterrows())
+    warnings.warn(
+        f"pretraining did harm ({where}): the final model is trained from scratch; finetune.final_mode chooses another",
+        Notice,
+        stacklevel=2,
+    )
+    return "scratch"
 
 
 def final(
@@ -79,7 +102,7 @@ def final(
     # All labels, whatever share the comparison was about.
     params = params.model_copy(update={"finetune": params.finetune.model_copy(update={"label_fraction": 1.0})})
     params = decide(params, shards)
-    options, mode = params.finetune, mode_of(params.finetune)
+    options, mode = params.finetune, mode_of(params.finetune, _paired(reports))
     parents = Parents.read(parent) if mode in FROM_PARENT else None
     if parents is not None:
         parents.check(shards, params)
@@ -110,6 +133,13 @@ def _tables(reports: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise InputError(
             f"{error.filename or reports} is missing: run `python -m trainer finetune`, then `python -m trainer report`"
         ) from None
+
+
+def _paired(reports: Path) -> pd.DataFrame:
+    try:
+        return read_table(reports / "paired.csv")
+    except FileNotFoundError:  # nothing was compared
+        return pd.DataFrame()
 
 
 def _finish(

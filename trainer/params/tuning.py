@@ -103,7 +103,8 @@ class FinetuneParams(ScheduleParams):
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
     final: bool = True  # train one more on all labelled rows, to be used (models/final)
-    final_mode: Mode | Literal["auto"] = "auto"  # of modes; auto: pretrained where it is one of them, else the first
+    # of modes; auto: pretrained where it is one of them, unless the folds show harm (then scratch); else the first
+    final_mode: Mode | Literal["auto"] = "auto"
 
     @model_validator(mode="after")
     def _consistent(self) -> FinetuneParams:

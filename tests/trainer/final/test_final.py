@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from tests.trainer.conftest import digest, labelled_rows, rated_rows, unlabelled_rows
-from trainer.errors import InputError
-from trainer.final.final import final
+from trainer.errors import InputError, Notice
+from trainer.evaluation.significance import paired_test
+from trainer.final.final import final, mode_of
 from trainer.finetuning.finetune import finetune
 from trainer.models.checkpoint import load_model
-from trainer.params import Params
+from trainer.params import FinetuneParams, Params
 from trainer.predictor import Predictor
 from trainer.pretraining.pretrain import pretrain
 from trainer.report.report import report
@@ -169,3 +170,26 @@ def test_corpora_that_cannot_test_each_other_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         flow("home", rows, folds="corpus", modes=["scratch"], **options)
+
+
+def test_the_default_is_from_scratch_where_pretraining_did_harm() -> None:
+    """By a paired test over the folds alone: a difference that luck can make changes nothing."""
+    rng = np.random.default_rng(0)
+
+    def paired(difference: float, measure: str = "uar") -> pd.DataFrame:
+        scratch = rng.normal(0.6, 0.05, 10)
+        test = paired_test(scratch + difference + rng.normal(0, 0.01, 10), scratch)
+        return pd.DataFrame([{"corpus": "toy", "mode": "pretrained", "measure": measure, **test}])
+
+    options = FinetuneParams()
+    assert mode_of(options, pd.DataFrame()) == "pretrained"
+    assert mode_of(options, paired(0.05)) == "pretrained"
+    assert mode_of(options, paired(-0.001)) == "pretrained"
+    assert mode_of(options, paired(-0.05, "accuracy")) == "pretrained"  # not the objective's own score
+    with pytest.warns(
+        Notice, match=r"pretraining did harm \(toy -0\.0\d+ uar\): the final model is trained from scratch"
+    ):
+        assert mode_of(options, paired(-0.05)) == "scratch"
+    chosen = FinetuneParams(modes=("scratch", "pretrained"), final_mode="pretrained")
+    assert mode_of(chosen, paired(-0.05)) == "pretrained"
+    assert mode_of(FinetuneParams(modes=("frozen", "scratch")), paired(-0.05)) == "frozen"
