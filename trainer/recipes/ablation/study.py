@@ -97,7 +97,8 @@ class Study:
     def _plan(self, params: Params, wanted: Pretrainings | None) -> list[Run]:
         there = wanted is not None and all(one.done for one in wanted.jobs.values())
         # the place of a parent that is still to come counts too: its runs are not those of another
-        key = (params.encoder, params.finetune, wanted and wanted.everyone.folder, there)
+        settings = params.encoder.model_dump_json(), params.finetune.model_dump_json()
+        key = (*settings, wanted and wanted.everyone.folder, there)
         if key not in self._plans:
             parents = self.parents(wanted) if wanted is not None else None
             if parents is not None:
