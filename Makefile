@@ -32,7 +32,7 @@ results: $(READY)  ## the ablation: one table, one picture; MANIFESTS=dir names 
 	dvc repro recipes/ablation/dvc.yaml
 	python -m trainer ablation --show
 
-corpus: $(READY)  ## a published corpus by its protocol: CORPUS=crema_d or msp_podcast, ROOT=its folder (recipes/corpora)
+corpus: $(READY)  ## a published corpus by its protocol: CORPUS=crema_d, iemocap or msp_podcast, ROOT=its folder (recipes/corpora)
 	python -m avser corpus "$(CORPUS)" "$(ROOT)"
 	python -m trainer report --show
 

@@ -112,7 +112,6 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
         "feature_names": grid.names,
         "frame_period": grid.period,
         "frame_centre": grid.centre,  # s from a frame's place on the grid to the middle of its window
-        **({"layers": count} if (count := acoustics.get(column, {}).get("layers")) else {}),
         "front_end": describe_front_end(
             column, segments=read_metadata(table("segments", name)), audio=audio, acoustics=acoustics
         ),

@@ -117,7 +117,7 @@ def describe(network: Network, shards: Shards, rows: IntArray, normalisation: No
     network.eval()
     encoder = network.encoder
     with torch.no_grad():
-        batches = [_padded(shards, batch, normalisation) for batch in _batches(rows)]
+        batches = (_padded(shards, batch, normalisation) for batch in _batches(rows))  # one in memory at a time
         parts = [encoder.chunk_encoder.describe(encoder.layer_sum(x), mask) for x, mask in batches]
     return torch.cat(parts).numpy()
 
