@@ -151,7 +151,7 @@ def open_family(path: Path) -> Family:
     Raises:
         InputError: it is no speech model of a known kind.
     """
-    described, front = (_read(path / name) for name in ("config.json", "preprocessor_config.json"))
+    described, front = (read_json(path / name) for name in ("config.json", "preprocessor_config.json"))
     kind = FAMILIES.get(described.get("model_type", ""), Waveform)
     try:
         return kind(path, described, front)
@@ -159,7 +159,8 @@ def open_family(path: Path) -> Family:
         raise InputError(f"{path}/config.json lacks {error}: not a whole configuration of its kind") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the table in a file of a model folder, empty where there is none; raises InputError if it is no JSON."""
     if not path.is_file():
         return {}
     try:

@@ -7,7 +7,6 @@ A folder as ``save_pretrained`` or a clone of its hub page leaves it. Nothing is
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.acoustics.speech_families import Family, open_family
+from pipeline.acoustics.speech_families import Family, open_family, read_json
 from pipeline.config import Config
 from pipeline.errors import InputError, Quarantined
 
@@ -89,14 +88,11 @@ class SpeechModel:
 
     @cached_property
     def _rate(self) -> int:
-        path = self.path / "preprocessor_config.json"
-        return (
-            int(json.loads(path.read_text(encoding="utf-8")).get("sampling_rate", 16000)) if path.is_file() else 16000
-        )
+        return int(read_json(self.path / "preprocessor_config.json").get("sampling_rate", 16000))
 
     def metadata(self) -> dict[str, Any]:
         """Return what tells one model's features from another's."""
-        described = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        described = read_json(self.path / "config.json")
         family = self._family
         return {
             "architecture": (described.get("architectures") or [described.get("model_type")])[0],
