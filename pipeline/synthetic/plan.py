@@ -26,7 +26,7 @@ class SyntheticConfig(Config):
         ("anger", "happiness", "sadness", "neutral"), min_length=2, description="planted emotions, equally frequent"
     )
     unlabelled_speakers: int = Field(10, ge=2, le=len(PHOTOS), description="each has a photograph and a voice")
-    clips_per_speaker: int = Field(5, ge=1, description="films a speaker, 2.5-6 s each")
+    clips_per_speaker: int = Field(4, ge=1, description="films a speaker, 1.5-5 s each")
     neutral_share: float = Field(
         0.4,
         ge=0,

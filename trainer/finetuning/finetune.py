@@ -24,7 +24,7 @@ from trainer.finetuning.decide import with_films
 from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import PLAIN, Run, Sides, plan
 from trainer.finetuning.side_task import SideTask
-from trainer.finetuning.students import ENSEMBLE, STUDENT, TAUGHT, Lesson, lesson_of, store_ensemble
+from trainer.finetuning.students import ENSEMBLE, STUDENT, Lesson, lesson_of, store_ensemble
 from trainer.models.checkpoint import Checkpoint, ModelSpec, load_model, save_model
 from trainer.objectives import Objective
 from trainer.objectives.penalty import penalise
@@ -135,21 +135,18 @@ def train_all(
 ) -> None:
     """Train the unfinished runs of each context, which share one folder; one that several contexts share only once.
 
-    Students wait for their teachers, which come first. ``on_done`` is called with the number of the context and the
-    run.
+    Students wait for their teachers. ``on_done`` is called with the number of the context and the run.
     """
-    first: dict[str, tuple[int, Run]] = {}
-    then: dict[str, tuple[int, Run]] = {}
+    jobs: dict[str, tuple[int, Run]] = {}
+    needs: dict[str, list[str]] = {}
     for number, own in enumerate(runs):
         for run in own:
-            (then if run.mode in TAUGHT else first).setdefault(run.key, (number, run))
+            jobs.setdefault(run.key, (number, run))
+            needs[run.key] = [teacher.key for teacher in run.teachers]
             for teacher in run.teachers:
-                first.setdefault(teacher.key, (number, teacher))
+                jobs.setdefault(teacher.key, (number, teacher))
     done = partial(is_done, contexts[0].finished)
-    if on_start is not None:
-        on_start(len(first) + len(then), sum(map(done, [*first, *then])))
-    for jobs in (first, then):
-        train_missing(jobs, done, _train_job, contexts, workers=workers, on_done=on_done)
+    train_missing(jobs, done, _train_job, contexts, workers=workers, needs=needs, on_start=on_start, on_done=on_done)
 
 
 def _train_job(contexts: Sequence[Context], job: tuple[int, Run]) -> None:

@@ -145,7 +145,7 @@ def fit(
             on_epoch(epoch)
         if epoch - best.epoch >= schedule.patience or epoch >= optimiser.epochs:
             break
-    network.load_state_dict(best.state)
+    best.restore()
     return Fitted(pd.DataFrame(records), best.epoch, best.value if dev is not None else None, optimiser.updates)
 
 
@@ -155,7 +155,8 @@ class _Best:
     def __init__(self, network: nn.Module, monitor: str) -> None:
         self.network, self.monitor = network, monitor
         self.rank = (-math.inf, -math.inf)
-        self.value, self.epoch, self.state = 0.0, 0, copy.deepcopy(network.state_dict())
+        self.value, self.epoch = 0.0, 0
+        self.state: dict[str, Tensor] | None = None  # None: the network as it is
 
     def compare(self, epoch: int, dev_loss: float, dev_score: float) -> None:
         """Keep the network as it is if this epoch is better than all before."""
@@ -163,7 +164,14 @@ class _Best:
         if rank[self.monitor] > self.rank:
             self.rank = rank[self.monitor]
             self.value = -dev_loss if self.monitor == "loss" else dev_score
-            self.epoch, self.state = epoch, copy.deepcopy(self.network.state_dict())
+            self.epoch = epoch
+            if self.monitor != "last":  # the last one needs no copy
+                self.state = copy.deepcopy(self.network.state_dict())
+
+    def restore(self) -> None:
+        """Give the network the weights of the best epoch."""
+        if self.state is not None:
+            self.network.load_state_dict(self.state)
 
 
 def _train_epoch(

@@ -118,7 +118,7 @@ def test_sentences_are_statements_of_a_few_words(seed: int) -> None:
     assert text == sentence(np.random.default_rng(seed))
     assert text[0].isupper()
     assert text.endswith(".")
-    assert 5 <= len(text.split()) <= 19
+    assert 5 <= len(text.split()) <= 11
 
 
 def tracks(emotion: str, *, activation: bool, seed: int = 5, phonemes: tuple[Phoneme, ...] | None = None) -> np.ndarray:

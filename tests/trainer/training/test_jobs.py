@@ -45,7 +45,7 @@ def test_what_is_missing_is_done_once_and_counted(tmp_path: Path, workers: int) 
 def test_the_end_waits_for_no_worker_that_does_not_answer(tmp_path: Path) -> None:
     # A worker killed while it waited for its next job left the queue locked, and the command hung after its last run.
     before = set(multiprocessing.active_children())
-    done = in_processes(_finish, tmp_path, ["a", "b", "c"], workers=2)
+    done = in_processes(_finish, tmp_path, {key: key for key in "abc"}, workers=2)
     assert sorted([next(done), next(done), next(done)]) == ["a", "b", "c"]
     workers = set(multiprocessing.active_children()) - before
     assert len(workers) == 2
@@ -66,5 +66,21 @@ def _fail_at_once_or_work(home: Path, key: str) -> None:
 
 def test_an_error_of_one_job_lets_the_running_one_finish(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"wrong\.parquet"):
-        list(in_processes(_fail_at_once_or_work, tmp_path, ["a", "wrong"], workers=2))
+        list(in_processes(_fail_at_once_or_work, tmp_path, {"a": "a", "wrong": "wrong"}, workers=2))
     assert is_done(tmp_path, "a")
+
+
+def _finish_after(home: Path, job: tuple[str, tuple[str, ...]]) -> None:
+    key, before = job
+    assert all(is_done(home, other) for other in before), f"{key} began before {before}"
+    time.sleep(0.1)
+    _finish(home, key)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_begins_when_those_that_it_needs_are_done(tmp_path: Path, workers: int) -> None:
+    _finish(tmp_path, "t0")  # by an earlier command
+    needs = {"s1": ("t0", "t1", "t2"), "s2": ("t1", "t3"), "t1": (), "t2": (), "t3": (), "t0": ()}
+    jobs = {key: (key, before) for key, before in needs.items()}
+    train_missing(jobs, partial(is_done, tmp_path), _finish_after, tmp_path, workers=workers, needs=needs)
+    assert all(is_done(tmp_path, key) for key in jobs)
