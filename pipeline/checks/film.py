@@ -76,6 +76,7 @@ def label_film(film: Path, *, thresholds: Path, corpus: str | None = None, speak
         acoustics=_sounds(film, usable, settings),
         faces=_faces(film, usable, settings),
         frame_period=settings.acoustics.frame_step,
+        frame_size=settings.acoustics.frame_size,
         config=settings.labels,
     )  # fmt: skip
     found = labelling.label(measured, fitted, settings.labels, baselines=dict.fromkeys(measured.tracks, face))

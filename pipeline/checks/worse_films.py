@@ -66,6 +66,7 @@ def measure_degraded(params: Params, segments: Sequence[dict[str, Any]], degrada
             acoustics=iter_rows(sound, ACOUSTIC_COLUMNS),
             faces=iter_rows(face, FACE_COLUMNS),
             frame_period=acoustics.metadata()["frame_period"],
+            frame_size=acoustics.metadata()["frame_size"],
             config=params.labels,
         )
 

@@ -87,6 +87,12 @@ class LabelsConfig(Config):
 
     min_valid_ratio: float = Field(0.6, ge=0, le=1, description="share of frames with a face below which T2, T3 lack")
     min_valid_seconds: float = Field(0.5, ge=0, description="s with a face below which T2 and T3 lack")
+    min_sync: float = Field(
+        -1.0, ge=-1, le=1, description="correlation of speech level and mouth opening below which T2, T3 lack; -1: off"
+    )
+    min_talk: float = Field(
+        -1.0, ge=-1, le=1, description="talk_score, where faces were several, below which T2 and T3 lack; -1: off"
+    )
     energy_variation: EnergyVariation = EnergyVariation()
     facial_activation: FacialActivation = FacialActivation()
     au_emotion: AuEmotion = AuEmotion()

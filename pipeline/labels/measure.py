@@ -12,9 +12,10 @@ import pandas as pd
 from pipeline.contracts import OK
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.statistics import energy_variation, facial_activation
+from pipeline.labels.tracks import LIPS, correspondence
 
 ACOUSTIC_COLUMNS = ["segment_id", "status", "reason", "rms_db", "voiced"]
-FACE_COLUMNS = ["segment_id", "status", "reason", "time", "valid", "shot", "landmarks", "aus"]
+FACE_COLUMNS = ["segment_id", "status", "reason", "time", "valid", "shot", "landmarks", "aus", "talk_score"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ def measure(
     acoustics: Iterable[Mapping[str, Any]],
     faces: Iterable[Mapping[str, Any]],
     frame_period: float,
+    frame_size: float,
     config: LabelsConfig,
 ) -> Measured:
     """Measure every segment of ``origin``.
@@ -47,16 +49,24 @@ def measure(
         acoustics: rows of the acoustics table (``ACOUSTIC_COLUMNS``); rows of other segments are passed over.
         faces: rows of the faces table (``FACE_COLUMNS``); likewise.
         frame_period: s between two frames of the acoustics.
+        frame_size: s that such a frame spans.
         config: section ``labels``.
     """
     rows = origin.set_index("segment_id", drop=False).sort_index()
-    sound = {row["segment_id"]: _of_sound(row, frame_period, config) for row in acoustics}
+    sound: dict[str, dict[str, Any]] = {}
+    levels: dict[str, np.ndarray] = {}  # kept only where mouths are compared with them
+    for row in acoustics:
+        sound[row["segment_id"]] = _of_sound(row, frame_period, config)
+        if config.min_sync > -1 and row["status"] == OK:
+            levels[row["segment_id"]] = np.asarray(row["rms_db"], np.float32)
     face: dict[str, dict[str, Any]] = {}
     tracks: dict[str, np.ndarray] = {}
     for row in faces:
         where = row["segment_id"]
         if where in rows.index:
             face[where], track = _of_face(row, config)
+            if track is not None and (why := _of_another(row, levels.get(where), frame_period, frame_size, config)):
+                face[where], track = _no_face(why, face[where]["valid_ratio"]), None
             if track is not None:
                 tracks[where] = track
     missing_sound = {"t1_stat": np.nan, "t1_reason": "no acoustic features"}
@@ -81,6 +91,26 @@ def _of_sound(row: Mapping[str, Any], period: float, config: LabelsConfig) -> di
 def _no_face(reason: str, ratio: float = 0.0) -> dict[str, Any]:
     statistics = dict.fromkeys(("t2_stat", "t2_mouth", "t2_rest"), np.nan)
     return {**statistics, "valid_ratio": ratio, "t2_reason": reason, "t3_reason": reason}
+
+
+def _of_another(
+    row: Mapping[str, Any], level: np.ndarray | None, period: float, size: float, config: LabelsConfig
+) -> str | None:
+    """Say why a face seems not to be the speaker's; None where it does or nobody asks."""
+    talk = row.get("talk_score")
+    if talk is not None and talk < config.min_talk:
+        return f"the face does not move as the sound does: talk_score {talk:.2f}, labels.min_talk {config.min_talk:g}"
+    if config.min_sync <= -1:
+        return None
+    if level is None:
+        return "no sound to compare the mouth with (labels.min_sync)"
+    valid, time = np.asarray(row["valid"], bool), np.asarray(row["time"], np.float64)
+    lips = np.asarray(row["landmarks"], np.float64).reshape(len(valid), -1, 3)[:, list(LIPS), :2]
+    mouth = np.where(valid, np.linalg.norm(lips[:, 0] - lips[:, 1], axis=1), np.nan)
+    sync = correspondence(np.interp(time, np.arange(len(level)) * period + size / 2, level), mouth)
+    if sync >= config.min_sync:
+        return None
+    return f"mouth and speech do not go together: correlation {sync:.2f}, labels.min_sync {config.min_sync:g}"
 
 
 def _of_face(row: Mapping[str, Any], config: LabelsConfig) -> tuple[dict[str, Any], np.ndarray | None]:

@@ -34,11 +34,13 @@ def _write_labels(params: Params) -> None:
     for stage in ("acoustics", "faces"):
         check_made_from(table(stage, NAME), segments)
     origin = pd.DataFrame(segments)[ORIGIN]
+    acoustics = read_metadata(table("acoustics", NAME))
     measured = measure(
         origin,
         acoustics=iter_rows(table("acoustics", NAME), ACOUSTIC_COLUMNS),
         faces=_counted(iter_rows(table("faces", NAME), FACE_COLUMNS), len(origin)),
-        frame_period=read_metadata(table("acoustics", NAME))["frame_period"],
+        frame_period=acoustics["frame_period"],
+        frame_size=acoustics["frame_size"],
         config=config,
     )
     # The faces table says which units its backend reads and how far each can be trusted.

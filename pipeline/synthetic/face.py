@@ -115,19 +115,18 @@ class Animator:
         ids = np.full((size, size), len(corners), np.uint16)
         fixed = np.round(corners * 16).astype(np.int32)  # 4 fractional bits for the rasteriser
         keep = np.flatnonzero(np.abs(area) > 0.5)
-        for k in keep.tolist():
-            cv2.fillConvexPoly(ids, fixed[k], k, cv2.LINE_8, 4)
+        for k, triangle in zip(keep.tolist(), fixed[keep], strict=True):
+            cv2.fillConvexPoly(ids, triangle, k, cv2.LINE_8, 4)
         # Backward affine map of each triangle, canvas to photo; the last row is the still background.
         homogeneous = np.dstack([corners, np.ones(corners.shape[:2])])
         maps = np.zeros((len(corners) + 1, 3, 2))
         maps[keep] = np.linalg.solve(homogeneous[keep], self._corners_source[keep, :, :2])
         inverse = np.linalg.inv(turn)
         maps[-1] = np.vstack([inverse.T, -inverse @ shift])
-        flat = maps.reshape(-1, 6).astype(np.float32)
-        which = ids.ravel()
+        own = np.take(maps.reshape(-1, 6).astype(np.float32), ids.ravel(), axis=0)  # (pixels, 6): the triangle's map
         x, y = self._x, self._y
-        map_x = flat[:, 0][which] * x + flat[:, 2][which] * y + flat[:, 4][which]
-        map_y = flat[:, 1][which] * x + flat[:, 3][which] * y + flat[:, 5][which]
+        map_x = own[:, 0] * x + own[:, 2] * y + own[:, 4]
+        map_y = own[:, 1] * x + own[:, 3] * y + own[:, 5]
         frame = cv2.remap(
             self.photo.image, map_x.reshape(size, size), map_y.reshape(size, size), cv2.INTER_LINEAR, None,
             cv2.BORDER_REFLECT_101,

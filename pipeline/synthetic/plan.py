@@ -35,7 +35,7 @@ class SyntheticConfig(Config):
     )
     dev_speakers: int = Field(2, ge=0, description="unlabelled speakers held out as split 'dev'; the others train")
     labelled_speakers: int = Field(8, ge=2, le=10, description="voices other than those of the films")
-    utterances_per_speaker: int = Field(20, ge=1, description="labelled sound files a speaker")
+    utterances_per_speaker: int = Field(16, ge=1, description="labelled sound files a speaker")
     labelled_films: bool = Field(
         True, description="also film the labelled speakers: their faces join the unlabelled set, without labels"
     )

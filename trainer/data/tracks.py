@@ -21,6 +21,10 @@ from trainer.data.shards import Shards
 
 DENSE, RECONSTRUCTION, VECTORS = "dense", "reconstruction", "vectors"  # names of outputs that are no tasks
 VISEME = "viseme"
+MATCHING, FACE = "matching", "face"  # output and target of matching voice and face; the face that it is about
+FACE_GROUPS = ("motion", "aus")  # of the dense tracks: what the face shows; the energy is the voice's
+PERCENTILES = (10, 50, 90)
+LEAST_FRAMES = 5  # with a face, below which there is nothing to describe
 MIN_SEGMENTS = 3  # a speaker with fewer has no typical face or level of their own
 
 
@@ -98,6 +102,25 @@ def has_targets(shards: Shards, rows: IntArray, names: Sequence[str]) -> BoolArr
             break
         frames = shards.dense[shards.offsets[row] : shards.offsets[row + 1]]
         found |= np.isfinite(np.asarray(frames)[:, columns]).any(axis=0)
+    return found
+
+
+def track_columns(shards: Shards, groups: Sequence[str]) -> IntArray:
+    """Return which of the dense tracks belong to ``groups``, (K,); none in shards without them."""
+    named = shards.metadata.get("dense", {}).get("groups", {})
+    names = [name for group in groups for name in named.get(group, ())]
+    return np.array([shards.frame_names[DENSE].index(name) for name in names], dtype=np.int64)
+
+
+def face_statistics(shards: Shards, rows: IntArray, columns: IntArray) -> npt.NDArray[np.float64]:
+    """Return mean, deviation and percentiles of the tracks in ``columns``, (M, 5 * K); NaN in rows without a face."""
+    found = np.full((len(rows), (2 + len(PERCENTILES)) * len(columns)), np.nan)
+    for number, row in enumerate(rows):
+        tracks = np.asarray(shards.dense[shards.offsets[row] : shards.offsets[row + 1]])[:, columns].astype(np.float64)
+        seen = tracks[np.isfinite(tracks).all(axis=1)]
+        if len(seen) >= LEAST_FRAMES:
+            parts = [seen.mean(axis=0), seen.std(axis=0), *np.percentile(seen, PERCENTILES, axis=0)]
+            found[number] = np.concatenate(parts)
     return found
 
 

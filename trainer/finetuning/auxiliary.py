@@ -63,6 +63,11 @@ def _check_one(parent: Checkpoint, unlabelled: Shards, target: str) -> None:
             "finetune.auxiliary goes with pretrain.tasks and pretrain.dense, not with pretrain.reconstruct: it would "
             "hide spans of the labelled speech too"
         )
+    if parent.spec.face_size:
+        raise InputError(
+            "finetune.auxiliary goes with pretrain.tasks and pretrain.dense, not with pretrain.matching, which needs "
+            "several segments of a speaker side by side"
+        )
     if target in parent.spec.heads:
         raise InputError(f"finetune.target {target!r} is the name of a pretext task: name the column otherwise")
 

@@ -12,13 +12,13 @@ from trainer.finetuning.labelled import labelled_sets
 from trainer.params import FinetuneParams, Params
 
 SYNTHETIC = "synthetic"  # names of generated corpora begin with it
-FEW = 0.1  # of a generated corpus' labels: its comparison is about few of them
+FEW = 0.125  # of a generated corpus' labels: its comparison is about few of them
 
 
 def decide(params: Params, labelled: Shards, films: Shards | None = None) -> Params:
     """Return ``params`` with ``label_fraction`` and ``modes`` of section finetune decided.
 
-    ``label_fraction: auto`` is all labels, and a tenth where all corpora are generated. ``modes: auto`` is scratch and
+    ``label_fraction: auto`` is all labels, and an eighth where all corpora are generated. ``modes: auto`` is scratch and
     pretrained, and student where it can be taught by the face: ``films`` show labelled utterances, some of which have
     no label or one that is not used.
     """

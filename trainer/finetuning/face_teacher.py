@@ -23,11 +23,9 @@ from sklearn.preprocessing import StandardScaler
 
 from trainer.data.arrays import IntArray
 from trainer.data.shards import Shards
+from trainer.data.tracks import FACE_GROUPS, PERCENTILES, face_statistics, track_columns
 from trainer.errors import InputError
 
-GROUPS = ("motion", "aus")  # of the dense tracks: what the face shows; the energy is the voice's
-PERCENTILES = (10, 50, 90)
-LEAST_FRAMES = 5  # with a face, below which there is nothing to read
 FEW = 60  # labelled utterances up to which each is left out in turn; of more, a tenth at a time
 LEVEL = 0.05  # of the test that the classifier knows more than chance
 
@@ -39,30 +37,11 @@ class FaceAnswer(NamedTuple):
     skill: float  # 0: no more than chance on labelled utterances that were left out; 1: always right
 
 
-def face_columns(films: Shards) -> IntArray:
-    """Return which dense tracks are of the face, (K,); none in shards without them."""
-    groups = films.metadata.get("dense", {}).get("groups", {})
-    names = [name for group in GROUPS for name in groups.get(group, ())]
-    return np.array([films.frame_names["dense"].index(name) for name in names], dtype=np.int64)
-
-
 def shown_clips(labelled: Shards, films: Shards) -> set[tuple[str, str]]:
     """Return corpus and clip of the labelled utterances that ``films`` with tracks of the face show."""
-    if not len(face_columns(films)):
+    if not len(track_columns(films, FACE_GROUPS)):
         return set()
     return {*zip(labelled.corpora, labelled.clips, strict=True)} & {*zip(films.corpora, films.clips, strict=True)}
-
-
-def face_statistics(films: Shards, rows: IntArray, columns: IntArray) -> npt.NDArray[np.float64]:
-    """Return mean, deviation and percentiles of the tracks in ``columns``, (M, 5 * K); NaN in rows without a face."""
-    found = np.full((len(rows), (2 + len(PERCENTILES)) * len(columns)), np.nan)
-    for number, row in enumerate(rows):
-        tracks = np.asarray(films.dense[films.offsets[row] : films.offsets[row + 1]])[:, columns].astype(np.float64)
-        seen = tracks[np.isfinite(tracks).all(axis=1)]
-        if len(seen) >= LEAST_FRAMES:
-            parts = [seen.mean(axis=0), seen.std(axis=0), *np.percentile(seen, PERCENTILES, axis=0)]
-            found[number] = np.concatenate(parts)
-    return found
 
 
 def answer_of_faces(
@@ -94,7 +73,7 @@ def answer_of_faces(
     Raises:
         InputError: the films carry no tracks of the face, or show fewer than two classes of the labelled utterances.
     """
-    columns = face_columns(films)
+    columns = track_columns(films, FACE_GROUPS)
     if not len(columns):
         raise InputError(
             f"{films.folder} has no tracks of the face (finetune.self_training.face): name aus and motion in "

@@ -73,6 +73,7 @@ class ModelSpec:
     chunking: Chunking
     normalisation: Normalisation
     frames: FrameTargets | None = None  # of the frame heads of a pretrained network
+    face_size: int = 0  # values that describe a face, where voice and face were matched
 
     def build(self) -> Network:
         """Make a network with fresh weights, drawn from torch's global generator.
@@ -88,6 +89,7 @@ class ModelSpec:
             head_hidden=self.head_hidden,
             n_tracks=self.frames.n_tracks if self.frames is not None else 0,
             reconstruct=self.frames is not None and self.frames.reconstruct,
+            n_face=self.face_size,
         )
 
     def dataset(
@@ -119,6 +121,7 @@ class ModelSpec:
             "chunking": {"frames": self.chunking.frames, "count": self.chunking.count},
             "normalisation": self.normalisation.to_json(),
             **({} if self.frames is None else {"frame_targets": self.frames.to_json()}),
+            **({"face_size": self.face_size} if self.face_size else {}),
         }
 
     @classmethod
@@ -138,6 +141,7 @@ class ModelSpec:
             chunking=LENGTHS[config.architecture.length](**config.chunking.model_dump()),
             normalisation=Normalisation.from_json(config.normalisation.model_dump()),
             frames=FrameTargets.from_json(config.frame_targets.model_dump()) if config.frame_targets else None,
+            face_size=config.face_size,
         )
 
 

@@ -94,6 +94,7 @@ class ModelConfig(InputEntries):
     objectives: dict[str, dict[str, Any]] = {}  # a folder written before there were others: one class
     chunking: ChunkingEntry
     frame_targets: FramesEntry | None = None
+    face_size: int = Field(default=0, ge=0, le=100_000)
     speakers: tuple[str, ...] = ()
     corpora: tuple[str, ...] = ()
     tasks: tuple[Literal[1, 2, 3], ...] = ()

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.data.dataset import Batch
-from trainer.data.tracks import DENSE, RECONSTRUCTION, VECTORS
+from trainer.data.tracks import DENSE, FACE, MATCHING, RECONSTRUCTION, VECTORS
 from trainer.models.aggregators import AGGREGATORS
 from trainer.models.encoders import CHUNK_ENCODERS
 from trainer.models.layers import LayerSum
 from trainer.params import EncoderParams
 
 SPAN = 12  # frames of a hidden span; about .2 s, a syllable [ours]
+MATCHED = 32  # units in which voice and face are compared [ours]
+TEMPERATURE = 0.1  # of their cosine [ours; .07 to .2 are common]
 HIDDEN = 0.3  # share of the frames that is hidden [ours; wav2vec 2.0 hides about half in spans of .2 s]
 
 
@@ -71,11 +73,26 @@ class Head(nn.Sequential):
         super().__init__(*layers)
 
 
+class Matcher(nn.Module):
+    """Utterance vector and description of a face to a space in which those of one segment lie together."""
+
+    def __init__(self, size: int, n_face: int, *, hidden: int) -> None:
+        super().__init__()
+        self.voice = nn.Linear(size, MATCHED)
+        self.face = nn.Sequential(nn.Linear(n_face, hidden), nn.GELU(), nn.Linear(hidden, MATCHED))
+
+    def forward(self, z: Tensor, face: Tensor) -> Tensor:
+        """(B, H) and (B, D) to (B, 2, E), whose products over E are cosines over the temperature."""
+        sides = torch.stack([self.voice(z), self.face(face)], dim=1)
+        return functional.normalize(sides, dim=2) / TEMPERATURE**0.5
+
+
 class Network(nn.Module):
     """Shared encoder with one head per target, in the order of ``outputs`` (target name to number of scores).
 
     ``n_tracks`` > 0: a head on the frame vectors that predicts that many dense tracks. ``reconstruct``: another that
-    predicts the features of spans which are hidden from the encoder.
+    predicts the features of spans which are hidden from the encoder. ``n_face`` > 0: a `Matcher` of voices with faces
+    that are described by so many values.
     """
 
     def __init__(
@@ -87,6 +104,7 @@ class Network(nn.Module):
         head_hidden: int,
         n_tracks: int = 0,
         reconstruct: bool = False,
+        n_face: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = SpeechEncoder(n_features, params)
@@ -105,6 +123,7 @@ class Network(nn.Module):
                 if size
             }
         )
+        self.matcher = Matcher(params.hidden, n_face, hidden=head_hidden or MATCHED) if n_face else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute all outputs by name.
@@ -113,7 +132,8 @@ class Network(nn.Module):
 
         Returns:
             Logits (B, outputs) of every target, `VECTORS` (B, H) that they come from, and of the frame heads `DENSE`
-            (B, nC, L, K) and `RECONSTRUCTION` (B, nC, L, F), NaN where nothing was hidden.
+            (B, nC, L, K) and `RECONSTRUCTION` (B, nC, L, F), NaN where nothing was hidden. `MATCHING` (B, 2, E) where
+            the batch shows faces.
         """
         x, hidden = batch.x, None
         if RECONSTRUCTION in self.frame_heads:
@@ -122,6 +142,8 @@ class Network(nn.Module):
                 x = cover(x, hidden)
         z, frames = self.encoder(x, batch.frame_mask, batch.chunk_mask)
         scores = {name: head(z) for name, head in self.heads.items()} | {VECTORS: z}
+        if self.matcher is not None and FACE in batch.targets:
+            scores[MATCHING] = self.matcher(z, batch.targets[FACE])
         if DENSE in self.frame_heads:
             scores[DENSE] = self.frame_heads[DENSE](frames)
         if hidden is not None:

@@ -113,11 +113,15 @@ class PretrainParams(ScheduleParams):
     dense_loss: Literal["smooth_l1", "ccc"] = "smooth_l1"  # smooth L1 in standard deviations, or 1 - CCC a track [ours]
     dense_centre: Literal["none", "speaker", "segment"] = "speaker"  # whose mean is subtracted from the tracks [ours]
     reconstruct: float = Field(default=0.0, ge=0)  # weight of giving back hidden spans of the features; 0 = off [ours]
+    # weight of finding the own face by the voice, and the voice by the face, among those of the speaker; 0 = off [ours]
+    matching: float = Field(default=0.0, ge=0)
     variance: float = Field(default=0.0, ge=0)  # weight of keeping each unit's deviation up and units apart [ours]
     max_class_weight: float = Field(
         default=5.0, ge=1
     )  # of a rare class in the loss of a task; even classes have 1 [ours]
     min_class: Count = 5  # training segments of a class below which its labels are left out [ours]
+    # segments: every one once an epoch; speakers: as many, of every speaker equally many [ours]
+    draw: Literal["segments", "speakers"] = "segments"
     corpora: Annotated[tuple[str, ...], UNIQUE] = ()  # whose films teach; empty: all of the unlabelled shards
     # where films show labelled speakers: one pretraining a fold, without the speakers whom it tests [ours]
     per_fold: bool = True
@@ -139,10 +143,12 @@ class PretrainParams(ScheduleParams):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> PretrainParams:
-        if not (self.tasks or self.dense or self.reconstruct):
-            raise ValueError("tasks must be a non-empty subset of [1, 2, 3] unless dense or reconstruct is on")
-        if self.augment.mixup and (self.dense or self.reconstruct):
-            raise ValueError("augment.mixup mixes utterances, whose tracks cannot be mixed: use it with tasks alone")
+        if not (self.tasks or self.dense or self.reconstruct or self.matching):
+            raise ValueError("tasks must not be empty unless dense, reconstruct or matching is on")
+        if self.augment.mixup and (self.dense or self.reconstruct or self.matching):
+            raise ValueError(
+                "augment.mixup mixes utterances, whose tracks and faces cannot be mixed: use it with tasks alone"
+            )
         return self
 
     @field_validator("task_weights")

@@ -86,7 +86,7 @@ class FinetuneParams(ScheduleParams):
     joint: bool = False  # train on the rows of all corpora that have one of the tested corpus' classes [ours]
     vote_threshold: float | Literal["auto"] = "auto"  # multilabel: share of votes that makes a class true; 1/K [ours]
     dev_share: float = Field(default=0.2, gt=0, lt=1)  # of training rows, whole speakers, for early stopping [ours]
-    # of the training labels, drawn per class; dev keeps all. auto: all, and a tenth of a generated corpus [ours]
+    # of the training labels, drawn per class; dev keeps all. auto: all, and an eighth of a generated corpus [ours]
     label_fraction: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     transfer: Literal["all", "chunk", "conv"] = "conv"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
     # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own

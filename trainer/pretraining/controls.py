@@ -7,18 +7,14 @@ moment; labels of segments stay, since they have no time. What a network gains b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from trainer.data.arrays import IntArray
 from trainer.data.rows import Texts
 from trainer.data.shards import Shards
-from trainer.data.tracks import MovedTracks
+from trainer.data.tracks import FACE_GROUPS, MovedTracks, track_columns
 from trainer.params import PretrainParams
 from trainer.pretraining.tasks import OF_FACE
-
-FACE_GROUPS = ("motion", "aus")  # of the dense targets
 
 
 def partners(shards: Shards, allowed: IntArray, *, seed: int) -> IntArray:
@@ -45,14 +41,11 @@ def relabel(labels: Texts, number: int, shards: Shards, allowed: IntArray, optio
     return labels
 
 
-def moved_tracks(
-    shards: Shards, allowed: IntArray, groups: Mapping[str, Sequence[str]], options: PretrainParams
-) -> MovedTracks | None:
+def moved_tracks(shards: Shards, allowed: IntArray, options: PretrainParams) -> MovedTracks | None:
     """Return where the tracks of the face come from; None where they are the segment's own."""
     if options.faces == "own":
         return None
-    names = [name for group in FACE_GROUPS for name in groups.get(group, ())]
-    columns = np.array([shards.frame_names["dense"].index(name) for name in names], dtype=np.int64)
+    columns = track_columns(shards, FACE_GROUPS)
     if options.faces == "exchanged":
         return MovedTracks(columns, partners(shards, allowed, seed=options.seed), 0.0)
     return MovedTracks(columns, np.arange(len(shards.rows)), 0.5)

@@ -15,10 +15,10 @@ import numpy as np
 
 from trainer.data.arrays import IntArray
 from trainer.data.dataset import ChunkDataset
-from trainer.data.rows import MISSING, Texts, class_indices, label_names, text
+from trainer.data.rows import MISSING, Target, Texts, class_indices, label_names, text
 from trainer.data.shards import Shards
 from trainer.data.splits import assert_disjoint, hold_out_speakers, unlabelled_subset
-from trainer.data.tracks import DENSE, RECONSTRUCTION, FrameTargets, TrackScale, has_targets
+from trainer.data.tracks import DENSE, FACE, MATCHING, RECONSTRUCTION, FrameTargets, TrackScale, has_targets
 from trainer.errors import InputError, Notice
 from trainer.models.checkpoint import ModelSpec
 from trainer.models.encoders import CHUNK_ENCODERS
@@ -34,6 +34,7 @@ from trainer.objectives.losses import (
 )
 from trainer.params import EncoderParams, PretrainParams
 from trainer.pretraining import controls
+from trainer.pretraining.matching import FaceVectors, MatchingLoss
 from trainer.pretraining.tasks import TASKS
 from trainer.pretraining.thresholds import refitted
 
@@ -47,6 +48,7 @@ class Pretext:
     targets: dict[str, IntArray]  # by task: (N,) class indices, `MISSING` where there is no label
     heads: dict[str, Hard]  # by task
     frames: FrameTargets | None  # None without frame heads
+    faces: FaceVectors | None  # None where voice and face are not matched
     train: IntArray
     dev: IntArray
     held_out: IntArray
@@ -74,7 +76,7 @@ class Pretext:
         if without:  # the pipeline's thresholds know speakers who are left out here
             labels = {number: refitted(shards, number, own, allowed) for number, own in labels.items()}
         # every row has frames to learn from; without frame targets only those with a label have
-        framed = bool(options.dense or options.reconstruct)
+        framed = bool(options.dense or options.reconstruct or options.matching)
         train, dev, test, unit = _split(shards, _with_labels(allowed, labels, framed=framed), options)
         labels = {number: _frequent(own, train, options, number) for number, own in labels.items()}
         labels = {number: controls.relabel(own, number, shards, allowed, options) for number, own in labels.items()}
@@ -86,13 +88,19 @@ class Pretext:
         # without test rows the measures are taken on the dev speakers (who also chose the epoch; the metrics say "dev")
         held_out, side = (test, "test") if len(test) else (dev, "dev")
         frames = _frame_targets(shards, allowed, train, options, encoder)
-        return cls(shards, options, targets, heads, frames, train, dev, held_out, side, unit)
+        faces = None
+        if options.matching:
+            exchanged = options.faces == "exchanged"
+            partners = controls.partners(shards, allowed, seed=options.seed) if exchanged else None
+            faces = FaceVectors.of(shards, train, clip=encoder.clip, partners=partners)
+        return cls(shards, options, targets, heads, frames, faces, train, dev, held_out, side, unit)
 
     def dataset(self, spec: ModelSpec, rows: IntArray) -> ChunkDataset:
         """Rows with all their targets, as the network's input."""
-        return spec.dataset(
-            self.shards, rows, {name: target[rows] for name, target in self.targets.items()}, frames=self.frames
-        )
+        targets: dict[str, Target] = {name: target[rows] for name, target in self.targets.items()}
+        if self.faces is not None:
+            targets |= {MATCHING: self.faces.speakers[rows], FACE: self.faces.vectors[rows]}
+        return spec.dataset(self.shards, rows, targets, frames=self.frames)
 
     def loss(self) -> TotalLoss:
         """Sum over tasks, tracks and hidden spans, each by its weight; class weights are the training rows'."""
@@ -109,6 +117,8 @@ class Pretext:
             parts[DENSE], weights[DENSE] = TrackLoss(options.dense_loss), options.dense_weight
         if options.reconstruct:
             parts[RECONSTRUCTION], weights[RECONSTRUCTION] = TrackLoss(), options.reconstruct
+        if options.matching:
+            parts[MATCHING], weights[MATCHING] = MatchingLoss(), options.matching
         return GuardedLoss(SummedLoss(parts, weights), options.variance)
 
     def counts(self, name: str, rows: IntArray) -> dict[str, int]:
@@ -229,7 +239,7 @@ def _frame_targets(
         scale = TrackScale.fit(
             shards, train, names, centre=options.dense_centre, clip=encoder.clip, speakers=shards.speakers
         )
-    moved = controls.moved_tracks(shards, allowed, groups, options) if options.dense else None
+    moved = controls.moved_tracks(shards, allowed, options) if options.dense else None
     return FrameTargets(step=step, scale=scale, reconstruct=options.reconstruct > 0, moved=moved)
 
 
@@ -261,4 +271,6 @@ def pretext_summary(config: Mapping[str, Any]) -> str:
     if config.get("kind") == "finetune":
         return "+".join(config.get("labels", {}))
     masked = config.get("frame_targets", {}).get("reconstruct", False)
-    return "+".join([*map(str, config["tasks"]), *config.get("dense", []), *(["masked"] if masked else [])])
+    matched = config.get("face_size", 0)
+    more = [*(["masked"] if masked else []), *(["matched"] if matched else [])]
+    return "+".join([*map(str, config["tasks"]), *config.get("dense", []), *more])

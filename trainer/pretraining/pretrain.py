@@ -12,19 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.data.chunking import chunking_for, note_long_clips
 from trainer.data.dataset import ChunkDataset
 from trainer.data.normalisation import Normalisation
 from trainer.data.shards import open_shards
-from trainer.data.tracks import DENSE, RECONSTRUCTION
+from trainer.data.tracks import DENSE, MATCHING, RECONSTRUCTION
 from trainer.models.checkpoint import ModelSpec, save_model
 from trainer.models.network import Network
 from trainer.params import Params
+from trainer.pretraining.draw import GROUP, epoch_order
+from trainer.pretraining.matching import matched_share
 from trainer.pretraining.pretext import Pretext
 from trainer.training.diagnostics import correlations, dead_units, effective_rank
 from trainer.training.loop import Outputs, fit, make_deterministic, measure, run_network
+from trainer.training.optimiser import EpochPlan, Pass
 
 
 def pretrain(
@@ -67,14 +70,16 @@ def pretrain(
         chunking=chunking_for(shards, pretext.train, params.encoder),
         normalisation=Normalisation.fit(shards, pretext.train, clip=params.encoder.clip),
         frames=pretext.frames,
+        face_size=pretext.faces.size if pretext.faces is not None else 0,
     )
     make_deterministic(params.trainer, seed=options.seed)
     network = spec.build().to(device)
     held_out = pretext.dataset(spec, pretext.held_out)
     before = _evaluate(network, held_out, device)
+    train = pretext.dataset(spec, pretext.train)
     fitted = fit(
         network,
-        pretext.dataset(spec, pretext.train),
+        train,
         pretext.dataset(spec, pretext.dev),
         heads=spec.heads,
         loss=pretext.loss(),
@@ -82,6 +87,7 @@ def pretrain(
         seed=options.seed,
         device=device,
         on_epoch=on_epoch,
+        each_epoch=_ordered(pretext, train),
     )
     after = _evaluate(network, held_out, device)
     metrics = {
@@ -106,6 +112,21 @@ def pretrain(
     }
     save_model(out, network, spec=spec, provenance=provenance, metrics=metrics, history=fitted.history)
     return metrics
+
+
+def _ordered(pretext: Pretext, train: ChunkDataset) -> Callable[[nn.Module], EpochPlan] | None:
+    """Plan epochs in an order of their own; None: the loop shuffles."""
+    options = pretext.options
+    even, group = options.draw == "speakers", GROUP if options.matching else 1
+    if not even and group == 1:
+        return None
+    rng = np.random.default_rng([options.seed, 5])
+    speakers, loss = pretext.shards.speakers[pretext.train], pretext.loss()
+
+    def plan(network: nn.Module) -> EpochPlan:
+        return EpochPlan([Pass(train, loss, epoch_order(speakers, rng, even=even, group=group))])
+
+    return plan
 
 
 def _evaluate(network: Network, data: ChunkDataset, device: str) -> tuple[Outputs, Tensor]:
@@ -162,6 +183,9 @@ def _frame_metrics(spec: ModelSpec, outputs: Outputs, truth: dict[str, Tensor]) 
     if DENSE in truth and spec.frames is not None and spec.frames.scale is not None:
         found = correlations(outputs.logits[DENSE], truth[DENSE])
         result["dense"] = dict(zip(spec.frames.scale.names, found, strict=True))
+    if MATCHING in truth:
+        shares = matched_share(outputs.logits[MATCHING], truth[MATCHING])
+        result["matching"] = None if shares is None else dict(zip(("found", "chance"), shares, strict=True))
     if RECONSTRUCTION in truth:
         found = correlations(outputs.logits[RECONSTRUCTION], truth[RECONSTRUCTION])
         result["reconstruction"] = float(np.mean([value or 0.0 for value in found]))

@@ -84,7 +84,7 @@ def measure(outputs: Outputs, data: ChunkDataset, heads: Mapping[str, Objective]
     return {
         name: heads[name].measure(truth, heads[name].predict(outputs.logits[name]))
         for name, truth in data.targets.items()
-        if heads[name].labelled(truth).any()
+        if name in heads and heads[name].labelled(truth).any()
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from pipeline.labels import labelling
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.measure import measure
+from pipeline.labels.tracks import LIPS
 from tests.pipeline.labels.conftest import AUS, wave
 
 
@@ -50,7 +51,7 @@ def measured():
     faces.append({"segment_id": names[-1], "status": "quarantined", "reason": "no face found in 9 frames"})
     sounds = [sound(name, voiced=20 + 5 * i) for i, name in enumerate(names)]
     config = LabelsConfig.model_validate({"energy_variation": {"min_voiced": 0.5}})
-    return measure(origin, acoustics=sounds, faces=faces, frame_period=0.016, config=config), config
+    return measure(origin, acoustics=sounds, faces=faces, frame_period=0.016, frame_size=0.032, config=config), config
 
 
 def test_every_missing_label_has_a_reason_and_every_reason_a_missing_label(measured):
@@ -102,6 +103,32 @@ def test_a_wavering_label_is_withheld(measured):
 def test_too_few_seconds_with_a_face_give_no_label(measured):
     found, config = measured
     origin = found.rows[["segment_id", "clip_id", "corpus", "speaker", "split"]]
-    rows = measure(origin, acoustics=[], faces=[film("c0#000", n=10)], frame_period=0.016, config=config).rows
+    rows = measure(
+        origin, acoustics=[], faces=[film("c0#000", n=10)], frame_period=0.016, frame_size=0.032, config=config
+    ).rows
     assert rows.at["c0#000", "t2_reason"] == "a face for 0.40 s, 0.5 s needed"
     assert rows.at["c1#000", "t3_reason"] == "no faces table row"
+
+
+def test_a_face_that_is_not_the_speakers_says_nothing(measured):
+    found, config = measured
+    origin = found.rows[["segment_id", "clip_id", "corpus", "speaker", "split"]].head(3)
+    gates = config.model_copy(update={"min_sync": 0.3, "min_talk": 0.0})
+    faces = [film(name, seed=i) for i, name in enumerate(origin["segment_id"])]
+    time = faces[0]["time"]
+    louder = np.interp(np.arange(len(time)) * 1.0, [0, len(time)], [-40, -10])  # the sound rises throughout
+    for row, opening in ((faces[0], 0.01 * (louder + 41)), (faces[1], 0.01 * (-9 - louder))):  # the mouth too, or not
+        points = row["landmarks"].reshape(len(time), -1, 3)
+        points[:, LIPS[0], :2] = points[:, LIPS[1], :2]
+        points[:, LIPS[0], 1] += opening
+    faces[2]["talk_score"] = -0.1
+    sounds = [sound(name) for name in origin["segment_id"]]
+    options = {"acoustics": sounds, "faces": faces, "frame_period": time[-1] / 99, "frame_size": 0.032}
+    rows = measure(origin, **options, config=gates).rows
+    assert rows["t2_reason"].isna().tolist() == [True, False, False]
+    assert "labels.min_sync 0.3" in rows["t2_reason"].iloc[1]
+    assert rows["t3_reason"].iloc[2] == (
+        "the face does not move as the sound does: talk_score -0.10, labels.min_talk 0"
+    )
+    assert rows["t1_reason"].isna().all()  # the voice is still there
+    assert measure(origin, **options, config=config).rows["t2_reason"].isna().all()

@@ -29,7 +29,7 @@ def test_generated_speech_is_compared_with_few_labels_and_real_speech_with_all(s
     real, generated = shards("r", labelled_rows()), shards("g", labelled_rows("synthetic-labelled"))
     mixed = shards("m", labelled_rows() + labelled_rows("synthetic-labelled"))
     found = [decide(Params(), one).finetune for one in (real, generated, mixed)]
-    assert [one.label_fraction for one in found] == [1.0, 0.1, 1.0]
+    assert [one.label_fraction for one in found] == [1.0, 0.125, 1.0]
     assert {one.modes for one in found} == {("scratch", "pretrained")}
     given = parse_params({"finetune": {"label_fraction": 0.5, "modes": ["scratch"]}})
     assert decide(given, generated) == given
@@ -66,7 +66,7 @@ def test_the_usual_command_decides_and_says_so(make_shards: Make, tiny: Tiny, tm
     places = (labelled, tmp_path / "p", tmp_path / "m", tmp_path / "r")
     table = finetune(*places, few, unlabelled=films, cache=tmp_path / "c")
     assert set(table["mode"]) == {"scratch", "pretrained", "student"}
-    assert set(table["label_fraction"]) == {0.1}
+    assert set(table["label_fraction"]) == {0.125}
     assert set(table["self_training"].dropna()) == {"3 networks, face 10"}
     without = finetune(*places, few, unlabelled=tmp_path / "nowhere", cache=tmp_path / "c")
     assert set(without["mode"]) == {"scratch", "pretrained"}

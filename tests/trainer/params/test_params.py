@@ -17,7 +17,7 @@ from trainer.params.changes import with_variant
     [
         ({"pretrain": {"epoch": 3}}, r"pretrain\.epoch: unknown key"),
         ({"finetunes": {}}, "finetunes: unknown key"),
-        ({"pretrain": {"tasks": [], "dense": []}}, "non-empty subset"),
+        ({"pretrain": {"tasks": [], "dense": []}}, "must not be empty"),
         ({"pretrain": {"tasks": [1, 4]}}, "must be a subset"),
         ({"pretrain": {"dense": ["energy", "energy"]}}, "without repeats"),
         ({"pretrain": {"dense": ["face"]}}, r"pretrain\.dense"),

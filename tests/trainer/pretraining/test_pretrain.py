@@ -133,7 +133,7 @@ def test_shards_without_the_column_still_train_and_say_what_they_lack(
 
 
 def test_nothing_to_learn_is_refused(tiny: Tiny) -> None:
-    with pytest.raises(InputError, match="unless dense or reconstruct"):
+    with pytest.raises(InputError, match="unless dense, reconstruct or matching"):
         tiny(pretrain={"tasks": []})
 
 
