@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 TORCH_INDEX ?=
 # Commands below find the environment's python, dvc and pytest before any other.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Where it is set, each of some sixty processes compiles the code anew: a third of a second every time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: quick demo results controls corpus test test-slow test-faults bench docs lint format setup clean
 

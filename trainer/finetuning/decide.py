@@ -18,9 +18,9 @@ FEW = 0.125  # of a generated corpus' labels: its comparison is about few of the
 def decide(params: Params, labelled: Shards, films: Shards | None = None) -> Params:
     """Return ``params`` with ``label_fraction`` and ``modes`` of section finetune decided.
 
-    ``label_fraction: auto`` is all labels, and an eighth where all corpora are generated. ``modes: auto`` is scratch and
-    pretrained, and student where it can be taught by the face: ``films`` show labelled utterances, some of which have
-    no label or one that is not used.
+    ``label_fraction: auto`` is all labels, and an eighth where all corpora are generated. ``modes: auto`` is scratch
+    and pretrained, and student where it can be taught by the face: ``films`` show labelled utterances, some of which
+    have no label or one that is not used.
     """
     options = params.finetune
     if options.label_fraction == "auto":
