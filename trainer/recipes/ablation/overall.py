@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from trainer.evaluation.shares import percentages
 from trainer.evaluation.significance import paired_test
 from trainer.evaluation.tables import comparison_columns, over_folds, with_conclusions
 from trainer.objectives.base import LOWER_IS_BETTER
@@ -54,7 +55,7 @@ def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd
         rows.append(
             {
                 **cell,
-                "label_fractions": "+".join(f"{100 * share:g}" for share in shares) + " %",
+                "label_fractions": percentages(set(shares)),
                 "measure": measure,
                 "scratch_mean": float(both["scratch"].mean()),
                 **comparison_columns(test, confidence=params.confidence),

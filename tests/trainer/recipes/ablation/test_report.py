@@ -50,7 +50,7 @@ def test_the_table_is_what_the_runs_say(study: Callable[..., Any]) -> None:
     assert "label acted" in text
     assert "Over all shares of the labels" in text
     over = pd.read_csv(study.reports / "ablation_overall.csv")
-    assert list(over["label_fractions"]) == ["50+100 %"] * 2
+    assert list(over["label_fractions"]) == ["50 + 100 %"] * 2
     for row in over.to_dict("records"):
         cell = runs[(runs["mode"] == "pretrained") & (runs["tasks"].astype(str) == str(row["tasks"]))]
         sides = [part.groupby(["fold", "seed"])["macro_f1"].mean() for part in (cell, runs[runs["mode"] == "scratch"])]
