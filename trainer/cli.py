@@ -89,6 +89,9 @@ def pretrain(
         for name, value in metrics["dense"].items():
             tracks.add_row(name, "-" if value is None else f"{value:.3f}")
         console.print(tracks)
+    if metrics.get("matching"):
+        found, chance = (f"{metrics['matching'][name]:.3f}" for name in ("found", "chance"))
+        console.print(f"own face among those of the speaker: found {found}, chance {chance}")
     for kind, prefix in (("utterance", ""), ("frame", "frame_")):
         before, after = (metrics["encoder"][f"{prefix}effective_rank{when}"] for when in ("_before", ""))
         console.print(f"effective rank of {kind} vectors: {before:.1f} before, {after:.1f} after")

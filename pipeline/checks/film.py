@@ -133,6 +133,10 @@ def _known_face(fitted: dict[str, Any], corpus: str, speaker: str | None, path: 
     faces = fitted["t3"]["speaker_face"]
     if speaker is None:
         typical = fitted["t3"]["typical_face"]
+        if not typical:
+            raise InputError(
+                f"{path} knows no typical face: no film has a good enough one; see the reasons in data/pseudo_labels"
+            )
         return np.mean(list(typical.values()), axis=0) if corpus == GLOBAL else np.array(typical[corpus])
     if f"{corpus}/{speaker}" not in faces:
         known = sorted(name.removeprefix(f"{corpus}/") for name in faces if name.startswith(f"{corpus}/"))

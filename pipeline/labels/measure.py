@@ -99,7 +99,7 @@ def _of_another(
     """Say why a face seems not to be the speaker's; None where it does or nobody asks."""
     talk = row.get("talk_score")
     if talk is not None and talk < config.min_talk:
-        return f"the face does not move as the sound does: talk_score {talk:.2f}, labels.min_talk {config.min_talk:g}"
+        return f"the face does not move as the sound does: talk_score {talk:.3f}, labels.min_talk {config.min_talk:g}"
     if config.min_sync <= -1:
         return None
     if level is None:
@@ -108,9 +108,13 @@ def _of_another(
     lips = np.asarray(row["landmarks"], np.float64).reshape(len(valid), -1, 3)[:, list(LIPS), :2]
     mouth = np.where(valid, np.linalg.norm(lips[:, 0] - lips[:, 1], axis=1), np.nan)
     sync = correspondence(np.interp(time, np.arange(len(level)) * period + size / 2, level), mouth)
+    if np.isnan(sync):
+        return (
+            "mouth and speech cannot be compared (labels.min_sync): too few frames with a face, or one of them is still"
+        )
     if sync >= config.min_sync:
         return None
-    return f"mouth and speech do not go together: correlation {sync:.2f}, labels.min_sync {config.min_sync:g}"
+    return f"mouth and speech do not go together: correlation {sync:.3f}, labels.min_sync {config.min_sync:g}"
 
 
 def _of_face(row: Mapping[str, Any], config: LabelsConfig) -> tuple[dict[str, Any], np.ndarray | None]:

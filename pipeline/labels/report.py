@@ -58,7 +58,7 @@ def reasons(column: pd.Series) -> dict[str, int]:
     >>> reasons(pd.Series(["a face in 40% of the frames", "a face in 3% of the frames", None]))
     {'a face in N% of the frames': 2, 'unknown': 1}
     """
-    counts = column.fillna("unknown").str.replace(r"\d+(\.\d+)?", "N", regex=True).value_counts()
+    counts = column.fillna("unknown").str.replace(r"-?\d+(\.\d+)?", "N", regex=True).value_counts()
     return {str(reason): int(count) for reason, count in sorted(counts.items())}
 
 

@@ -91,6 +91,7 @@ class ScheduleParams(Section):
     augment: AugmentParams = AugmentParams()
 
 
+SIDE_BY_SIDE = 4  # segments of a speaker in a batch, where they are to be told apart [ours]
 DenseGroup = Literal["energy", "motion", "aus"]
 
 
@@ -145,6 +146,10 @@ class PretrainParams(ScheduleParams):
     def _something_to_learn(self) -> PretrainParams:
         if not (self.tasks or self.dense or self.reconstruct or self.matching):
             raise ValueError("tasks must not be empty unless dense, reconstruct or matching is on")
+        if self.matching and self.batch_size < SIDE_BY_SIDE:
+            raise ValueError(f"matching tells segments of one batch apart: batch_size must be {SIDE_BY_SIDE} or more")
+        if self.matching and self.faces == "shifted":
+            raise ValueError("matching describes whole segments, which have no other time: use faces exchanged with it")
         if self.augment.mixup and (self.dense or self.reconstruct or self.matching):
             raise ValueError(
                 "augment.mixup mixes utterances, whose tracks and faces cannot be mixed: use it with tasks alone"

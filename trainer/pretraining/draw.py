@@ -7,8 +7,6 @@ import numpy as np
 from trainer.data.arrays import IntArray
 from trainer.data.rows import Texts
 
-GROUP = 4  # segments of a speaker that stand side by side where they are to be told apart
-
 
 def epoch_order(speakers: Texts, rng: np.random.Generator, *, even: bool, group: int = 1) -> IntArray:
     """Return the positions of an epoch, about as many as there are segments.
@@ -18,7 +16,7 @@ def epoch_order(speakers: Texts, rng: np.random.Generator, *, even: bool, group:
         rng: of the draw.
         even: every speaker equally often, so that one with a thousand films teaches no more than others: segments of a
             speaker with few come several times, of one with many some are left out. Else every segment once.
-        group: of a speaker's segments so many stand side by side (fewer at the end of a speaker's).
+        group: of a speaker's segments so many stand side by side; what is left of each comes at the epoch's end.
     """
     names, own = np.unique(speakers, return_inverse=True)
     each = -(-len(own) // len(names))
@@ -29,4 +27,6 @@ def epoch_order(speakers: Texts, rng: np.random.Generator, *, even: bool, group:
             rounds = [drawn, *(rng.permutation(drawn) for _ in range(each // len(drawn)))]
             drawn = np.concatenate(rounds)[:each]
         groups += [drawn[first : first + group] for first in range(0, len(drawn), group)]
-    return np.concatenate([groups[place] for place in rng.permutation(len(groups))])
+    order = rng.permutation(len(groups))
+    full = np.array([len(groups[place]) == group for place in order])
+    return np.concatenate([groups[place] for place in (*order[full], *order[~full])])

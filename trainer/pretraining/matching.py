@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.data.arrays import IntArray
 from trainer.data.rows import MISSING
 from trainer.data.shards import Shards
-from trainer.data.tracks import FACE_GROUPS, face_statistics, track_columns
+from trainer.data.tracks import DENSE, FACE_GROUPS, face_statistics, has_targets, track_columns
 from trainer.errors import InputError
 
 
@@ -34,9 +34,16 @@ class FaceVectors:
         """D."""
         return self.vectors.shape[1]
 
+    @property
+    def whose(self) -> IntArray:
+        """Speaker and segment of every row, (N, 2)."""
+        return np.stack([self.speakers, np.arange(len(self.speakers))], axis=1)
+
     @classmethod
     def of(cls, shards: Shards, train: IntArray, *, clip: float, partners: IntArray | None = None) -> FaceVectors:
-        """Describe all rows of ``shards``.
+        """Describe all rows of ``shards`` by the tracks that training rows have.
+
+        A row that lacks any of these throughout has no face.
 
         Args:
             shards: with dense tracks.
@@ -48,10 +55,11 @@ class FaceVectors:
             InputError: the shards hold no tracks of the face, or no training speaker has two segments with a face.
         """
         columns = track_columns(shards, FACE_GROUPS)
+        columns = columns[has_targets(shards, train, [shards.frame_names[DENSE][column] for column in columns])]
         if not len(columns):
             raise InputError(
-                f"{shards.folder} has no tracks of the face (pretrain.matching): name motion and aus in "
-                "shards.dense.groups and run the shards stage again"
+                f"{shards.folder} has no tracks of the face in its training segments (pretrain.matching): name motion "
+                "and aus in shards.dense.groups and run the shards stage again; see the reasons in the faces table"
             )
         described = face_statistics(shards, np.arange(len(shards.rows)), columns)
         has = np.isfinite(described[:, 0])
@@ -76,19 +84,23 @@ class FaceVectors:
 class MatchingLoss:
     """Cross-entropy of finding the own face by the voice, and the own voice by the face, among those of the speaker."""
 
-    def __call__(self, scores: Tensor, speakers: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, whose: Tensor) -> Tensor:
         """Compute it.
 
         Args:
             scores: (B, 2, E) of voice and face, of unit length times the root of the temperature's inverse.
-            speakers: (B,) numbers, `MISSING` without a face.
+            whose: (B, 2) numbers of speaker, `MISSING` without a face, and segment. Another copy of a segment, which an
+                even draw may bring into its batch, is no wrong answer.
 
         Returns:
             A scalar; 0 with zero gradients where no speaker has two segments in the batch.
         """
         voice, face = scores.unbind(dim=1)
+        speakers, segments = whose.unbind(dim=1)
         has = speakers != MISSING
         same = (speakers[:, None] == speakers[None, :]) & has[:, None] & has[None, :]
+        copy = (segments[:, None] == segments[None, :]) & ~torch.eye(len(whose), dtype=torch.bool, device=whose.device)
+        same &= ~copy
         use = same.sum(dim=1) > 1
         if not bool(use.any()):
             return scores.sum() * 0.0
@@ -96,29 +108,3 @@ class MatchingLoss:
         own = torch.arange(len(scores), device=scores.device)[use]
         found = [torch.log_softmax(table[use], dim=1)[torch.arange(len(own)), own] for table in (alike, alike.T)]
         return -torch.stack(found).mean()
-
-
-def matched_share(scores: Tensor, speakers: Tensor) -> tuple[float, float] | None:
-    """How often a voice is nearest to its own face of all of its speaker's, and how often by chance.
-
-    Args:
-        scores: (N, 2, E) of voice and face.
-        speakers: (N,) numbers, `MISSING` without a face.
-
-    Returns:
-        Both shares, over the segments of speakers with two or more; None without any.
-
-    >>> turned = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
-    >>> matched_share(turned, torch.tensor([4, 4]))
-    (1.0, 0.5)
-    """
-    right, chance, count = 0, 0.0, 0
-    for speaker in speakers.unique().tolist():
-        own = scores[speakers == speaker]
-        if speaker == MISSING or len(own) < 2:
-            continue
-        nearest = (own[:, 0] @ own[:, 1].T).argmax(dim=1)
-        right += int((nearest == torch.arange(len(own))).sum())
-        chance += 1.0
-        count += len(own)
-    return (right / count, chance / count) if count else None

@@ -93,13 +93,14 @@ class Pretext:
             exchanged = options.faces == "exchanged"
             partners = controls.partners(shards, allowed, seed=options.seed) if exchanged else None
             faces = FaceVectors.of(shards, train, clip=encoder.clip, partners=partners)
+            _check_matched(faces, dev, options, shards)
         return cls(shards, options, targets, heads, frames, faces, train, dev, held_out, side, unit)
 
     def dataset(self, spec: ModelSpec, rows: IntArray) -> ChunkDataset:
         """Rows with all their targets, as the network's input."""
         targets: dict[str, Target] = {name: target[rows] for name, target in self.targets.items()}
         if self.faces is not None:
-            targets |= {MATCHING: self.faces.speakers[rows], FACE: self.faces.vectors[rows]}
+            targets |= {MATCHING: self.faces.whose[rows], FACE: self.faces.vectors[rows]}
         return spec.dataset(self.shards, rows, targets, frames=self.frames)
 
     def loss(self) -> TotalLoss:
@@ -126,6 +127,17 @@ class Pretext:
         indices = self.targets[name][rows]
         counts = {label: int((indices == number).sum()) for number, label in enumerate(self.heads[name].names)}
         return {**counts, "none": int((indices == MISSING).sum())}
+
+
+def _check_matched(faces: FaceVectors, dev: IntArray, options: PretrainParams, shards: Shards) -> None:
+    """Say where held-out speakers cannot tell how well voices and faces match; they cannot choose an epoch then."""
+    known = faces.speakers[dev][faces.speakers[dev] != MISSING]
+    if len(known) and np.bincount(known).max() > 1:
+        return
+    message = f"{shards.folder}: no held-out speaker has two segments with a face, so that matching is not measured"
+    if options.monitor != "last" and not (options.tasks or options.dense or options.reconstruct):
+        raise InputError(f"{message} and no epoch can be chosen by it: set pretrain.monitor to last")
+    warnings.warn(message, Notice, stacklevel=2)
 
 
 def allowed_rows(shards: Shards, options: PretrainParams, *, without: Collection[str] = ()) -> IntArray:
@@ -199,7 +211,10 @@ def _split(shards: Shards, usable: IntArray, options: PretrainParams) -> tuple[I
     test, dev = usable[split == "test"], usable[split == "dev"]
     train = usable[(split != "test") & (split != "dev")]
     if not len(train):
-        raise InputError(f"{shards.folder}: no training rows with a label of tasks {list(options.tasks)}")
+        raise InputError(
+            f"{shards.folder}: no training rows with a label of tasks {list(options.tasks)}; see the reasons in the "
+            "pseudo-label table"
+        )
     if not len(dev):
         rng = np.random.default_rng(options.seed)
         keys = speakers[train]

@@ -22,10 +22,10 @@ from trainer.data.tracks import DENSE, MATCHING, RECONSTRUCTION
 from trainer.models.checkpoint import ModelSpec, save_model
 from trainer.models.network import Network
 from trainer.params import Params
-from trainer.pretraining.draw import GROUP, epoch_order
-from trainer.pretraining.matching import matched_share
+from trainer.params.training import SIDE_BY_SIDE
+from trainer.pretraining.draw import epoch_order
 from trainer.pretraining.pretext import Pretext
-from trainer.training.diagnostics import correlations, dead_units, effective_rank
+from trainer.training.diagnostics import correlations, dead_units, effective_rank, matched_share
 from trainer.training.loop import Outputs, fit, make_deterministic, measure, run_network
 from trainer.training.optimiser import EpochPlan, Pass
 
@@ -117,7 +117,7 @@ def pretrain(
 def _ordered(pretext: Pretext, train: ChunkDataset) -> Callable[[nn.Module], EpochPlan] | None:
     """Plan epochs in an order of their own; None: the loop shuffles."""
     options = pretext.options
-    even, group = options.draw == "speakers", GROUP if options.matching else 1
+    even, group = options.draw == "speakers", SIDE_BY_SIDE if options.matching else 1
     if not even and group == 1:
         return None
     rng = np.random.default_rng([options.seed, 5])

@@ -27,7 +27,8 @@ from trainer.data.shards import Shards
 from trainer.data.splits import folds, label_subset
 from trainer.errors import InputError
 from trainer.finetuning.classes import open_labelled
-from trainer.models.checkpoint import Checkpoint, load_model
+from trainer.finetuning.parents import Parent, Parents
+from trainer.models.checkpoint import Checkpoint
 from trainer.models.encoders import MaskedBatchNorm
 from trainer.models.network import Network
 from trainer.objectives.metrics import classification
@@ -66,11 +67,12 @@ def probe(
             f"the probe answers with one class: it goes with finetune.objective hard, not {options.objective}"
         )
     shards = open_labelled(shards_folder, options, cache=cache)
-    loaded = {Path(parent).name: load_model(parent) for parent in parents}
+    loaded = {Path(parent).name: Parents.read(parent) for parent in parents}
     if len(loaded) < len(parents) or not parents:
         raise InputError("the probe needs model folders of different names")
     for parent in loaded.values():
-        parent.spec.check(shards)
+        for one in (parent.everyone, *parent.folds.values()):
+            _checkpoint(one).spec.check(shards)
     corpora = text(shards.rows, "corpus")
     records: list[dict[str, Any]] = []
     for corpus in sorted(set(corpora)):
@@ -84,16 +86,17 @@ def probe(
         table = shards.rows.iloc[rows]
         keys = speaker_keys(table)
         for number, fold in enumerate(folds(table, how=options.folds)):
-            _refuse_test_speakers(loaded, set(keys[fold.test]), corpus)
+            models = {name: _checkpoint(parent.of(corpus, fold.name)) for name, parent in loaded.items()}
+            _refuse_test_speakers(models, set(keys[fold.test]), corpus)
             scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
             own = Normalisation.fit(shards, rows[fold.train], clip=params.encoder.clip, scope=scope)
             networks = {
                 name: (parent.network, parent.spec.normalisation if options.normalisation == "parent" else own)
-                for name, parent in loaded.items()
+                for name, parent in models.items()
             }
             for seed in range(randoms):
                 make_deterministic(params.trainer, seed=seed)
-                fresh = next(iter(loaded.values())).spec.build()
+                fresh = next(iter(models.values())).spec.build()
                 settle(fresh, shards, rows[fold.train], own)
                 networks[f"{RANDOM} {seed}"] = fresh, own
             for name, (network, normalisation) in networks.items():
@@ -165,12 +168,19 @@ def compare(result: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _checkpoint(parent: Parent) -> Checkpoint:
+    if parent.checkpoint is None:
+        raise ValueError(f"{parent.folder} was not read")
+    return parent.checkpoint
+
+
 def _refuse_test_speakers(loaded: dict[str, Checkpoint], test: set[str], corpus: str) -> None:
     for name, parent in loaded.items():
         known = sorted(test & set(parent.config["speakers"]))
         if known:
             raise InputError(
-                f"corpus {corpus}: test speaker(s) {', '.join(known[:5])} were heard in pretraining {name}"
+                f"corpus {corpus}: test speaker(s) {', '.join(known[:5])} were heard in pretraining {name}: "
+                "pretrain with pretrain.per_fold, or without their films (pretrain.corpora)"
             )
 
 

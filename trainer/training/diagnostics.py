@@ -1,4 +1,4 @@
-"""How a network learns: correlations of tracks, rank of its outputs, dead units."""
+"""How a network learns: correlations of tracks, matched faces, rank of its outputs, dead units."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.rows import MISSING
 from trainer.data.tracks import DENSE, RECONSTRUCTION
 
 
@@ -30,6 +31,33 @@ def mean_correlation(scores: Mapping[str, Tensor], targets: Mapping[str, Tensor]
         if name in scores and name in targets:
             return float(np.mean([value or 0.0 for value in correlations(scores[name], targets[name])]))
     return None
+
+
+def matched_share(scores: Tensor, whose: Tensor) -> tuple[float, float] | None:
+    """How often a voice is nearest to its own face of all of its speaker's, and how often by chance.
+
+    Args:
+        scores: (N, 2, E) of voice and face.
+        whose: (N, 2) numbers of speaker, `MISSING` without a face, and segment.
+
+    Returns:
+        Both shares, over the segments of speakers with two or more; None without any.
+
+    >>> turned = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> matched_share(turned, torch.tensor([[4, 0], [4, 1]]))
+    (1.0, 0.5)
+    """
+    speakers = whose[:, 0]
+    right, chance, count = 0, 0.0, 0
+    for speaker in speakers.unique().tolist():
+        own = scores[speakers == speaker]
+        if speaker == MISSING or len(own) < 2:
+            continue
+        nearest = (own[:, 0] @ own[:, 1].T).argmax(dim=1)
+        right += int((nearest == torch.arange(len(own))).sum())
+        chance += 1.0
+        count += len(own)
+    return (right / count, chance / count) if count else None
 
 
 def effective_rank(z: Tensor) -> float:

@@ -66,7 +66,7 @@ def in_processes(
     Raises:
         InputError: a worker dies; what other jobs have stored by then stays.
     """
-    order = TopologicalSorter({key: set((needs or {}).get(key, ())) & jobs.keys() for key in jobs})
+    order = TopologicalSorter({key: [one for one in (needs or {}).get(key, ()) if one in jobs] for key in jobs})
     order.prepare()
     if workers <= 1 or len(jobs) <= 1:
         while order.is_active():

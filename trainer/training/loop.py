@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader
 
 from trainer.data.arrays import IntArray
 from trainer.data.dataset import Batch, ChunkDataset
-from trainer.data.tracks import VECTORS
+from trainer.data.tracks import MATCHING, VECTORS
 from trainer.errors import InputError
 from trainer.objectives import Objective
 from trainer.objectives.losses import TotalLoss
 from trainer.params import AugmentParams, RuntimeParams, ScheduleParams
 from trainer.training.augment import augment
-from trainer.training.diagnostics import mean_correlation
+from trainer.training.diagnostics import matched_share, mean_correlation
 from trainer.training.optimiser import EpochPlan, Optimiser, Pass
 
 
@@ -222,6 +222,9 @@ def _scores(
     correlation = mean_correlation(outputs.logits, truth)
     if correlation is not None:
         each["dev_dense_r"] = correlation
+    matched = matched_share(outputs.logits[MATCHING], truth[MATCHING]) if MATCHING in truth else None
+    if matched is not None:
+        each["dev_matched"] = matched[0]
     mean = float(np.mean(list(each.values()))) if each else 0.0
     return {"dev_loss": float(loss(outputs.logits, truth)), "dev_score": mean, **each}
 

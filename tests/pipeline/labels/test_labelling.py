@@ -128,7 +128,7 @@ def test_a_face_that_is_not_the_speakers_says_nothing(measured):
     assert rows["t2_reason"].isna().tolist() == [True, False, False]
     assert "labels.min_sync 0.3" in rows["t2_reason"].iloc[1]
     assert rows["t3_reason"].iloc[2] == (
-        "the face does not move as the sound does: talk_score -0.10, labels.min_talk 0"
+        "the face does not move as the sound does: talk_score -0.100, labels.min_talk 0"
     )
     assert rows["t1_reason"].isna().all()  # the voice is still there
     assert measure(origin, **options, config=config).rows["t2_reason"].isna().all()

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,15 @@ from hypothesis import strategies as st
 
 from tests.trainer.conftest import TRACKS, dense_rows, unlabelled_rows
 from trainer.data.shards import open_shards
-from trainer.data.tracks import FACE, MATCHING
-from trainer.errors import InputError
+from trainer.errors import InputError, Notice
 from trainer.models.checkpoint import load_model
 from trainer.models.network import TEMPERATURE
 from trainer.params import Params
 from trainer.pretraining.draw import epoch_order
-from trainer.pretraining.matching import FaceVectors, MatchingLoss, matched_share
+from trainer.pretraining.matching import FaceVectors, MatchingLoss
 from trainer.pretraining.pretext import Pretext
 from trainer.pretraining.pretrain import pretrain
+from trainer.training.diagnostics import matched_share
 
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]
@@ -38,12 +39,16 @@ def test_the_loss_knows_negatives_of_the_same_speaker_alone() -> None:
         [torch.stack([one, one]), torch.stack([two, two]), torch.stack([one, two]), torch.stack([one, two])]
     )
     by_hand = -math.log(math.e / (math.e + 1))
-    speakers = torch.tensor([7, 7, 3, -1])
-    assert float(MatchingLoss()(scores, speakers)) == pytest.approx(by_hand)
+    whose = torch.tensor([[7, 0], [7, 1], [3, 2], [-1, 3]])
+    assert MatchingLoss()(scores, whose).item() == pytest.approx(by_hand)
+    # a copy of a segment, which an even draw brings, is no wrong answer
+    twice, copies = torch.cat([scores[:2], scores[:1]]), torch.tensor([[7, 0], [7, 1], [7, 0]])
+    one_of_two = -math.log(math.e / (math.e + 2))  # for the other segment, both copies are wrong answers
+    assert MatchingLoss()(twice, copies).item() == pytest.approx((2 * by_hand + one_of_two) / 3)
     scores.requires_grad_(True)
-    alone = MatchingLoss()(scores, torch.tensor([7, 2, 3, -1]))
+    alone = MatchingLoss()(scores, torch.tensor([[7, 0], [2, 1], [7, 0], [-1, 3]]))
     alone.backward()
-    assert float(alone) == 0.0
+    assert alone.item() == 0.0
     assert scores.grad is not None
     assert not scores.grad.any()
 
@@ -81,9 +86,8 @@ def test_faces_are_described_relative_to_their_speaker(make_shards: Make, tiny: 
     free = FaceVectors.of(shards, pretext.train, clip=1e9)
     for number in set(free.speakers) - {-1}:
         np.testing.assert_allclose(free.vectors[free.speakers == number].mean(axis=0), 0, atol=1e-4)
-    data = pretext.dataset  # the batch carries the face and whose it is
-    assert data is not None
-    assert {MATCHING, FACE}.isdisjoint(pretext.targets)
+    lacking = shards.frame_names  # a track that no training row has says nothing, and takes no face away
+    assert lacking["dense"][1] == "AU12"
 
 
 def test_shards_without_faces_are_refused(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
@@ -91,9 +95,31 @@ def test_shards_without_faces_are_refused(make_shards: Make, tiny: Tiny, tmp_pat
         pretrain(make_shards("u", unlabelled_rows()), tmp_path / "m", tiny(pretrain=MATCH), cache=tmp_path / "c")
 
 
-def test_mixed_utterances_have_no_face(tiny: Tiny) -> None:
-    with pytest.raises(InputError, match="faces cannot be mixed"):
-        tiny(pretrain={**MATCH, "augment": {"mixup": 0.4}})
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"augment": {"mixup": 0.4}}, "faces cannot be mixed"),
+        ({"batch_size": 3}, "batch_size must be 4 or more"),
+        ({"faces": "shifted"}, "no other time"),
+    ],
+)
+def test_what_cannot_be_matched_is_refused(tiny: Tiny, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        tiny(pretrain={**MATCH, **options})
+
+
+def test_held_out_speakers_who_cannot_be_matched_choose_no_epoch(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+    rows = dense_rows()
+    one = next(row for row in rows if row["speaker"] == "x")  # the held-out speaker has one segment
+    kept = [row | {"split": "train"} for row in rows if row["speaker"] != "x"] + [one | {"split": "dev"}]
+    folder = make_shards("u", kept, dense=TRACKS)
+    with pytest.warns(Notice, match="not measured"):
+        metrics = pretrain(
+            folder, tmp_path / "m", tiny(pretrain={**MATCH, "epochs": 1, "monitor": "last"}), cache=tmp_path / "c"
+        )
+    assert metrics["matching"] is None
+    with pytest.raises(InputError, match=r"set pretrain\.monitor to last"):
+        pretrain(folder, tmp_path / "n", tiny(pretrain={**MATCH, "monitor": "loss"}), cache=tmp_path / "c")
 
 
 def test_scores_are_cosines_over_the_temperature() -> None:
@@ -104,7 +130,7 @@ def test_scores_are_cosines_over_the_temperature() -> None:
 
 
 def test_nobody_to_match_is_no_number() -> None:
-    assert matched_share(torch.zeros(2, 2, 3), torch.tensor([1, 2])) is None
+    assert matched_share(torch.zeros(2, 2, 3), torch.tensor([[1, 0], [2, 1]])) is None
 
 
 @settings(max_examples=60, deadline=None)

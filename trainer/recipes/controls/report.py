@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from trainer.errors import InputError
+from trainer.evaluation.shares import by_share
 from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
 from trainer.params import ControlsParams, ReportParams
-from trainer.evaluation.shares import by_share
 from trainer.report.formatting import (
     PAIR_NOTE,
     brief_comparison,
