@@ -25,9 +25,8 @@ quick: $(READY)  ## the whole flow on a few small films, in build/quick
 	python -m avser quick
 
 demo: $(READY)  ## the whole flow on the embedded synthetic corpus, then the result table
-	@echo 'make demo: 5 to 7 minutes on two cores; what is finished is kept'
-	python -m avser repro
-	python -m trainer report --show
+	@echo 'make demo: about 5 minutes on two cores; what is finished is kept'
+	python -m avser repro --table
 
 results: $(READY)  ## the ablation: one table, one picture; MANIFESTS=dir names a folder of manifests (docs/results.md)
 	$(if $(MANIFESTS),python -m pipeline use "$(MANIFESTS)")

@@ -120,11 +120,14 @@ def check(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def repro(context: typer.Context) -> None:
-    """Run `dvc repro`, and say before each stage how much is left; all options go to DVC."""
+def repro(
+    context: typer.Context,
+    table: Annotated[bool, typer.Option("--table", help="End with the table of results.")] = False,
+) -> None:
+    """Run `dvc repro`, and say before each stage how much is left; all other options go to DVC."""
     from avser.repro import repro as run
 
-    raise typer.Exit(run(context.args))
+    raise typer.Exit(run(context.args, table=table))
 
 
 @app.command()

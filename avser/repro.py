@@ -21,10 +21,11 @@ _RUNS = re.compile(r"Running stage '([^']+)'")
 _SKIPS = re.compile(r"Stage '([^']+)' (?:didn't change|is cached)")
 
 
-def repro(arguments: Sequence[str] = ()) -> int:
+def repro(arguments: Sequence[str] = (), *, table: bool = False) -> int:
     """Run ``dvc repro`` with these arguments and return its exit status.
 
     Before each stage a line says which of how many it is, and, where all that is left ran before, how long that took.
+    ``table``: end with the table of results, as stage ``report`` has printed it, or anew where it did not run.
 
     Raises:
         InputError: there is no ``dvc.yaml`` here, or DVC is not installed.
@@ -35,18 +36,43 @@ def repro(arguments: Sequence[str] = ()) -> int:
     order = [name for name, _ in stage_commands(yaml.safe_load(flow.read_text(encoding="utf-8"))["stages"])]
     seconds = read_times(TIMES)
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    shown: list[str] = []
     try:
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
         ) as process:
             assert process.stdout is not None
-            for line in follow(process.stdout, order, seconds):
+            said = follow(process.stdout, order, seconds)
+            for line in keep_output(said, "report", shown) if table else said:
                 print(line, end="", flush=True)
             process.wait()
     finally:  # Ctrl-C too: the stages that are done took their time
         TIMES.parent.mkdir(parents=True, exist_ok=True)
         replace_file(TIMES, lambda place: place.write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8"))
+    if table and not process.returncode:
+        if not shown:
+            return subprocess.run([sys.executable, "-m", "trainer", "report", "--show"]).returncode
+        print("".join(shown), end="")
     return process.returncode
+
+
+def keep_output(lines: Iterable[str], stage: str, kept: list[str]) -> Iterator[str]:
+    r"""Yield all lines, and keep what the command of one stage printed.
+
+    >>> kept = []
+    >>> for _ in keep_output(["Running stage 'a':\n", "> make a\n", "a table\n", "Updating lock file\n"], "a", kept): pass
+    >>> kept
+    ['a table\n']
+    """
+    running = False
+    for line in lines:
+        if starts := _RUNS.search(line):
+            running = starts[1] == stage
+        elif line.startswith("Updating lock file"):
+            running = False
+        elif running and not line.startswith("> "):
+            kept.append(line)
+        yield line
 
 
 def read_times(path: Path) -> dict[str, float]:

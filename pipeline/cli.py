@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -12,13 +13,28 @@ from pipeline.checks import cli as checks
 from pipeline.checks.cli import read_params
 from pipeline.errors import InputError, not_installed
 
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
 SetName = Literal["unlabelled", "labelled"]
+SETS: tuple[SetName, ...] = ("unlabelled", "labelled")
+OneOrBoth = Annotated[SetName | None, typer.Argument(help="One set; none: both.")]
 INTERRUPTED = "interrupted; what is finished is kept: the same command goes on from there"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 models = typer.Typer(no_args_is_help=True, help="Downloadable weights of optional face backends.")
 app.add_typer(models, name="models")
 app.add_typer(checks.app)
+
+
+def _each(run: Callable[[Params, SetName], None], name: SetName | None) -> None:
+    """Run a stage for one set, or for both with the same worker processes."""
+    from pipeline.engine.cluster import kept_workers
+
+    params = read_params()
+    with kept_workers():
+        for one in (name,) if name else SETS:
+            run(params, one)
 
 
 @app.command()
@@ -30,27 +46,27 @@ def synthesize() -> None:
 
 
 @app.command()
-def segments(name: SetName) -> None:
+def segments(name: OneOrBoth = None) -> None:
     """Check a set's manifest and cut its clips into segments."""
     from pipeline.stages.segments import run_segments
 
-    run_segments(read_params(), name)
+    _each(run_segments, name)
 
 
 @app.command()
-def audio(name: SetName) -> None:
+def audio(name: OneOrBoth = None) -> None:
     """Extract every segment's sound: 16 kHz mono FLAC in Parquet."""
     from pipeline.stages.audio import run_audio
 
-    run_audio(read_params(), name)
+    _each(run_audio, name)
 
 
 @app.command()
-def acoustics(name: SetName) -> None:
+def acoustics(name: OneOrBoth = None) -> None:
     """Compute low-level descriptors, energy and voicing."""
     from pipeline.stages.acoustics import run_acoustics
 
-    run_acoustics(read_params(), name)
+    _each(run_acoustics, name)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,6 @@ def connect(scheduler: str, *, workers: int) -> Iterator[Any]:
         InputError: the scheduler does not answer or has no worker, or the local processes do not start.
     """
     import dask
-    from distributed import Client
     from distributed.utils import silence_logging_cmgr
 
     # Errors come as exceptions, and end in a sentence; Dask would log each with its traceback as well.
@@ -56,15 +55,61 @@ def connect(scheduler: str, *, workers: int) -> Iterator[Any]:
         if scheduler:
             with _remote(scheduler) as client:
                 yield client
-            return
-        # A folder that nobody else can enter, since workers trust what they find in it.
-        with (
-            _scratch() as scratch,
-            dask.config.set({"temporary-directory": scratch}),
-            _local(workers) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+        elif _kept is not None:
+            yield _kept.client(workers)
+        else:
+            with _workers(workers) as client:
+                yield client
+
+
+@contextmanager
+def kept_workers() -> Iterator[None]:
+    """Within it the local workers that `connect` starts stay for its next call, since to start them takes seconds."""
+    global _kept
+    with ExitStack() as stack:
+        _kept = _Kept(stack)
+        try:
+            yield
+        finally:
+            _kept = None
+
+
+class _Kept:
+    """Local workers that stay."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.count = 0
+        self.found: Any = None
+
+    def client(self, workers: int) -> Any:
+        """Return a client of at least so many workers."""
+        if self.count < workers:
+            self.stack.close()
+            self.found, self.count = self.stack.enter_context(_workers(workers)), workers
+        return self.found
+
+
+_kept: _Kept | None = None
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Any]:
+    """Yield a client of so many local worker processes."""
+    import dask
+    from distributed import Client
+    from distributed.utils import silence_logging_cmgr
+
+    # A folder that nobody else can enter, since workers trust what they find in it.
+    with (
+        dask.config.set(SETTINGS),
+        silence_logging_cmgr(logging.CRITICAL),
+        _scratch() as scratch,
+        dask.config.set({"temporary-directory": scratch}),
+        _local(count) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:

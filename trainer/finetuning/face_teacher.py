@@ -9,22 +9,18 @@ right on labelled utterances that it was not trained on, and nothing unless that
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
-from sklearn.base import BaseEstimator
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import KFold, LeaveOneOut, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from trainer.data.arrays import IntArray
 from trainer.data.shards import Shards
 from trainer.data.tracks import FACE_GROUPS, PERCENTILES, face_statistics, track_columns
 from trainer.errors import InputError
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 FEW = 60  # labelled utterances up to which each is left out in turn; of more, a tenth at a time
 LEVEL = 0.05  # of the test that the classifier knows more than chance
@@ -73,6 +69,11 @@ def answer_of_faces(
     Raises:
         InputError: the films carry no tracks of the face, or show fewer than two classes of the labelled utterances.
     """
+    # here, as it takes a second that most trainings do not need
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     columns = track_columns(films, FACE_GROUPS)
     if not len(columns):
         raise InputError(
@@ -109,6 +110,10 @@ def skill_of(model: BaseEstimator, x: npt.NDArray[np.float64], labels: IntArray)
     (UAR - 1/K) / (1 - 1/K) over left-out utterances of K classes; 0 unless more of them are right than chance gives (a
     binomial test at `LEVEL`).
     """
+    from scipy.stats import binomtest
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import KFold, LeaveOneOut, cross_val_predict
+
     if np.sort(np.bincount(labels))[-2] < 2:  # of one class alone nothing is learnt
         return 0.0
     parts = LeaveOneOut() if len(labels) <= FEW else KFold(10, shuffle=True, random_state=0)

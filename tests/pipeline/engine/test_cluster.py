@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from pipeline.engine.cluster import connect
+from pipeline.engine.cluster import connect, kept_workers
 from pipeline.engine.compute import Item, RunConfig, compute
 from pipeline.errors import InputError
 from tests import ROOT
@@ -151,3 +151,19 @@ def test_a_scheduler_that_dies_on_the_way_is_a_sentence_and_finished_items_stay(
             server.kill()
             server.wait()
     assert list((tmp_path / "cache/t").glob("??/*.arrow"))
+
+
+def test_workers_that_are_kept_serve_the_next_call_and_then_leave():
+    def pids(client):
+        return set(client.run(os.getpid).values())
+
+    with kept_workers():
+        with connect("", workers=1) as client:
+            first = pids(client)
+        with connect("", workers=1) as client:
+            assert pids(client) == first
+        with connect("", workers=2) as client:  # more are wanted than there are
+            assert len(pids(client)) == 2
+    assert not any(psutil.pid_exists(pid) for pid in first)
+    with connect("", workers=1) as client:  # as ever
+        assert len(pids(client)) == 1
