@@ -59,8 +59,9 @@ def repro(arguments: Sequence[str] = (), *, table: bool = False) -> int:
 def keep_output(lines: Iterable[str], stage: str, kept: list[str]) -> Iterator[str]:
     r"""Yield all lines, and keep what the command of one stage printed.
 
-    >>> kept = []
-    >>> for _ in keep_output(["Running stage 'a':\n", "> make a\n", "a table\n", "Updating lock file\n"], "a", kept): pass
+    >>> lines, kept = ["Running stage 'a':\n", "> make a\n", "a table\n", "Updating lock file\n"], []
+    >>> len(list(keep_output(lines, "a", kept)))
+    4
     >>> kept
     ['a table\n']
     """
