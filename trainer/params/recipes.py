@@ -146,7 +146,7 @@ class ControlsParams(Section):
     # the arm that the recipe asks about, named before it is run: its p is not corrected, those of all others are.
     # Empty: none
     primary: str
-    label_fractions: Shares = (0.125,)  # of the training labels, in all arms but the ceilings' parents; several: averaged
+    label_fractions: Shares = (0.125,)  # of the training labels (not of ceilings' parents); several: averaged
     seeds: Seeds = (200, 201, 202, 203, 204, 205)  # none of finetune.seeds
     pretrain_seeds: Seeds = (10,)  # taken in turn by the seeds
     measure: Measure = "macro_f1"  # compared and tested; else the objective's own score
