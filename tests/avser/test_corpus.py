@@ -191,7 +191,7 @@ def test_the_whole_flow_runs_on_the_real_layout(clips: Any, tmp_path: Path, name
         return
     assert set(rows["protocol"]) == {"given split"}
     assert rows.loc["scratch", ["ccc_arousal_mean", "ccc_valence_mean", "ccc_dominance_mean"]].notna().all()
-    assert rows.loc["svm-rbf compare", "ccc_arousal_mean"] > 0.1  # planted: arousal follows the emotion; 16 train
+    assert rows.loc["svm-rbf compare", "ccc_arousal_mean"] > 0.05  # planted: arousal follows the emotion; 16 train
 
 
 def _made(folder: Path) -> Path:
