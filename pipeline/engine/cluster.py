@@ -47,19 +47,24 @@ def connect(scheduler: str, *, workers: int) -> Iterator[Any]:
     Raises:
         InputError: the scheduler does not answer or has no worker, or the local processes do not start.
     """
+    if scheduler:
+        with _quiet(), _remote(scheduler) as client:
+            yield client
+    elif _kept is not None:
+        yield _kept.client(workers)
+    else:
+        with _workers(workers) as client:
+            yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Set Dask up; errors come as exceptions, and end in a sentence, where it would log each with its traceback too."""
     import dask
     from distributed.utils import silence_logging_cmgr
 
-    # Errors come as exceptions, and end in a sentence; Dask would log each with its traceback as well.
     with dask.config.set(SETTINGS), silence_logging_cmgr(logging.CRITICAL):
-        if scheduler:
-            with _remote(scheduler) as client:
-                yield client
-        elif _kept is not None:
-            yield _kept.client(workers)
-        else:
-            with _workers(workers) as client:
-                yield client
+        yield
 
 
 @contextmanager
@@ -98,12 +103,10 @@ def _workers(count: int) -> Iterator[Any]:
     """Yield a client of so many local worker processes."""
     import dask
     from distributed import Client
-    from distributed.utils import silence_logging_cmgr
 
     # A folder that nobody else can enter, since workers trust what they find in it.
     with (
-        dask.config.set(SETTINGS),
-        silence_logging_cmgr(logging.CRITICAL),
+        _quiet(),
         _scratch() as scratch,
         dask.config.set({"temporary-directory": scratch}),
         _local(count) as cluster,

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+import dask
+import distributed  # noqa: F401 - its defaults are part of the settings
 import psutil
 import pytest
 
@@ -157,13 +159,17 @@ def test_workers_that_are_kept_serve_the_next_call_and_then_leave():
     def pids(client):
         return set(client.run(os.getpid).values())
 
+    setting = "distributed.scheduler.allowed-failures"
+    before = dask.config.get(setting)
     with kept_workers():
         with connect("", workers=1) as client:
             first = pids(client)
+        assert dask.config.get(setting) == 0  # Dask's settings last as long as the workers do
         with connect("", workers=1) as client:
             assert pids(client) == first
         with connect("", workers=2) as client:  # more are wanted than there are
             assert len(pids(client)) == 2
+    assert dask.config.get(setting) == before
     assert not any(psutil.pid_exists(pid) for pid in first)
     with connect("", workers=1) as client:  # as ever
         assert len(pids(client)) == 1
