@@ -156,7 +156,8 @@ class _Best:
         self.network, self.monitor = network, monitor
         self.rank = (-math.inf, -math.inf)
         self.value, self.epoch = 0.0, 0
-        self.state: dict[str, Tensor] | None = None  # None: the network as it is
+        # where no epoch has a score that is a number, the first weights count; the last epoch needs no copy
+        self.state: dict[str, Tensor] | None = None if monitor == "last" else copy.deepcopy(network.state_dict())
 
     def compare(self, epoch: int, dev_loss: float, dev_score: float) -> None:
         """Keep the network as it is if this epoch is better than all before."""
@@ -165,7 +166,7 @@ class _Best:
             self.rank = rank[self.monitor]
             self.value = -dev_loss if self.monitor == "loss" else dev_score
             self.epoch = epoch
-            if self.monitor != "last":  # the last one needs no copy
+            if self.state is not None:
                 self.state = copy.deepcopy(self.network.state_dict())
 
     def restore(self) -> None:
