@@ -33,7 +33,9 @@ def project(folder: Path, **changes) -> Path:
     folder.mkdir()
     for name in ("avser", "pipeline", "trainer"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    # Without .dvcignore the code that Python compiles counts as edited code, and stages run again.
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, folder)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for section, values in {**TINY, **changes}.items():
         params[section] |= values
@@ -136,7 +138,6 @@ def with_recipes(finished: Path, folder: Path, **changes) -> Path:
     """Copy a finished project and lay the recipes and their parameters beside it."""
     shutil.copytree(finished, folder, symlinks=True)
     shutil.copytree(ROOT / "recipes", folder / "recipes")
-    shutil.copy(ROOT / ".dvcignore", folder)
     for recipe, values in changes.items():
         path = folder / "recipes" / recipe / "params.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
