@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.engine.files import replace_folder
-from pipeline.engine.places import index_rows, table
+from pipeline.engine.places import Rows, table
 from pipeline.engine.tables import read_metadata
 from pipeline.errors import InputError
 
@@ -42,7 +42,7 @@ def export_dataset(shards: Path, out: Path, *, audio: Path | None = None) -> dic
     audio = table("audio", shards.name) if audio is None else audio
     read_metadata(shards)  # says what is missing
     rows = _rows(shards)
-    sound = dict(index_rows(audio, ok_only=True))
+    sound = Rows(audio, ok_only=True)
     rate = int(read_metadata(audio)["sample_rate"])
     names = sorted({row["emotion"] for row in rows if row.get("emotion")})
     features = Features(
@@ -82,12 +82,12 @@ def _split(row: dict[str, Any]) -> str:
 
 
 def _batches(
-    rows: list[dict[str, Any]], sound: dict[str, Any], columns: list[str], names: list[str]
+    rows: list[dict[str, Any]], sound: Rows, columns: list[str], names: list[str]
 ) -> Iterator[list[dict[str, Any]]]:
     for first in range(0, len(rows), GROUP):
         batch = []
         for row in rows[first : first + GROUP]:
-            flac = sound[row["segment_id"]]()["flac"][0].as_py()
+            flac = sound[row["segment_id"]]["flac"][0].as_py()
             label = names.index(row["emotion"]) if row.get("emotion") else None
             own = {"audio": {"bytes": flac, "path": f"{row['segment_id']}.flac"}, "label": label}
             batch.append({name: own[name] if name in own else row.get(name) for name in columns})

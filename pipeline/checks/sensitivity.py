@@ -42,7 +42,7 @@ def run_sensitivity(params: Params, *, wanted: int, skip: int = 0, output: Path)
     Returns:
         One row a change, corpus (and ``all``), task and reading: see `compare`.
     """
-    segments = sample(usable_segments("unlabelled"), wanted=wanted, skip=skip)
+    segments = sample(list(usable_segments("unlabelled")), wanted=wanted, skip=skip)
     if not segments:
         raise InputError("no segment with a film is left to check: lower --skip, or run the segments stage")
     table = study(params, segments)

@@ -17,6 +17,7 @@ from pipeline.acoustics import AcousticsExtractor
 from pipeline.audio import AudioExtractor
 from pipeline.engine.files import replace_file
 from pipeline.engine.identity import digest
+from pipeline.engine.places import Segments
 from pipeline.engine.progress import progress
 from pipeline.engine.tables import iter_rows
 from pipeline.errors import InputError
@@ -59,7 +60,7 @@ def measure_degraded(params: Params, segments: Sequence[dict[str, Any]], degrada
     with tempfile.TemporaryDirectory() as folder:
         audio, sound, face = (Path(folder) / stage for stage in ("audio", "acoustics", "faces"))
         extract("audio", AudioExtractor(params.audio), media_items(rows, root), run=run, folder=audio)
-        extract("acoustics", acoustics, audio_items(rows, audio), run=run, folder=sound)
+        extract("acoustics", acoustics, audio_items(Segments.of(rows), audio), run=run, folder=sound)
         extract("faces", FacesExtractor(faces), media_items(rows, root), run=run, folder=face)
         return measure(
             pd.DataFrame(rows)[ORIGIN],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ class Cache:
     def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
         # Absolute: a worker of a remote cluster was started in a folder of its own.
         self.root = (Path(root) / stage).absolute()
+        self._folder = str(self.root)
         self.schema = schema
 
     def path(self, key: str) -> Path:
@@ -67,6 +69,17 @@ class Cache:
             return None
         wanted = self.schema if fields is None else pa.schema([self.schema.field(i) for i in sorted(fields)])
         return table if table.schema.equals(wanted) and table.num_rows == 1 else None
+
+    def exists(self, key: str) -> bool:
+        """Return whether something lies under this key; what it is shows when it is read."""
+        return os.path.exists(f"{self._folder}/{key[:2]}/{key}.arrow")  # noqa: PTH110 - a million of them: half the time
+
+    def remove(self, key: str) -> None:
+        """Remove what lies under this key, if anything."""
+        path = self.path(key)
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
     def has(self, key: str) -> bool:
         """Return whether a whole and sound row lies under this key."""

@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from pipeline.config import Config
 from pipeline.engine.cache import Cache
 from pipeline.engine.cluster import check_seen, connect
 from pipeline.engine.content import Source
-from pipeline.engine.identity import digest, identity
+from pipeline.engine.identity import Keys, identity
 from pipeline.engine.progress import progress
 from pipeline.engine.results import Results
 from pipeline.engine.worker import Failure, Task, run_item, took_too_long
@@ -63,6 +63,22 @@ class Item:
     source: Source | None = None
 
 
+class Items(Collection[Item]):
+    """An item a row, each made when it is asked for: a million at once would take gigabytes."""
+
+    def __init__(self, rows: Collection[Any], make: Callable[[Any], Item]) -> None:
+        self.rows, self.make = rows, make
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self.make, self.rows)
+
+    def __contains__(self, item: object) -> bool:
+        return any(item == one for one in self)
+
+
 @dataclass(frozen=True)
 class _Try:
     """An item that waits to be sent: how often it was sent in vain, and how often its process was killed."""
@@ -73,14 +89,20 @@ class _Try:
 
 
 def compute(
-    stage: str, extractor: Any, items: list[Item], *, schema: pa.Schema, run: RunConfig, id_column: str = "segment_id"
+    stage: str,
+    extractor: Any,
+    items: Collection[Item],
+    *,
+    schema: pa.Schema,
+    run: RunConfig,
+    id_column: str = "segment_id",
 ) -> Results:
     """Compute every item that is not in the cache; return the rows of all.
 
     Args:
         stage: name shown to people and folder of the cache.
         extractor: instance with ``config``, ``modules``, ``packages`` and ``__call__`` (one item to one row).
-        items: what to compute; ids are unique.
+        items: what to compute; ids are unique. Gone through up to twice, so that a million may be made one by one.
         schema: Arrow schema of a row; has ``id_column``, ``status`` and ``reason``.
         run: workers, scheduler, time limit, cache place.
         id_column: the column that carries the item's id.
@@ -88,24 +110,31 @@ def compute(
     Raises:
         InputError: two items share an id, or a fault of the run as a whole came back from a worker.
     """
-    if len({item.id for item in items}) != len(items):
-        raise InputError(f"{stage}: two items share an id")
-    code = identity(extractor)
+    key_of = Keys(identity(extractor))
     cache = Cache(run.cache, stage, schema)
-    results = Results(cache, {item.id: digest([code, item.inputs]) for item in items}, id_column=id_column)
-    pending = [item for item in items if not cache.has(results.keys[item.id])]
-    # Equal content under several ids is computed once.
-    pending = list({results.keys[item.id]: item for item in reversed(pending)}.values())[::-1]
+    results = Results(cache, {item.id: key_of(item.inputs) for item in items}, id_column=id_column)
+    if len(results.keys) != len(items):
+        raise InputError(f"{stage}: two items share an id")
+    missing = {key for key in results.keys.values() if not cache.exists(key)}
     with progress(stage, len(items)) as ticker:
-        ticker.skip(len(items) - len(pending))
-        if pending:
-            failed = _run(extractor, pending, results, run, ticker.advance)
+        ticker.skip(len(items) - len(missing))
+        if missing:
+            failed = _run(extractor, _pending(items, results.keys, missing), len(missing), results, run, ticker.advance)
             results.failed = {i: failed[key] for i, key in results.keys.items() if key in failed}
     return results
 
 
+def _pending(items: Iterable[Item], keys: Mapping[str, str], missing: Iterable[str]) -> Iterator[Item]:
+    """Yield an item for each missing key: equal content under several ids is computed once."""
+    left = set(missing)
+    for item in items:
+        if keys[item.id] in left:
+            left.discard(keys[item.id])
+            yield item
+
+
 def _run(
-    extractor: Any, pending: list[Item], results: Results, run: RunConfig, advance: Callable[[], None]
+    extractor: Any, pending: Iterator[Item], count: int, results: Results, run: RunConfig, advance: Callable[[], None]
 ) -> dict[str, Failure]:
     """Send items to the workers, a few more than there are workers at a time; return key -> why of failures."""
     from distributed import as_completed
@@ -123,18 +152,20 @@ def _run(
         timeout=run.item_timeout,
         made_by=json.dumps(identity(extractor)) if run.scheduler else "",
     )
-    queue = deque(_Try(item) for item in pending)
+    again: deque[_Try] = deque()  # sent in vain: to be sent next
     suspects: deque[_Try] = deque()  # their process was killed: each is tried once more with nothing beside it
-    workers = min(run.workers or os.cpu_count() or 1, len(pending))
+    workers = min(run.workers or os.cpu_count() or 1, count)
     try:
         with connect(run.scheduler, workers=workers) as client:
             done = as_completed()
             running: dict[str, _Try] = {}
 
             def submit() -> None:
-                if not queue and (running or not suspects):
+                one = again.popleft() if again else next((_Try(item) for item in pending), None)
+                if one is None and suspects and not running:
+                    one = suspects.popleft()
+                if one is None:
                     return
-                one = queue.popleft() if queue else suspects.popleft()
                 ids = {results.id_column: one.item.id}
                 task = Task(one.item.load(), results.keys[one.item.id], ids, one.item.source)
                 future = client.submit(work, task, pure=False)
@@ -148,7 +179,7 @@ def _run(
                 key = results.keys[one.item.id]
                 found = _outcome(future, one, marks / key, run)
                 if isinstance(found, _Try):
-                    (suspects if found.kills else queue).appendleft(found)
+                    (suspects if found.kills else again).appendleft(found)
                 else:
                     if found is not None:
                         failed[key] = found

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,41 @@ def digest(value: Any) -> str:
     >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
     True
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_rows(rows: Iterable[Any]) -> str:
+    """Return `digest` of the list of these values, of which one is in memory at a time.
+
+    >>> digest_rows(iter([[1, "a"], [2, None]])) == digest([[1, "a"], [2, None]])
+    True
+    """
+    found = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        found.update((b"," if number else b"") + _canonical(row))
+    found.update(b"]")
+    return found.hexdigest()
+
+
+class Keys:
+    """`digest` of ``[first, value]`` for many values, where ``first`` is long and the same in all.
+
+    >>> Keys({"code": "x"})({"n": 1}) == digest([{"code": "x"}, {"n": 1}])
+    True
+    """
+
+    def __init__(self, first: Any) -> None:
+        self._begun = hashlib.sha256(b"[" + _canonical(first) + b",")
+
+    def __call__(self, value: Any) -> str:
+        """Return the key of a value."""
+        found = self._begun.copy()
+        found.update(_canonical(value) + b"]")
+        return found.hexdigest()
 
 
 def _strip_docstrings(tree: ast.AST) -> ast.AST:

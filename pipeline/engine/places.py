@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from pipeline.contracts import OK
 from pipeline.engine.content import Signature, signature
 from pipeline.engine.files import remove_leftovers
-from pipeline.engine.identity import digest, identity
+from pipeline.engine.identity import digest, digest_rows, identity
 from pipeline.engine.storage import cannot_write
-from pipeline.engine.tables import parts, read_metadata, read_table
+from pipeline.engine.tables import parts, read_metadata
 from pipeline.errors import InputError
 
 DATA = Path("data")
@@ -68,19 +72,54 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows.to_dict("records")]
 
 
-def usable_segments(name: str) -> list[dict[str, Any]]:
-    """Return the ok rows of the segments table."""
-    rows = read_table(table("segments", name))
-    return records(rows[rows["status"] == OK])
+class Segments(Sequence[dict[str, Any]]):
+    """Rows of a segments table, kept as an Arrow table: as dicts a million of them would take gigabytes."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self.rows = rows.combine_chunks()
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Segments:
+        """Return dicts as such a table; what its schema does not name is kept too."""
+        return cls(pa.Table.from_pylist([dict(row) for row in rows]))
+
+    def __len__(self) -> int:
+        return self.rows.num_rows
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the row at a place, or those of a slice; None where a value is missing."""
+        if isinstance(place, slice):
+            return self.rows.take(np.arange(len(self))[place]).to_pylist()
+        return self.rows.slice(range(len(self))[place], 1).to_pylist()[0]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.rows.to_batches(max_chunksize=1024):
+            yield from batch.to_pylist()
+
+    def by_id(self, segment_id: str) -> dict[str, Any]:
+        """Return the row of a segment."""
+        return self[self._places.get_loc(segment_id)]
+
+    @cached_property
+    def _places(self) -> pd.Index[Any]:
+        return pd.Index(self.rows["segment_id"].to_pylist(), dtype=object)
 
 
-def fingerprint(segments: list[dict[str, Any]]) -> str:
+def usable_segments(name: str) -> Segments:
+    """Return the ok rows of the segments table, in the order of their parts."""
+    return Segments(
+        ds.dataset(parts(table("segments", name)), format="parquet").to_table(filter=ds.field("status") == OK)
+    )
+
+
+def fingerprint(segments: Segments) -> str:
     """Return a hash of which stretches of which content have which ids: what a table of segments was made from."""
-    columns = ("segment_id", "content_hash", "start", "end")
-    return digest(sorted([row[name] for name in columns] for row in segments))
+    facts = segments.rows.select(["segment_id", "content_hash", "start", "end"])
+    facts = facts.take(pc.sort_indices(facts, sort_keys=[("segment_id", "ascending")]))
+    return digest_rows(list(row.values()) for row in Segments(facts))
 
 
-def check_made_from(folder: Path, segments: list[dict[str, Any]]) -> None:
+def check_made_from(folder: Path, segments: Segments) -> None:
     """Make sure that a table was made from these segments, and not from those of an earlier manifest or film.
 
     Raises:
@@ -106,16 +145,45 @@ def _one_row(path: Path, seen: Signature, group: int, index: int) -> pa.Table:
     raise InputError(f"{path} was replaced while it was read; what is finished is kept: run the stage again")
 
 
-def index_rows(folder: Path, *, ok_only: bool) -> Iterator[tuple[str, Callable[[], pa.Table]]]:
-    """Yield (segment id, loader of its one-row table) without reading the wide columns yet.
+class Rows(Mapping[str, pa.Table]):
+    """Rows of a table folder by segment id, each a table of one row that is read when it is asked for.
 
-    Rows come in file order, so that loading them in that order reads each row group once.
+    Ids come in file order, so that rows read in that order read each row group once.
+
+    Args:
+        folder: the table.
+        ok_only: leave quarantined rows out.
+
+    Raises:
+        InputError: there is no table, or a part is missing or damaged; or it was replaced since, when a row is read.
     """
-    for path in map(Path.resolve, parts(folder)):
-        seen = signature(path)
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                ids = file.read_row_group(group, columns=["segment_id", "status"])
-                for index, (segment_id, status) in enumerate(zip(*(c.to_pylist() for c in ids.columns), strict=True)):
-                    if status == OK or not ok_only:
-                        yield segment_id, partial(_one_row, path, seen, group, index)
+
+    def __init__(self, folder: Path, *, ok_only: bool) -> None:
+        self._files = [(path, signature(path)) for path in map(Path.resolve, parts(folder))]
+        ids: list[str] = []
+        places: list[NDArray[np.int32]] = []  # file, row group, row in the group
+        for number, (path, _) in enumerate(self._files):
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    found = file.read_row_group(group, columns=["segment_id", "status"])
+                    rows = np.arange(found.num_rows, dtype=np.int32)
+                    if ok_only:
+                        rows = rows[pc.equal(found["status"], OK).to_numpy()]
+                    ids += found["segment_id"].take(rows).to_pylist()
+                    places.append(np.stack([np.full_like(rows, number), np.full_like(rows, group), rows], axis=1))
+        self._ids = pd.Index(ids, dtype=object)
+        self._places = np.concatenate(places) if places else np.zeros((0, 3), np.int32)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __contains__(self, segment_id: object) -> bool:
+        return segment_id in self._ids
+
+    def __getitem__(self, segment_id: str) -> pa.Table:
+        number, group, index = self._places[self._ids.get_loc(segment_id)].tolist()
+        path, seen = self._files[number]
+        return _one_row(path, seen, group, index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Mouth:
         ("sentence", pa.string()),  # what is said, so that whole sentences can be held out
     )
 
-    def __init__(self, config: DenseConfig, *, faces: Mapping[str, Callable[[], pa.Table]], root: Path) -> None:
+    def __init__(self, config: DenseConfig, *, faces: Mapping[str, pa.Table], root: Path) -> None:
         self.config = config
         self.faces = faces
         self.root = root
@@ -62,7 +62,7 @@ class Mouth:
 
     def columns(self, segment: Mapping[str, Any], at: Floats) -> dict[str, Any]:
         """Return the columns for the times ``at``, s from the segment's start."""
-        face = face_row(self.faces[segment["segment_id"]]())
+        face = face_row(self.faces[segment["segment_id"]])
         viseme = np.full(len(at), NONE, np.int8)
         if segment.get("alignment"):
             try:

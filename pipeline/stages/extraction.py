@@ -6,20 +6,27 @@ missing, and packs a table folder ``data/<stage>/<set>``. What an item's cache f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline import contracts
-from pipeline.engine.compute import Item, RunConfig, compute
+from pipeline.engine.compute import Item, Items, RunConfig, compute
 from pipeline.engine.content import Source
 from pipeline.engine.names import locate
-from pipeline.engine.places import check_made_from, describe, fingerprint, index_rows, table, usable_segments, writing
-from pipeline.engine.results import Results, check_failures
+from pipeline.engine.places import (
+    Rows,
+    Segments,
+    check_made_from,
+    describe,
+    fingerprint,
+    table,
+    usable_segments,
+    writing,
+)
+from pipeline.engine.results import Results, check_failures, sound
 from pipeline.engine.tables import read_metadata
 from pipeline.params import Params
 
@@ -50,47 +57,54 @@ def run_extraction(params: Params, name: str, stage: str, extractor: Any) -> Non
 def extract(
     stage: str,
     extractor: Any,
-    items: list[Item],
+    items: Collection[Item],
     *,
     run: RunConfig,
     folder: Path,
     metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> Results:
     """Compute items from `media_items` or `audio_items` and write the table of the stage, with ``metadata`` also."""
-    results = compute(stage, extractor, items, schema=(FROM_MEDIA | FROM_AUDIO)[stage], run=run)
-    results.write(folder, metadata={**describe(stage, extractor), **metadata})
-    return results
+    schema = (FROM_MEDIA | FROM_AUDIO)[stage]
+    about = {**describe(stage, extractor), **metadata}
+    return sound(
+        lambda: compute(stage, extractor, items, schema=schema, run=run),
+        lambda results: results.write(folder, metadata=about),
+    )
 
 
-def media_items(segments: Iterable[Mapping[str, Any]], root: Path) -> list[Item]:
+def media_items(segments: Collection[Mapping[str, Any]], root: Path) -> Collection[Item]:
     """Return an item a segment that is read from its media file.
 
     Args:
         segments: ok rows of the segments table.
         root: folder that their ``path`` starts from; an absolute ``path`` stays what it is.
     """
-    items = []
-    for row in segments:
+
+    def item(row: Mapping[str, Any]) -> Item:
         payload = {key: row[key] for key in ("segment_id", "start", "end", "has_audio", "has_video")}
         payload["media_path"] = str(locate(root / row["path"]))
         source = Source(payload["media_path"], row["content_hash"])
-        items.append(Item(row["segment_id"], _facts(row), partial(dict, payload), source))
-    return items
+        return Item(row["segment_id"], _facts(row), partial(dict, payload), source)
+
+    return Items(segments, item)
 
 
-def audio_items(segments: Iterable[Mapping[str, Any]], audio: Path) -> list[Item]:
+def audio_items(segments: Segments, audio: Path) -> Collection[Item]:
     """Return an item a segment whose sound is in the table folder ``audio``."""
     upstream = read_metadata(audio)["identity"]
-    rows = {row["segment_id"]: row for row in segments}
-    return [
-        Item(segment_id, {"audio": upstream, **_facts(rows[segment_id])}, partial(_audio_payload, segment_id, load))
-        for segment_id, load in index_rows(audio, ok_only=True)
-    ]
+    rows = Rows(audio, ok_only=True)
+    about = Segments(segments.rows.select(["segment_id", "content_hash", "start", "end"]))
+
+    def item(segment_id: str) -> Item:
+        facts = {"audio": upstream, **_facts(about.by_id(segment_id))}
+        return Item(segment_id, facts, partial(_audio_payload, segment_id, rows))
+
+    return Items(rows, item)
 
 
 def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"content": row["content_hash"], "start": row["start"], "end": row["end"]}
 
 
-def _audio_payload(segment_id: str, load: Callable[[], pa.Table]) -> dict[str, Any]:
-    return {"segment_id": segment_id, "flac": load()["flac"][0].as_py()}
+def _audio_payload(segment_id: str, audio: Rows) -> dict[str, Any]:
+    return {"segment_id": segment_id, "flac": audio[segment_id]["flac"][0].as_py()}

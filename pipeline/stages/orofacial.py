@@ -7,7 +7,7 @@ recipe has shards of its own (``data/shards/orofacial``), so that no other train
 
 from __future__ import annotations
 
-from pipeline.engine.places import index_rows, table
+from pipeline.engine.places import Rows, table
 from pipeline.errors import InputError
 from pipeline.orofacial.mouth import Mouth
 from pipeline.params import Params
@@ -26,7 +26,7 @@ def run_orofacial(params: Params) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder} not found: run the faces stage first (dvc repro faces)")
     root = params.sets.unlabelled.root.resolve()
-    mouth = Mouth(params.shards.dense, faces=dict(index_rows(folder, ok_only=True)), root=root)
+    mouth = Mouth(params.shards.dense, faces=Rows(folder, ok_only=True), root=root)
     run_shards(params, "unlabelled", more=mouth, folder=table("shards", FOLDER))
     counts = (f"{mouth.aligned[kind]} segments with times of {kind}" for kind in ("phones", "words"))
     print(f"visemes: {', '.join(counts)}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
 
 from pipeline import contracts
 from pipeline.engine.files import write_json
-from pipeline.engine.places import DATA, check_made_from, fingerprint, records, table, usable_segments, writing
+from pipeline.engine.places import DATA, check_made_from, fingerprint, table, usable_segments, writing
 from pipeline.engine.progress import progress
-from pipeline.engine.tables import iter_rows, read_metadata, read_table, write_rows
+from pipeline.engine.tables import iter_rows, parts, read_metadata, read_table, write_frame
 from pipeline.labels import labelling
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, measure
 from pipeline.params import Params
@@ -33,7 +35,7 @@ def _write_labels(params: Params) -> None:
     segments = usable_segments(NAME)
     for stage in ("acoustics", "faces"):
         check_made_from(table(stage, NAME), segments)
-    origin = pd.DataFrame(segments)[ORIGIN]
+    origin = segments.rows.select(ORIGIN).to_pandas()
     acoustics = read_metadata(table("acoustics", NAME))
     measured = measure(
         origin,
@@ -48,7 +50,6 @@ def _write_labels(params: Params) -> None:
     fitted = labelling.fit(measured, config, units=about["aus"], trust=about["au_reliability"])
     labels = labelling.label(measured, fitted, config)
     schema = contracts.pseudo_labels(fitted["t3"]["emotions"])
-    rows = records(labels[schema.names])
     metadata = {
         "stage": "pseudo_labels",
         "segments": fingerprint(segments),
@@ -61,7 +62,7 @@ def _write_labels(params: Params) -> None:
             "t3_reliability": "mean reliability of the action units that an emotion rests on, 0 to 1",
         },
     }
-    write_rows(FOLDER, rows, schema=schema, metadata=metadata)
+    write_frame(FOLDER, pa.Table.from_pandas(labels, schema=schema, preserve_index=False), metadata=metadata)
     # With the settings that they hold for, the thresholds label other films alike (`avser labels`).
     settings = {stage: _settings(stage) for stage in ("segments", "audio", "acoustics", "faces")}
     write_json(FITTED, {**fitted, "settings": settings | {"labels": config.model_dump(mode="json")}})
@@ -78,6 +79,11 @@ def _counted(rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, A
         for row in rows:
             yield row
             ticker.advance()
+
+
+def label_rows(columns: Sequence[str]) -> pa.Table:
+    """Return columns of the pseudo-label table, rows in any order."""
+    return ds.dataset(parts(FOLDER), format="parquet").to_table(columns=list(columns))
 
 
 def read_labels() -> pd.DataFrame:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline import contracts
 from pipeline.contracts import OK, QUARANTINED
-from pipeline.engine.compute import Item, compute
+from pipeline.engine.compute import Item, Items, compute
 from pipeline.engine.content import Source
 from pipeline.engine.names import locate
-from pipeline.engine.places import describe, records, table, writing
+from pipeline.engine.places import Segments, describe, table, writing
 from pipeline.engine.progress import progress
-from pipeline.engine.results import Results, check_failures
-from pipeline.engine.tables import write_rows
+from pipeline.engine.results import Results, check_failures, sound
+from pipeline.engine.tables import rows_table, write_frame
 from pipeline.engine.worker import Failure
 from pipeline.errors import Missing, Quarantined, Transient
 from pipeline.manifest.row import is_labelled
@@ -44,36 +51,51 @@ def _write_segments(params: Params, name: str) -> Results:
             file=sys.stderr,
         )
     manifest, problems = check_manifest(chosen.manifest, root=chosen.root)
-    clips: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in records(manifest)}
-    media = {clip_id: locate(chosen.root.resolve() / row["path"]) for clip_id, row in clips.items()}
-    hashes, unusable = _hash_all(name, media)
-    unusable |= {problem.clip_id: Failure(str(problem.message), passing=False) for problem in problems}
-
-    extractor = SegmentsExtractor(params.segments)
-    items = []
-    for clip_id, content in hashes.items():
-        row = clips[clip_id]
-        facts = {"start": row.get("start"), "end": row.get("end"), "labelled": is_labelled(row)}
-        payload = {**facts, "media_path": str(media[clip_id]), "clip_id": clip_id, "content_hash": content}
-        source = Source(str(media[clip_id]), content)
-        items.append(Item(clip_id, {"content": content, **facts}, partial(dict, payload), source))
-    results = compute("segments", extractor, items, schema=contracts.CLIP, run=params.run, id_column="clip_id")
-
     schema = contracts.segments(sorted(column for column in manifest.columns if column.startswith("votes_")))
-    rows: list[dict[str, Any]] = []
-    for clip_id in [*clips, *(other for other in unusable if other not in clips)]:
-        origin = {key: value for key, value in clips.get(clip_id, {}).items() if key in schema.names}
-        origin |= {"clip_id": clip_id, "segment_id": clip_id, "content_hash": hashes.get(clip_id)}
-        if clip_id in unusable:
-            rows.append({**origin, "status": QUARANTINED, "reason": unusable[clip_id].reason})
-        else:
-            rows += _segment_rows(origin, results.row(clip_id).to_pylist()[0])
-    if name == "unlabelled":
-        assign_split(rows, share=params.split.dev_share)
-    write_rows(table("segments", name), rows, schema=schema, metadata=describe("segments", extractor))
+    clips, root = Segments(pa.Table.from_pandas(manifest, preserve_index=False)), chosen.root.resolve()
+    hashes, unusable = _hash_all(name, ((row["clip_id"], locate(root / row["path"])) for row in clips), len(clips))
+    unusable |= {problem.clip_id: Failure(str(problem.message), passing=False) for problem in problems}
+    extractor = SegmentsExtractor(params.segments)
+
+    def item(row: dict[str, Any]) -> Item:
+        facts = {"start": row.get("start"), "end": row.get("end"), "labelled": is_labelled(row)}
+        path, content = str(locate(root / row["path"])), hashes[row["clip_id"]]
+        payload = {**facts, "media_path": path, "clip_id": row["clip_id"], "content_hash": content}
+        return Item(row["clip_id"], {"content": content, **facts}, partial(dict, payload), Source(path, content))
+
+    readable = pc.is_in(clips.rows["clip_id"], pa.array(hashes, clips.rows["clip_id"].type))
+    items = Items(Segments(clips.rows.filter(readable)), item)
+
+    def write(results: Results) -> None:
+        table_ = rows_table(_rows(clips, hashes, unusable, results, schema), schema)
+        if name == "unlabelled":
+            table_ = assign_split(table_, share=params.split.dev_share)
+        write_frame(table("segments", name), table_, metadata=describe("segments", extractor))
+
+    results = sound(
+        lambda: compute("segments", extractor, items, schema=contracts.CLIP, run=params.run, id_column="clip_id"), write
+    )
+    results.all_read = True  # by `write`
     results.failed |= unusable
     results.keys |= dict.fromkeys(unusable, "")
     return results
+
+
+def _rows(
+    clips: Segments, hashes: Mapping[str, str], unusable: Mapping[str, Failure], results: Results, schema: pa.Schema
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the table: of every clip of the manifest, and of the rows of it that are no clip."""
+    left = dict(unusable)
+    for row in clips:
+        clip_id = row["clip_id"]
+        origin = {key: value for key, value in row.items() if key in schema.names}
+        origin |= {"segment_id": clip_id, "content_hash": hashes.get(clip_id)}
+        if clip_id in left:
+            yield {**origin, "status": QUARANTINED, "reason": left.pop(clip_id).reason}
+        else:
+            yield from _segment_rows(origin, results.row(clip_id).to_pylist()[0])
+    for clip_id, failure in left.items():
+        yield {"clip_id": clip_id, "segment_id": clip_id, "status": QUARANTINED, "reason": failure.reason}
 
 
 def _segment_rows(origin: dict[str, Any], cut: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,16 +109,17 @@ def _segment_rows(origin: dict[str, Any], cut: dict[str, Any]) -> list[dict[str,
     ]
 
 
-def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[str, Failure]]:
+def _hash_all(name: str, media: Iterable[tuple[str, Path]], count: int) -> tuple[dict[str, str], dict[str, Failure]]:
     """Return clip id -> content hash, and clip id -> why of files that cannot be read as media at all."""
     from pipeline.media import content_hash
 
     hashes: dict[str, str] = {}
     unusable: dict[str, Failure] = {}
 
-    def hash_clip(clip_id: str) -> None:
+    def hash_clip(clip: tuple[str, Path]) -> None:
+        clip_id, path = clip
         try:
-            hashes[clip_id] = content_hash(media[clip_id])
+            hashes[clip_id] = content_hash(path)
         except Quarantined as reason:
             # A file that is not there is a fault of the manifest as it stands; DVC sees it come (docs/faults.md).
             passing = isinstance(reason, Transient) and not isinstance(reason, Missing)
@@ -105,13 +128,15 @@ def _hash_all(name: str, media: dict[str, Path]) -> tuple[dict[str, str], dict[s
             unusable[clip_id] = Failure(f"cannot be read: {error.strerror or error}", passing=True)
 
     # Hashing releases the interpreter lock, so threads are enough here.
-    with progress(f"hash {name}", len(media)) as ticker, ThreadPoolExecutor() as pool:
-        for _ in pool.map(hash_clip, media):
-            ticker.advance()
+    left = iter(media)
+    with progress(f"hash {name}", count) as ticker, ThreadPoolExecutor() as pool:
+        while batch := list(islice(left, 1024)):
+            for _ in pool.map(hash_clip, batch):
+                ticker.advance()
     return hashes, unusable
 
 
-def assign_split(segments: list[dict[str, Any]], *, share: float) -> None:
+def assign_split(segments: pa.Table, *, share: float) -> pa.Table:
     """Give rows without a split one by speaker: ``dev`` for about ``share`` of the segments, else ``train``.
 
     Speakers are taken in the order of a hash of their names, and one that would overfill the share is passed
@@ -121,14 +146,17 @@ def assign_split(segments: list[dict[str, Any]], *, share: float) -> None:
         segments: rows of the segments table; those that are ok and have no split get one.
         share: of these rows that become ``dev``, at most.
     """
-    open_rows = [row for row in segments if not row.get("split") and row["status"] == OK]
-    by_speaker: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in open_rows:
-        by_speaker.setdefault((row["corpus"], row["speaker"]), []).append(row)
-    left = share * len(open_rows)
-    for speaker in sorted(by_speaker, key=lambda who: hashlib.sha256("/".join(who).encode()).hexdigest()):
-        rows = by_speaker[speaker]
-        split = "dev" if len(rows) <= left else "train"
-        left -= len(rows) if split == "dev" else 0
-        for row in rows:
-            row["split"] = split
+    rows = segments.select(["corpus", "speaker", "split", "status"]).to_pandas()
+    is_open = (rows["split"].fillna("") == "") & (rows["status"] == OK)
+    counts = rows[is_open].groupby(["corpus", "speaker"]).size()
+    sizes = dict(zip(counts.index.tolist(), counts.tolist(), strict=True))
+    left = share * int(is_open.sum())
+    dev = set()
+    for speaker in sorted(sizes, key=lambda who: hashlib.sha256("/".join(who).encode()).hexdigest()):
+        if sizes[speaker] <= left:
+            dev.add(speaker)
+            left -= sizes[speaker]
+    chosen = pd.MultiIndex.from_frame(rows[["corpus", "speaker"]]).isin(list(dev)) if dev else np.zeros(len(rows), bool)
+    split = rows["split"].where(~is_open, np.where(chosen, "dev", "train"))
+    place = segments.schema.get_field_index("split")
+    return segments.set_column(place, segments.schema.field(place), pa.array(split, pa.string(), from_pandas=True))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import contracts
-from pipeline.engine.places import check_made_from, index_rows, records, table, usable_segments, writing
-from pipeline.engine.tables import parts, read_metadata, row_table, write_parts
+from pipeline.engine.places import Rows, Segments, check_made_from, table, usable_segments, writing
+from pipeline.engine.tables import LoadedRows, parts, read_metadata, row_table, write_parts
 from pipeline.errors import InputError
 from pipeline.front_end.grid import COMBINED, combine, feature_grid
 from pipeline.front_end.record import describe_front_end
 from pipeline.labels.tracks import DenseConfig, Floats, dense_targets, face_row, track_names, track_units
 from pipeline.params import Params
-from pipeline.stages.pseudo_labels import FOLDER, read_labels
+from pipeline.stages.pseudo_labels import FOLDER, label_rows
 
 ROW_BYTES = 220_000  # a segment of a few seconds of low-level descriptors, compressed: sizes the parts
 LABEL_COLUMNS = ["segment_id", "t1_label", "t1_stat", "t2_label", "t2_stat", "t3_label", "t3_confidence"]
@@ -72,40 +71,37 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
     usable = usable_segments(name)
     for made in (table("acoustics", name), *((FOLDER,) if pseudo else ())):
         check_made_from(made, usable)
-    segments = {row["segment_id"]: row for row in usable}
-    labels = {row.pop("segment_id"): row for row in records(read_labels()[LABEL_COLUMNS])} if pseudo else {}
+    labels = Segments(label_rows(LABEL_COLUMNS)) if pseudo else None
     grid = feature_grid(acoustics, column, audio["sample_rate"])
-    votes = sorted({key for row in segments.values() for key in row if key.startswith("votes_")})
+    votes = sorted(name for name in usable.rows.column_names if name.startswith("votes_"))
     with_dense = pseudo and params.shards.dense.groups and more is None
     dense = _DenseSource.open(params.shards.dense, acoustics) if with_dense else None
     schema = contracts.shards(votes, pseudo=pseudo, dense=dense is not None, more=more.fields if more else ())
 
-    def join(segment_id: str, load: Callable[[], pa.Table]) -> pa.Table:
-        source = load()
+    rows = Rows(table("acoustics", name), ok_only=True)
+
+    def join(segment_id: str) -> pa.Table:
+        source, segment = rows[segment_id], usable.by_id(segment_id)
         if COMBINED in column:
             values = combine(_flat(source, column), acoustics, column, audio["sample_rate"]).ravel()
             features = pa.array([values], type=schema.field("features").type)
         else:
             features = source[column].combine_chunks()
-        row: dict[str, Any] = {key: value for key, value in segments[segment_id].items() if key in schema.names}
-        if pseudo:
-            row |= labels[segment_id]
+        row: dict[str, Any] = {key: value for key, value in segment.items() if key in schema.names}
+        if labels is not None:
+            row |= labels.by_id(segment_id)
         row["n_frames"] = len(features.flatten()) // len(grid.names)
         times = grid.times(row["n_frames"])
         if dense is not None:
             row |= dense.columns(segment_id, source, times)
         if more is not None:
-            row |= more.columns(segments[segment_id], times)
+            row |= more.columns(segment, times)
         joined = row_table(row, schema)
         where = schema.get_field_index("features")
         return joined.set_column(where, schema.field(where), features)
 
-    rows = [
-        (segment_id, partial(join, segment_id, load), ROW_BYTES)
-        for segment_id, load in index_rows(table("acoustics", name), ok_only=True)
-        if more is None or more.covers(segment_id)
-    ]
-    if not rows:
+    ids = [segment_id for segment_id in rows if more is None or more.covers(segment_id)]
+    if not ids:
         raise InputError(f"no usable segment in set {name!r}: see the reasons in {table('segments', name)}")
     metadata = {
         "stage": "shards",
@@ -126,8 +122,8 @@ def _write_shards(params: Params, name: str, *, more: FrameColumns | None, folde
         **(more.metadata() if more is not None else {}),
     }
     sources = [len(parts(made)) for made in (table("acoustics", name), table("faces", name)) if made.is_dir()]
-    write_parts(folder, rows, schema=schema, metadata=metadata, together=min(sources))
-    return len(rows)
+    write_parts(folder, LoadedRows(ids, join, ROW_BYTES), schema=schema, metadata=metadata, together=min(sources))
+    return len(ids)
 
 
 def _flat(source: pa.Table, column: str) -> dict[str, Any]:
@@ -147,7 +143,7 @@ class _DenseSource:
     config: DenseConfig
     names: dict[str, list[str]]  # group -> tracks
     aus: list[str]
-    faces: dict[str, Callable[[], pa.Table]]  # ok rows only
+    faces: Mapping[str, pa.Table]  # ok rows only
     rms_period: float  # s
     rms_centre: float  # s
 
@@ -160,7 +156,7 @@ class _DenseSource:
             config=config,
             names=track_names(config, about),
             aus=about["aus"] if about else [],
-            faces=dict(index_rows(folder, ok_only=True)) if about else {},
+            faces=Rows(folder, ok_only=True) if about else {},
             rms_period=acoustics["frame_period"],
             rms_centre=acoustics["frame_size"] / 2,
         )
@@ -174,7 +170,7 @@ class _DenseSource:
             at=times,
             rms_db=rms,
             rms_at=np.arange(len(rms)) * self.rms_period + self.rms_centre,
-            face=face_row(self.faces[segment_id]()) if segment_id in self.faces else None,
+            face=face_row(self.faces[segment_id]) if segment_id in self.faces else None,
             aus=self.aus,
         )
         return {"dense": dense.targets.ravel(), "av_sync": None if math.isnan(dense.sync) else dense.sync}

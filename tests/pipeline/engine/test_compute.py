@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.engine.compute import Item, RunConfig, compute
-from pipeline.engine.results import check_failures
+from pipeline.engine.results import check_failures, sound
 from pipeline.errors import InputError
 from tests import ROOT
 from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
@@ -98,7 +98,10 @@ def test_a_damaged_cache_entry_is_recomputed(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[:50], whole[:-200] + bytes([whole[-200] ^ 1]) + whole[-199:]):
         path.write_bytes(damaged)
-        again = compute("t", Double(DoubleConfig()), [item("a", 4)], schema=SCHEMA, run=run_config(tmp_path))
+        again = sound(
+            lambda: compute("t", Double(DoubleConfig()), [item("a", 4)], schema=SCHEMA, run=run_config(tmp_path)),
+            lambda results: results.write(tmp_path / "out", metadata={}),
+        )
         assert again.row("a")["value"][0].as_py() == [8, 8, 8]
         assert path.read_bytes() == whole
 

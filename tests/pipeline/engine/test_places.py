@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.engine import places
-from pipeline.engine.places import check_made_from, fingerprint, index_rows, writing
-from pipeline.engine.tables import ROW_GROUP_BYTES, parts, row_table, write_parts
+from pipeline.engine.places import Rows, Segments, check_made_from, fingerprint, writing
+from pipeline.engine.tables import ROW_GROUP_BYTES, LoadedRows, parts, row_table, write_parts
 from pipeline.errors import InputError
 
 
@@ -23,7 +23,7 @@ def test_a_table_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path / folder)
         row = {"segment_id": "a#000", "status": "ok", "x": number}
         write_parts(Path("data/t"), [("a#000", partial(row_table, row, schema), 8)], schema=schema, metadata={})
-        found += [load()["x"][0].as_py() for _, load in index_rows(Path("data/t"), ok_only=True)]
+        found += [row["x"][0].as_py() for row in Rows(Path("data/t"), ok_only=True).values()]
     assert found == [0, 1, 2]
 
 
@@ -38,16 +38,17 @@ def write(folder, numbers, *, metadata=None):
 
 def test_a_table_replaced_under_its_reader_is_never_read_as_the_old_one(tmp_path):
     write(tmp_path / "t", range(3))
-    loaders = dict(index_rows(tmp_path / "t", ok_only=True))
+    rows = Rows(tmp_path / "t", ok_only=True)
     write(tmp_path / "t", range(1, 4))
     with pytest.raises(InputError, match="was replaced while it was read"):
-        [load() for load in loaders.values()]
+        list(rows.values())
 
 
 def test_a_large_table_is_read_once_however_many_parts_are_made_of_it(tmp_path):
     # Regression: each part of the shards read the whole part of the acoustics that it came from.
     write(tmp_path / "t", range(200))
-    rows = [(name, load, 8 * ROW_GROUP_BYTES) for name, load in index_rows(tmp_path / "t", ok_only=True)]
+    table = Rows(tmp_path / "t", ok_only=True)
+    rows = LoadedRows(list(table), table.__getitem__, 8 * ROW_GROUP_BYTES)
     made_of = len(parts(tmp_path / "t"))
     for together in (made_of, None):
         places._row_group.cache_clear()
@@ -79,7 +80,7 @@ def test_two_runs_make_a_table_one_after_the_other(tmp_path, capsys):
 
 def test_a_table_of_other_segments_is_refused(tmp_path):
     segments = [{"segment_id": "a#000", "content_hash": "c", "start": 0.0, "end": 1.0}]
-    write(tmp_path / "t", range(3), metadata={"segments": fingerprint(segments)})
-    check_made_from(tmp_path / "t", segments)
+    write(tmp_path / "t", range(3), metadata={"segments": fingerprint(Segments.of(segments))})
+    check_made_from(tmp_path / "t", Segments.of(segments))
     with pytest.raises(InputError, match="other segments"):
-        check_made_from(tmp_path / "t", [segments[0] | {"content_hash": "d"}])
+        check_made_from(tmp_path / "t", Segments.of([segments[0] | {"content_hash": "d"}]))
