@@ -33,6 +33,7 @@ def repro(arguments: Sequence[str] = (), *, table: bool = False) -> int:
     flow = Path("dvc.yaml")
     if not flow.is_file():
         raise InputError("there is no dvc.yaml here: run from the project's root")
+    remove_broken_lock(Path(".dvc/tmp/rwlock"))
     order = [name for name, _ in stage_commands(yaml.safe_load(flow.read_text(encoding="utf-8"))["stages"])]
     seconds = read_times(TIMES)
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
@@ -54,6 +55,23 @@ def repro(arguments: Sequence[str] = (), *, table: bool = False) -> int:
             return subprocess.run([sys.executable, "-m", "trainer", "report", "--show"]).returncode
         print("".join(shown), end="")
     return process.returncode
+
+
+def remove_broken_lock(path: Path, *, wait: float = 1.0) -> None:
+    """Remove DVC's list of locks where a killed run left half of it, since DVC would refuse to run.
+
+    A run that writes it right now is done ``wait`` s later.
+    """
+    for seconds in (wait, 0.0):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+            return
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(seconds)
+    path.unlink(missing_ok=True)
+    print(f"note: {path} was damaged by a run that was killed, and has been removed", file=sys.stderr)
 
 
 def keep_output(lines: Iterable[str], stage: str, kept: list[str]) -> Iterator[str]:

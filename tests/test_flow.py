@@ -190,7 +190,8 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path):
     folder = project(tmp_path / "killed")
     kills = 0
     for attempt in range(60):
-        process = subprocess.Popen(["dvc", "repro"], cwd=folder, env=environment(), start_new_session=True,
+        command = [sys.executable, "-m", "avser", "repro"]  # which removes the locks that a kill left half written
+        process = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
         try:
             # Later attempts get a little longer, so that a slow machine ends too; stages are hit at odd places.

@@ -91,18 +91,26 @@ def _emotions(
 ) -> pd.DataFrame:
     task, names = config.au_emotion, fitted["emotions"]
     scale, matrix = np.array(fitted["scale"]), np.array(fitted["weights"]).reshape(len(names), -1)
-    rows = rows.assign(**{f"t3_{name}": np.nan for name in names}, t3_confidence=np.nan)
-    rows["t3_label"] = pd.Series(None, index=rows.index, dtype=object)
+    scores = np.full((len(rows), len(names)), np.nan)
+    confidences = np.full(len(rows), np.nan)
+    labels: list[str | None] = [None] * len(rows)
+    reasons = rows["t3_reason"].tolist()
     for where, aus in measured.tracks.items():
-        scores = emotion.soft_scores(aus, baseline=baselines[where], scale=scale, matrix=matrix, summary=task.summary)
-        found, confidence = emotion.decide(scores, names, floor=task.floor)
-        rows.loc[where, [f"t3_{name}" for name in names]] = scores
-        rows.loc[where, "t3_confidence"] = confidence
+        place = rows.index.get_loc(where)
+        scores[place] = emotion.soft_scores(
+            aus, baseline=baselines[where], scale=scale, matrix=matrix, summary=task.summary
+        )
+        found, confidence = emotion.decide(scores[place], names, floor=task.floor)
+        confidences[place] = confidence
         if confidence >= task.min_confidence:
-            rows.loc[where, "t3_label"] = found
+            labels[place] = found
         else:
-            rows.loc[where, "t3_reason"] = f"margin {confidence:.2f} below labels.au_emotion.min_confidence"
-    return rows
+            reasons[place] = f"margin {confidence:.2f} below labels.au_emotion.min_confidence"
+    rows = rows.assign(**{f"t3_{name}": scores[:, i] for i, name in enumerate(names)}, t3_confidence=confidences)
+    return rows.assign(
+        t3_label=pd.Series(labels, index=rows.index, dtype=object),
+        t3_reason=pd.Series(reasons, index=rows.index, dtype=object),
+    )
 
 
 def corpus_faces(measured: Measured) -> dict[str, np.ndarray]:

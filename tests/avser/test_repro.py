@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from avser.repro import TIMES, follow, read_times, repro
+from avser.repro import TIMES, follow, read_times, remove_broken_lock, repro
 from pipeline.errors import InputError
 
 ORDER = ["a", "b@x", "b@y", "c"]
@@ -64,3 +64,18 @@ def test_times_of_finished_stages_outlive_a_killed_run(tmp_path: Path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         repro(["--version"])
     assert read_times(TIMES) == {"first": 3.0}
+
+
+def test_a_list_of_locks_that_a_killed_run_left_half_written_is_removed(tmp_path, capsys):
+    # Regression: DVC refused every later run ("Unable to read RWLock-file ... JSON structure is corrupted").
+    path = tmp_path / "rwlock"
+    remove_broken_lock(path, wait=0)
+    for whole in ("{}", '{"a": {"read": []}}'):
+        path.write_text(whole)
+        remove_broken_lock(path, wait=0)
+        assert path.read_text() == whole
+    assert not capsys.readouterr().err
+    path.write_text('{"a": {"re')
+    remove_broken_lock(path, wait=0)
+    assert not path.exists()
+    assert "was damaged" in capsys.readouterr().err
