@@ -146,6 +146,13 @@ class ChunkDataset(Dataset[Batch]):
             cut=Pieces(first, np.minimum(self.chunking.frames, lengths[of] - first)),
         )
 
+    def reside(self, device: str) -> None:
+        """Hold the chunks on this device from now on, if they are kept: what a batch takes is then there already."""
+        if self._kept is not None:
+            kept = self._kept
+            x, frame_mask, chunk_mask = (t.to(device) for t in (kept.x, kept.frame_mask, kept.chunk_mask))
+            self._kept = replace(kept, x=x, frame_mask=frame_mask, chunk_mask=chunk_mask)
+
     def relabel(self, name: str, values: Target) -> None:
         """Give all rows other labels of target ``name``, in row order."""
         if len(values) != len(self.rows):

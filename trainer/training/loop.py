@@ -126,6 +126,10 @@ def fit(
     if dev is None and schedule.monitor != "last":
         raise ValueError("without held-out speakers there is only the last epoch to keep: monitor must be last")
     network.to(device)
+    if device != "cpu" and each_epoch is None and not schedule.augment.on:  # which is drawn and done on the CPU
+        for data in (train, dev):
+            if data is not None:
+                data.reside(device)
     optimiser = Optimiser(network, schedule, freeze)
     generator = torch.Generator().manual_seed(seed)
     records: list[dict[str, float]] = []

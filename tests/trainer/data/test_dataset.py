@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -228,3 +229,24 @@ def test_a_cut_leaves_at_least_a_frame_and_stays_inside(share: float, length: in
     assert kept >= 1
     assert 0 <= first <= first + kept <= length
     assert abs(kept - share * length) <= 0.5 or kept == 1
+
+
+def test_kept_chunks_can_lie_on_another_device_while_labels_stay(make_shards: Make, tmp_path: Path) -> None:
+    shards = open_shards(make_shards("labelled", labelled_rows()), cache=tmp_path / "cache")
+    data = ChunkDataset(
+        shards,
+        [0, 1, 2],
+        chunking=Chunking(frames=20, count=3),
+        normalisation=Normalisation.fit(shards, [0, 1, 2], clip=3.0),
+        targets={"emotion": np.array([2, -1, 0])},
+    )
+    before = data.__getitems__([2, 0])
+    data.reside("cpu")
+    after = data.__getitems__([2, 0])
+    assert torch.equal(before.x, after.x)
+    assert torch.equal(before.chunk_mask, after.chunk_mask)
+    data.reside("meta")  # a device that every machine has, though it holds no values
+    there = data.__getitems__([2, 0])
+    assert {there.x.device.type, there.frame_mask.device.type, there.chunk_mask.device.type} == {"meta"}
+    assert data.truth()["emotion"].tolist() == [2, -1, 0]
+    assert there.targets["emotion"].tolist() == [0, 2]
