@@ -8,7 +8,6 @@ never stored as a fact about the data (docs/faults.md).
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -22,17 +21,18 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.config import Config
+from pipeline.config import Config, absolute
 from pipeline.engine.cache import Cache
 from pipeline.engine.cluster import check_seen, connect
 from pipeline.engine.content import Source
 from pipeline.engine.identity import digest, identity
 from pipeline.engine.progress import progress
 from pipeline.engine.results import Results
+from pipeline.engine.store import Folder
 from pipeline.engine.worker import Failure, Task, run_item, took_too_long
+from pipeline.engine.workers import SEEN_SECONDS, Needs, check_workers, made_by, some_media
 from pipeline.errors import InputError
 
-SEEN_SECONDS = 60.0  # how long a network file system may take to show what another machine wrote
 MAX_RESENDS = 10  # how often an item that had not begun is sent again after the worker it waited on died
 
 
@@ -114,20 +114,21 @@ def _run(
     failed: dict[str, Failure] = {}
     # Marks of this run alone: those that a killed run left blame nobody.
     marks = results.cache.root / "attempts" / uuid.uuid4().hex
-    work = partial(
-        run_item,
-        type(extractor),
-        extractor.config,
-        rows=results.cache,
-        marks=marks,
-        timeout=run.item_timeout,
-        made_by=json.dumps(identity(extractor)) if run.scheduler else "",
-    )
+    config = absolute(extractor.config)  # a worker of a remote cluster was started in a folder of its own
+    needs = None
+    if run.scheduler:
+        media = some_media(item.source.path for item in pending if item.source)
+        store, folder = Folder(results.cache.root), str(marks.relative_to(results.cache.root))
+        needs = Needs(type(extractor), config, made_by(extractor, config), store, folder, media)
+    cache, timeout = results.cache, run.item_timeout
+    work = partial(run_item, type(extractor), config, rows=cache, marks=marks, timeout=timeout, needs=needs)
     queue = deque(_Try(item) for item in pending)
     suspects: deque[_Try] = deque()  # their process was killed: each is tried once more with nothing beside it
     workers = min(run.workers or os.cpu_count() or 1, len(pending))
     try:
         with connect(run.scheduler, workers=workers) as client:
+            if needs:
+                check_workers(client, needs)
             done = as_completed()
             running: dict[str, _Try] = {}
 

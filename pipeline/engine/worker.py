@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import faulthandler
-import json
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +13,8 @@ from pipeline.config import Config
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.cache import Cache
 from pipeline.engine.content import Source
-from pipeline.engine.identity import differences, identity
 from pipeline.engine.storage import cannot_write, check_temporary
+from pipeline.engine.workers import Needs, check_here, made
 from pipeline.errors import InputError, Quarantined, Transient
 
 
@@ -49,22 +47,8 @@ class Task:
     source: Source | None = None
 
 
-@cache
-def _extractor(cls: type, config: Config, made_by: str) -> Any:
-    # One instance a process: loading a face model or openSMILE for every item would cost more than the item.
-    extractor = cls(config)
-    if made_by:
-        found = differences(json.loads(made_by), json.loads(json.dumps(identity(extractor))))
-        if found:
-            raise InputError(
-                f"the worker on {socket.gethostname()} would compute other numbers: {'; '.join(found[:5])}. Install "
-                "the same code and versions there as here (constraints.txt)"
-            )
-    return extractor
-
-
 def run_item(
-    cls: type, config: Config, task: Task, *, rows: Cache, marks: Path, timeout: float, made_by: str = ""
+    cls: type, config: Config, task: Task, *, rows: Cache, marks: Path, timeout: float, needs: Needs | None = None
 ) -> Failure | None:
     """Compute one item and store its row; return why, if the next run should try it again.
 
@@ -72,17 +56,18 @@ def run_item(
 
     Args:
         cls: the extractor's class.
-        config: its config.
+        config: its config, with absolute paths.
         task: the item.
         rows: where rows are stored.
         marks: folder of this run in which a mark says which items have begun.
         timeout: s.
-        made_by: what the driver would compute with (`pipeline.engine.identity.identity` as JSON), for workers that may
-            have another installation; empty: they are of this one.
+        needs: what this worker must have and see, where it may be of another machine or installation.
 
     Raises:
         InputError: what is wrong for every item alike, such as a full disk.
     """
+    if needs:
+        check_here(needs)
     mark = marks / task.key
     try:
         marks.mkdir(parents=True, exist_ok=True)
@@ -91,7 +76,7 @@ def run_item(
         with mark.open("w", encoding="utf-8") as sink:
             faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
             try:
-                row = _attempt(partial(_extractor, cls, config, made_by), task)
+                row = _attempt(partial(made, cls, config), task)
             finally:
                 faulthandler.cancel_dump_traceback_later()
                 mark.unlink(missing_ok=True)
