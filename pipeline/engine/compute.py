@@ -40,7 +40,7 @@ class RunConfig(Config):
     """How work is run. Nothing here changes a number, so nothing here is part of a cache key."""
 
     workers: int = Field(0, ge=0, description="worker processes; 0: one a core")
-    scheduler: str = Field("", description="address of a running Dask scheduler; empty: a local cluster")
+    scheduler: str = Field("", description="address or file of a running Dask scheduler; empty: a local one")
     item_timeout: float = Field(600.0, gt=0, description="seconds one item may take before it is quarantined")
     max_failed_share: float = Field(0.5, ge=0, le=1, description="a stage that quarantines more than this fails")
     cache: Path = Field(Path(".cache/avser"), description="finished items, keyed by content; safe to delete")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
+import os
 import platform
 import socket
 import uuid
@@ -25,6 +26,7 @@ from pipeline.errors import InputError
 
 SEEN_SECONDS = 60.0  # how long a network file system may take to show what another machine wrote
 _AROUND = ("dask", "distributed", "pyarrow", "pydantic")  # what carries configs and rows between the machines
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SAMPLES = 20  # folders of media of which one file is looked for
 
 
@@ -128,6 +130,9 @@ def _other(needs: Needs) -> Iterator[str]:
         if found:
             some = "; ".join(found[:5])
             yield f"would compute other numbers: {some}. Install the same code and versions there (constraints.txt)"
+    # Sums over several threads differ in the last bit; a nanny sets these by default.
+    if many := [name for name in _THREADS if os.environ.get(name) != "1"]:
+        yield f"may sum in several threads. Start it with a nanny (the default), or with {'=1, '.join(many)}=1"
     for path, size in needs.media:
         try:
             there_size = Path(path).stat().st_size

@@ -135,18 +135,22 @@ def needs(tmp_path: Path, **changes: Any) -> Needs:
     return found
 
 
-def test_a_worker_says_all_that_it_lacks(tmp_path: Path) -> None:
+def test_a_worker_says_all_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
     film = tmp_path / "film"
     film.write_bytes(b"123")
     media = ((str(film), 3), (str(tmp_path / "away"), 3), (str(film), 4))
     other = json.dumps({**json.loads(needs(tmp_path).made_by), "pyarrow": "1.0"})
     assert not lacking(needs(tmp_path)).lacks
-    cache, numbers, away, size = lacking(
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    cache, numbers, threads, away, size = lacking(
         needs(tmp_path, store=Folder(tmp_path / "elsewhere"), made_by=other, media=media)
     ).lacks
     assert "does not see" in cache
     assert not (tmp_path / "elsewhere").exists()  # a worker makes no cache of its own
     assert "pyarrow: 1.0 here" in numbers
+    assert threads.endswith("or with OMP_NUM_THREADS=1")
     assert "cannot see" in away
     assert "another file" in size
     with pytest.raises(InputError, match=r"the worker on .* would compute other numbers: pyarrow"):
