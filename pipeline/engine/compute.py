@@ -9,31 +9,40 @@ never stored as a fact about the data (docs/faults.md).
 from __future__ import annotations
 
 import os
-import shutil
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pipeline.config import Config, absolute
 from pipeline.engine.cache import Cache
 from pipeline.engine.cluster import check_seen, connect
 from pipeline.engine.content import Source
 from pipeline.engine.identity import digest, identity
+from pipeline.engine.marks import FileMarks, Marks, ObjectMarks
 from pipeline.engine.progress import progress
 from pipeline.engine.results import Results
-from pipeline.engine.store import Folder
-from pipeline.engine.worker import Failure, Task, run_item, took_too_long
+from pipeline.engine.store import check_bucket
+from pipeline.engine.worker import Failure, Task, run_item
 from pipeline.engine.workers import SEEN_SECONDS, Needs, check_workers, made_by, some_media
 from pipeline.errors import InputError
 
+COPIES = Path(".cache/buckets")  # this machine's copies of the rows that an object storage has, a folder a URL
 MAX_RESENDS = 10  # how often an item that had not begun is sent again after the worker it waited on died
+
+
+def _place(value: Any) -> Any:
+    """Keep the URL of an object storage as it is; anything else is a path."""
+    if not isinstance(value, str) or value.startswith("file://"):
+        return Path(value.removeprefix("file://")) if isinstance(value, str) else value
+    return value if "://" in value else Path(value)
 
 
 class RunConfig(Config):
@@ -43,7 +52,19 @@ class RunConfig(Config):
     scheduler: str = Field("", description="address or file of a running Dask scheduler; empty: a local one")
     item_timeout: float = Field(600.0, gt=0, description="seconds one item may take before it is quarantined")
     max_failed_share: float = Field(0.5, ge=0, le=1, description="a stage that quarantines more than this fails")
-    cache: Path = Field(Path(".cache/avser"), description="finished items, keyed by content; safe to delete")
+    cache: Annotated[Path | str, BeforeValidator(_place)] = Field(
+        Path(".cache/avser"), description="folder or s3:// URL of finished items, keyed by content; safe to delete"
+    )
+
+    @property
+    def bucket(self) -> str:
+        """URL of the object storage that has the finished items; empty: none has."""
+        return self.cache if isinstance(self.cache, str) else ""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of finished items and locks on this machine; copies where an object storage has the items."""
+        return COPIES / digest(self.cache)[:16] if isinstance(self.cache, str) else self.cache
 
 
 @dataclass(frozen=True)
@@ -91,9 +112,13 @@ def compute(
     if len({item.id for item in items}) != len(items):
         raise InputError(f"{stage}: two items share an id")
     code = identity(extractor)
-    cache = Cache(run.cache, stage, schema)
+    cache = Cache(run.folder, stage, schema, bucket=run.bucket)
     results = Results(cache, {item.id: digest([code, item.inputs]) for item in items}, id_column=id_column)
     pending = [item for item in items if not cache.has(results.keys[item.id])]
+    if pending and cache.bucket:
+        check_bucket(cache.bucket)
+        cache.fetch([results.keys[item.id] for item in pending])
+        pending = [item for item in pending if not cache.has(results.keys[item.id])]
     # Equal content under several ids is computed once.
     pending = list({results.keys[item.id]: item for item in reversed(pending)}.values())[::-1]
     with progress(stage, len(items)) as ticker:
@@ -113,14 +138,14 @@ def _run(
 
     failed: dict[str, Failure] = {}
     # Marks of this run alone: those that a killed run left blame nobody.
-    marks = results.cache.root / "attempts" / uuid.uuid4().hex
+    cache, folder = results.cache, f"attempts/{uuid.uuid4().hex}"
+    marks = ObjectMarks(cache.bucket, folder) if cache.bucket else FileMarks(cache.copies.path(folder))
     config = absolute(extractor.config)  # a worker of a remote cluster was started in a folder of its own
     needs = None
     if run.scheduler:
         media = some_media(item.source.path for item in pending if item.source)
-        store, folder = Folder(results.cache.root), str(marks.relative_to(results.cache.root))
-        needs = Needs(type(extractor), config, made_by(extractor, config), store, folder, media)
-    cache, timeout = results.cache, run.item_timeout
+        needs = Needs(type(extractor), config, made_by(extractor, config), cache.store, folder, media)
+    timeout = run.item_timeout
     work = partial(run_item, type(extractor), config, rows=cache, marks=marks, timeout=timeout, needs=needs)
     queue = deque(_Try(item) for item in pending)
     suspects: deque[_Try] = deque()  # their process was killed: each is tried once more with nothing beside it
@@ -131,6 +156,7 @@ def _run(
                 check_workers(client, needs)
             done = as_completed()
             running: dict[str, _Try] = {}
+            ended: dict[str, float] = {}  # when each was reported as done, in s
 
             def submit() -> None:
                 if not queue and (running or not suspects):
@@ -140,6 +166,7 @@ def _run(
                 task = Task(one.item.load(), results.keys[one.item.id], ids, one.item.source)
                 future = client.submit(work, task, pure=False)
                 running[future.key] = one
+                future.add_done_callback(lambda done: ended.setdefault(done.key, time.monotonic()))
                 done.add(future)
 
             for _ in range(2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))):
@@ -147,22 +174,35 @@ def _run(
             for future in done:
                 one = running.pop(future.key)
                 key = results.keys[one.item.id]
-                found = _outcome(future, one, marks / key, run)
+                since = time.monotonic() - ended.pop(future.key, time.monotonic())
+                found = _outcome(future, one, marks, key, run, since=since)
                 if isinstance(found, _Try):
                     (suspects if found.kills else queue).appendleft(found)
                 else:
                     if found is not None:
                         failed[key] = found
-                    elif run.scheduler:
-                        check_seen(results.cache.path(key), seconds=SEEN_SECONDS)
+                    else:
+                        _take(cache, key, run)
                     advance()
                 future.release()
                 submit()
     except CommClosedError as error:
         raise _gone(run) from error
     finally:
-        shutil.rmtree(marks, ignore_errors=True)
+        marks.clear()  # with what the workers were asked by
     return failed
+
+
+def _take(cache: Cache, key: str, run: RunConfig) -> None:
+    """Make sure that the row which a worker has written is on this machine."""
+    if cache.bucket:
+        cache.fetch([key])
+        if not cache.has(key):
+            raise InputError(
+                f"{cache.bucket}: the row {key} that a worker has written is not there; run the stage again"
+            )
+    elif run.scheduler:
+        check_seen(cache.path(key), seconds=SEEN_SECONDS)
 
 
 def _gone(run: RunConfig) -> InputError:
@@ -170,7 +210,7 @@ def _gone(run: RunConfig) -> InputError:
     return InputError(f"{where} is gone, or has no worker left; what is finished is kept: run the stage again")
 
 
-def _outcome(future: Any, one: _Try, mark: Path, run: RunConfig) -> _Try | Failure | None:
+def _outcome(future: Any, one: _Try, marks: Marks, key: str, run: RunConfig, *, since: float) -> _Try | Failure | None:
     """Return how an item ended: to be sent again, failed, or None where its row is in the cache.
 
     Raises:
@@ -185,14 +225,14 @@ def _outcome(future: Any, one: _Try, mark: Path, run: RunConfig) -> _Try | Failu
         raise error
     if not isinstance(error, KilledWorker):
         return Failure(f"{type(error).__name__}: {error}", passing=False) if error else future.result()
-    if took_too_long(mark):
+    if marks.took_too_long(key, timeout=run.item_timeout, since=since):
         return Failure(
             f"took longer than {run.item_timeout:g} s; raise run.item_timeout if the file is sound", passing=True
         )
-    if not mark.exists() and one.resends < MAX_RESENDS:
+    if not marks.began(key) and one.resends < MAX_RESENDS:
         # It only waited on the worker that another item took down, or was done but not yet reported.
         return replace(one, resends=one.resends + 1)
-    mark.unlink(missing_ok=True)
+    marks.forget(key)
     if not one.kills:
         return replace(one, kills=1)
     return Failure(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pipeline.config import Config
 from pipeline.engine.identity import differences, identity
-from pipeline.engine.store import Folder
+from pipeline.engine.store import Bucket, Folder
 from pipeline.errors import InputError
 
 SEEN_SECONDS = 60.0  # how long a network file system may take to show what another machine wrote
@@ -61,7 +61,7 @@ class Needs:
     extractor: type
     config: Config
     made_by: str
-    store: Folder
+    store: Folder | Bucket
     folder: str
     media: tuple[tuple[str, int], ...] = ()
     seconds: float = SEEN_SECONDS
@@ -105,13 +105,12 @@ def made(extractor: type, config: Config) -> Any:
 def lacking(needs: Needs) -> Answer:
     """Return what this worker process lacks for a run; asked once a process and run."""
     host = socket.gethostname()
-    token = needs.store.wait_for(needs.token, seconds=needs.seconds)
-    if token is None:
-        return Answer(
-            host, (_no_cache(f"does not see {needs.store}/{needs.token}, which was written here"), *_other(needs))
-        )
     reply = f"{needs.folder}/reply-{uuid.uuid4().hex}"
     try:
+        token = needs.store.wait_for(needs.token, seconds=needs.seconds)
+        if token is None:
+            unseen = _no_cache(f"does not see {needs.store}/{needs.token}, which the driver has written")
+            return Answer(host, (unseen, *_other(needs)))
         needs.store.put(reply, token)
     except (InputError, OSError) as error:
         return Answer(host, (_no_cache(f"fails: {error}"), *_other(needs)))
@@ -144,7 +143,10 @@ def _other(needs: Needs) -> Iterator[str]:
 
 
 def _no_cache(what: str) -> str:
-    return f"{what}. run.cache must lie in a folder that all machines of the cluster share, under the same path"
+    return (
+        f"{what}. run.cache must lie in a folder that all machines of the cluster share, under the same path, or in an "
+        "object storage that all of them reach"
+    )
 
 
 async def look(needs: Needs) -> Answer:
