@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -34,6 +35,29 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def absolute(config: C) -> C:
+    """Return a section whose paths are absolute, for a process that works in another folder.
+
+    Only to open files with: the cache key holds the paths as they were written.
+
+    >>> class Demo(Config):
+    ...     model: Path = Path("a/model")
+    >>> absolute(Demo()).model == Path.cwd() / "a/model"
+    True
+    """
+    changed: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Path):
+            changed[name] = value.absolute()
+        elif isinstance(value, Config):
+            changed[name] = absolute(value)
+    return config.model_copy(update=changed)
 
 
 def similar_key(model: type[BaseModel], place: Sequence[Any]) -> str:

@@ -52,7 +52,7 @@ def measure_degraded(params: Params, segments: Sequence[dict[str, Any]], degrada
     root, run = params.sets.unlabelled.root.resolve(), params.run
     rows = [{**row, "path": root / row["path"]} for row in segments]
     if degradation.crf is not None:
-        rows = _encoded(rows, run.cache.resolve() / "worse", degradation.crf, degradation.shrink)
+        rows = _encoded(rows, run.folder.resolve() / "worse", degradation.crf, degradation.shrink)
     faces = params.faces
     if degradation.max_fps is not None:
         faces = faces.model_copy(update={"max_fps": degradation.max_fps})

@@ -11,57 +11,78 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.engine.files import replace_file
+from pipeline.engine.store import Bucket, Folder
 from pipeline.engine.tables import row_table
 
 HASH_BYTES = 32  # SHA-256 of the rest, at the start of the file
+_BATCH = 32  # rows that are fetched side by side: a row of faces has some MB
 
 
 class Cache:
     """Rows of one stage, each under its content key, with a checksum.
 
-    Whatever cannot be read, or is not what was written, counts as absent: it is computed anew.
+    Whatever cannot be read, or is not what was written, counts as absent: it is computed anew. With a bucket workers
+    write there, and ``root`` has copies for the driver: `fetch` makes them.
+
+    Args:
+        root: folder of finished items.
+        stage: whose rows they are.
+        schema: of a row.
+        bucket: URL of an object storage that machines without a common folder share; empty: none.
     """
 
-    def __init__(self, root: Path, stage: str, schema: pa.Schema) -> None:
-        # Absolute: a worker of a remote cluster was started in a folder of its own.
-        self.root = (Path(root) / stage).absolute()
-        self._folder = str(self.root)
+    def __init__(self, root: Path, stage: str, schema: pa.Schema, *, bucket: str = "") -> None:
+        self.copies = Folder(Path(root) / stage)
+        self.bucket = Bucket(f"{bucket.rstrip('/')}/{stage}") if bucket else None
+        self._place = f"{self.copies.root}/"
         self.schema = schema
 
+    @property
+    def root(self) -> Path:
+        """The stage's folder on this machine, absolute."""
+        return self.copies.root
+
+    @property
+    def store(self) -> Folder | Bucket:
+        """Where workers write."""
+        return self.bucket or self.copies
+
     def path(self, key: str) -> Path:
-        """Return where the row with this key lies or would lie."""
-        return Path(self._name(key))
+        """Return where the row with this key lies or would lie on this machine."""
+        return self.copies.path(_name(key))
 
     def write(self, key: str, row: dict[str, Any]) -> None:
         """Store one row (missing columns become null).
 
         Raises:
-            InputError: the disk is full, read-only or closed.
+            InputError: the disk is full, read-only or closed, or the bucket does not take it.
         """
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.ipc.new_file(sink, self.schema, options=options) as writer:
             writer.write_table(row_table(row, self.schema))
         content = sink.getvalue()
-        path = self.path(key)
-        if path.is_dir():
-            shutil.rmtree(path)
+        self.store.put(_name(key), hashlib.sha256(content).digest() + bytes(content))
 
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                file.write(hashlib.sha256(content).digest())
-                file.write(content)
+    def fetch(self, keys: Sequence[str]) -> None:
+        """Copy those of the rows that the bucket has to this machine; a damaged one counts as absent.
 
-        replace_file(path, write)
+        Raises:
+            InputError: the bucket does not answer, or the disk is full, read-only or closed.
+        """
+        if self.bucket is None:
+            return
+        for start in range(0, len(keys), _BATCH):
+            for name, data in self.bucket.get_many([_name(key) for key in keys[start : start + _BATCH]]).items():
+                if _content(data) is not None:
+                    self.copies.put(name, data)
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the one-row table of this key, or None if it is absent or unreadable (then: recompute)."""
         fields = None if columns is None else [self.schema.get_field_index(name) for name in columns]
         try:
-            data = self.path(key).read_bytes()
-            content = memoryview(data)[HASH_BYTES:]
-            if hashlib.sha256(content).digest() != data[:HASH_BYTES]:
+            content = _content(self.path(key).read_bytes())
+            if content is None:
                 return None
             options = pa.ipc.IpcReadOptions(included_fields=fields)
             table = pa.ipc.open_file(pa.py_buffer(content), options=options).read_all()
@@ -71,11 +92,8 @@ class Cache:
         return table if table.schema.equals(wanted) and table.num_rows == 1 else None
 
     def exists(self, key: str) -> bool:
-        """Return whether something lies under this key; what it is shows when it is read."""
-        return os.path.exists(self._name(key))  # noqa: PTH110 - a million of them: Path takes most of the time
-
-    def _name(self, key: str) -> str:
-        return f"{self._folder}/{key[:2]}/{key}.arrow"
+        """Return whether something lies under this key on this machine; what it is shows when it is read."""
+        return os.path.exists(self._place + _name(key))  # noqa: PTH110 - of a million, Path takes most of the time
 
     def remove(self, key: str) -> None:
         """Remove what lies under this key, if anything."""
@@ -91,6 +109,16 @@ class Cache:
     def size(self, key: str) -> int:
         """Return the size of a stored row in bytes, 0 if absent."""
         try:
-            return os.stat(self._name(key)).st_size - HASH_BYTES  # noqa: PTH116 - as above
+            return os.stat(self._place + _name(key)).st_size - HASH_BYTES  # noqa: PTH116 - as in `exists`
         except FileNotFoundError:
             return 0
+
+
+def _name(key: str) -> str:
+    return f"{key[:2]}/{key}.arrow"
+
+
+def _content(data: bytes) -> memoryview | None:
+    """Return what was written, None where it is not that any more."""
+    content = memoryview(data)[HASH_BYTES:]
+    return content if hashlib.sha256(content).digest() == data[:HASH_BYTES] else None

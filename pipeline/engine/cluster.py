@@ -1,11 +1,12 @@
 """Dask worker processes: how many, with which environment and limits, and reachable for nobody else.
 
 A Dask scheduler runs whatever code a client sends, so the local one speaks TLS with a certificate made for the run,
-whose key never leaves its processes. How to close a remote one is in docs/faults.md.
+whose key never leaves its processes. How to close a remote one is in docs/dask.md.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import time
@@ -120,9 +121,10 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="avser-workers-", ignore_cleanup_errors=True)
 
 
-def _remote(address: str) -> Any:
+def _remote(scheduler: str) -> Any:
     from distributed import Client
 
+    address = _address(scheduler)
     try:
         client = Client(address, timeout=ANSWER_SECONDS)
     except (OSError, ValueError, TypeError) as error:
@@ -136,6 +138,19 @@ def _remote(address: str) -> Any:
         client.close()
         raise InputError(f"run.scheduler: {address} has no worker; start one (`dask worker {address}`)") from error
     return client
+
+
+def _address(scheduler: str) -> str:
+    """Return the address of a scheduler; ``scheduler`` may name the file that it has written its address to."""
+    if not scheduler.endswith(".json"):
+        return scheduler
+    try:
+        return str(json.loads(Path(scheduler).read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"run.scheduler: {scheduler} is no scheduler file ({_first_line(error)}); start `dask scheduler "
+            f"--scheduler-file {scheduler}` and wait until it is there, or give an address"
+        ) from error
 
 
 def _local(workers: int, *, again: bool = True) -> Any:

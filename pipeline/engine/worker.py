@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import faulthandler
-import json
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 from pipeline.config import Config
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.cache import Cache
 from pipeline.engine.content import Source
-from pipeline.engine.identity import differences, identity
+from pipeline.engine.marks import Marks
 from pipeline.engine.storage import cannot_write, check_temporary
+from pipeline.engine.workers import Needs, check_here, made
 from pipeline.errors import InputError, Quarantined, Transient
 
 
@@ -49,22 +46,8 @@ class Task:
     source: Source | None = None
 
 
-@cache
-def _extractor(cls: type, config: Config, made_by: str) -> Any:
-    # One instance a process: loading a face model or openSMILE for every item would cost more than the item.
-    extractor = cls(config)
-    if made_by:
-        found = differences(json.loads(made_by), json.loads(json.dumps(identity(extractor))))
-        if found:
-            raise InputError(
-                f"the worker on {socket.gethostname()} would compute other numbers: {'; '.join(found[:5])}. Install "
-                "the same code and versions there as here (constraints.txt)"
-            )
-    return extractor
-
-
 def run_item(
-    cls: type, config: Config, task: Task, *, rows: Cache, marks: Path, timeout: float, made_by: str = ""
+    cls: type, config: Config, task: Task, *, rows: Cache, marks: Marks, timeout: float, needs: Needs | None = None
 ) -> Failure | None:
     """Compute one item and store its row; return why, if the next run should try it again.
 
@@ -72,34 +55,26 @@ def run_item(
 
     Args:
         cls: the extractor's class.
-        config: its config.
+        config: its config, with absolute paths.
         task: the item.
         rows: where rows are stored.
-        marks: folder of this run in which a mark says which items have begun.
+        marks: of this run, which say which items have begun.
         timeout: s.
-        made_by: what the driver would compute with (`pipeline.engine.identity.identity` as JSON), for workers that may
-            have another installation; empty: they are of this one.
+        needs: what this worker must have and see, where it may be of another machine or installation.
 
     Raises:
         InputError: what is wrong for every item alike, such as a full disk.
     """
-    mark = marks / task.key
+    if needs:
+        check_here(needs)
     try:
-        marks.mkdir(parents=True, exist_ok=True)
-        # A C-level watchdog: it ends the process even when native code holds the interpreter lock for ever, and says
-        # so in the mark, which tells a hang from a crash afterwards.
-        with mark.open("w", encoding="utf-8") as sink:
-            faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
-            try:
-                row = _attempt(partial(_extractor, cls, config, made_by), task)
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-                mark.unlink(missing_ok=True)
+        with marks.attempt(task.key, timeout=timeout):
+            row = _attempt(partial(made, cls, config), task)
         if isinstance(row, Failure):
             return row
         rows.write(task.key, {**row, **task.ids})
     except OSError as error:  # the extractor's own are among its failures
-        raise cannot_write(rows.root, error) from error
+        raise cannot_write(str(rows.store), error) from error
     return None
 
 
@@ -132,8 +107,3 @@ def _row(extractor: Callable[[], Any], task: Task) -> dict[str, Any]:
     if task.source and before:
         task.source.check_unchanged(before)
     return row
-
-
-def took_too_long(mark: Path) -> bool:
-    """Tell whether the watchdog ended the process that left this mark."""
-    return mark.exists() and mark.read_text(encoding="utf-8", errors="replace").startswith("Timeout")

@@ -42,7 +42,7 @@ def run_extraction(params: Params, name: str, stage: str, extractor: Any) -> Non
             or some for passing reasons.
     """
     folder = table(stage, name)
-    with writing(folder, params.run.cache):
+    with writing(folder, params.run.folder):
         segments = usable_segments(name)
         if stage in FROM_MEDIA:
             items = media_items(segments, params.set(name).root.resolve())

@@ -26,7 +26,7 @@ ORIGIN = ["segment_id", "clip_id", "corpus", "speaker", "split"]
 
 def run_pseudo_labels(params: Params) -> None:
     """Write ``data/pseudo_labels`` and ``data/thresholds.json``."""
-    with writing(FOLDER, params.run.cache):
+    with writing(FOLDER, params.run.folder):
         _write_labels(params)
 
 

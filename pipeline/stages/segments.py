@@ -34,7 +34,7 @@ from pipeline.params import Params
 
 def run_segments(params: Params, name: str) -> None:
     """Check the manifest and cut its clips into segments; every row ends up in the table, ok or with a reason."""
-    with writing(table("segments", name), params.run.cache):
+    with writing(table("segments", name), params.run.folder):
         results = _write_segments(params, name)
     check_failures(f"segments {name}", results, max_failed_share=params.run.max_failed_share)
 

@@ -59,7 +59,7 @@ def run_shards(params: Params, name: str, *, more: FrameColumns | None = None, f
         InputError: the wanted features are not in the acoustics table, or no segment is left.
     """
     folder = folder or table("shards", name)
-    with writing(folder, params.run.cache):
+    with writing(folder, params.run.folder):
         count = _write_shards(params, name, more=more, folder=folder)
     print(f"shards {folder.name}: {count} segments")
 

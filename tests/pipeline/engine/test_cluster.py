@@ -77,6 +77,16 @@ def test_a_scheduler_that_is_not_there_is_a_sentence():
         pass
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_a_scheduler_file_that_is_none_is_a_sentence(tmp_path, content):
+    path = tmp_path / "scheduler.json"
+    with pytest.raises(InputError, match="is no scheduler file"), connect(str(path), workers=1):
+        pass
+    path.write_text(content)
+    with pytest.raises(InputError, match="is no scheduler file"), connect(str(path), workers=1):
+        pass
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
