@@ -256,13 +256,19 @@ def _outcome(future: Any, one: _Try, marks: Marks, key: str, run: RunConfig, *, 
     """
     from distributed import KilledWorker
 
-    error = None if future.cancelled() else future.exception()
+    error = answer = None
+    try:
+        if not future.cancelled():
+            error = future.exception()
+            answer = None if error else future.result()
+    except Exception as lost:  # the worker died with the answer, before it was fetched
+        error = lost
     if future.cancelled() or type(error).__name__ in ("NoValidWorkerError", "FutureCancelledError", "CommClosedError"):
         raise _gone(run)
     if isinstance(error, InputError):
         raise error
     if not isinstance(error, KilledWorker):
-        return Failure(f"{type(error).__name__}: {error}", passing=False) if error else future.result()
+        return Failure(f"{type(error).__name__}: {error}", passing=False) if error else answer
     if marks.took_too_long(key, timeout=run.item_timeout, since=since):
         return Failure(
             f"took longer than {run.item_timeout:g} s; raise run.item_timeout if the file is sound", passing=True

@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from distributed import KilledWorker
 
-from pipeline.engine.compute import Item, RunConfig, compute
+from pipeline.engine.compute import Item, RunConfig, _outcome, _Try, compute
+from pipeline.engine.marks import FileMarks
 from pipeline.engine.results import check_failures, sound
 from pipeline.errors import InputError
 from tests import ROOT
@@ -149,3 +153,19 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(tmp_path):
     assert len(log.read_text().split()) <= 30 + 4
     assert start(roots["whole"]).wait() == 0
     assert table_bytes(roots["killed"] / "out") == table_bytes(roots["whole"] / "out")
+
+
+def test_an_item_whose_worker_died_with_the_answer_is_sent_again(tmp_path):
+    # Regression: the run ended with a traceback, as the answer is fetched only after the future counts as finished.
+    class Lost:
+        def cancelled(self):
+            return False
+
+        def exception(self):
+            return None
+
+        def result(self):
+            raise KilledWorker("run_item", SimpleNamespace(address="tls://a"), 0)
+
+    one = _Try(item("a", 1))
+    assert _outcome(Lost(), one, FileMarks(tmp_path), "key", RunConfig(), since=0.0) == replace(one, resends=1)
