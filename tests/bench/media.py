@@ -105,22 +105,8 @@ def _recording(decoded: list[np.ndarray], work: Path) -> Path:
     sound = np.concatenate(decoded)
     wave, recording = work / "long.wav", work / "long.m4a"
     soundfile.write(wave, np.resize(sound, round(LONG * RATE)), RATE)
-    encode = [
-        ffmpeg_exe(),
-        "-loglevel",
-        "error",
-        "-y",
-        "-i",
-        wave,
-        "-ac",
-        "2",
-        "-ar",
-        "44100",
-        "-c:a",
-        "aac",
-        recording,
-    ]
-    subprocess.run(encode, check=True, stdin=subprocess.DEVNULL)
+    encode = f"-loglevel error -y -i {wave} -ac 2 -ar 44100 -c:a aac {recording}"
+    subprocess.run([ffmpeg_exe(), *encode.split()], check=True, stdin=subprocess.DEVNULL)
     return recording
 
 
