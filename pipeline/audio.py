@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pipeline.config import Config
 from pipeline.errors import Quarantined
-from pipeline.media import decode_audio, ffmpeg_version
+from pipeline.media import decode_audio, decoder_version
 
 _OVERSHOOT = 2.0  # times full scale; beyond, clipped recordings come out of lossy codecs in .02 % of the samples
 _CLIPPED_SHARE = 0.001  # of the samples
@@ -34,7 +34,7 @@ class AudioExtractor:
 
     def metadata(self) -> dict[str, Any]:
         """Return the format and what decoded the sound."""
-        return {"sample_rate": self.config.sample_rate, "channels": 1, "bits": 16, "ffmpeg": ffmpeg_version()}
+        return {"sample_rate": self.config.sample_rate, "channels": 1, "bits": 16, "ffmpeg": decoder_version()}
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return ``sample_rate`` (Hz) and ``flac`` (bytes) of ``media_path`` from ``start`` to ``end`` (s).

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config import Config
 from pipeline.errors import Quarantined
-from pipeline.media import MediaInfo, audio_blocks, check_complete, ffmpeg_version, probe
+from pipeline.media import MediaInfo, audio_blocks, check_complete, decoder_version, probe
 
 _RATE = 16000  # Hz; enough to find speech, whatever the audio stage keeps
 _FLOOR_DB = -100.0  # stands for digital silence, whose level is minus infinity
@@ -59,7 +59,7 @@ class SegmentsExtractor:
 
     def metadata(self) -> dict[str, Any]:
         """Return units and what cut the clips."""
-        return {"units": {"start": "s", "end": "s", "duration": "s"}, "ffmpeg": ffmpeg_version()}
+        return {"units": {"start": "s", "end": "s", "duration": "s"}, "ffmpeg": decoder_version()}
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the segments of one clip and what the file holds.

@@ -19,7 +19,7 @@ from pipeline.config import Config
 from pipeline.errors import InputError, Quarantined
 from pipeline.front_end.grid import FeatureColumn, Grid, combine, feature_grid
 from pipeline.front_end.record import SPEECH_MODEL, packages_of, settings_of
-from pipeline.media import ffmpeg_version, probe
+from pipeline.media import decoder_version, probe
 from pipeline.segments import SegmentsConfig, SegmentsExtractor
 
 
@@ -119,7 +119,7 @@ class Listener:
 
     def differences(self) -> list[str]:
         """Return which versions that can change a feature are not those of training: ``name: the model 1, here 2``."""
-        installed = {"ffmpeg": ffmpeg_version()}
+        installed = {"ffmpeg": decoder_version()}
         installed |= {name: importlib.metadata.version(name) for name in packages_of(self.front_end.column)}
         of_model = self.front_end.versions
         return [

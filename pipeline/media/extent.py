@@ -33,37 +33,60 @@ def walk(
     """
     import av
 
-    latest: dict[int, float] = {}  # decoding time of each stream's last packet
-    bases = {stream.index: (stream.type, float(stream.time_base)) for stream in streams}
-    heard, reached = start, 0.0
+    clock = PacketClock(streams, origin, start=start)
     packets = container.demux(streams)
-    while True:
+    while not clock.passed:
         try:
             packet = next(packets)
         except (StopIteration, av.FFmpegError):  # damaged from here on: what was read up to here is the answer
-            return reached
+            break
+        clock(packet, end)
+    return clock.reached
+
+
+class PacketClock:
+    """Whether times run through from packet to packet; see `walk`.
+
+    Attributes:
+        reached: where the last packet ends (s from the origin).
+        passed: a packet after the end came by.
+    """
+
+    def __init__(self, streams: Sequence[Any], origin: float, *, start: float = 0.0) -> None:
+        self.origin, self.heard = origin, start
+        self.reached, self.passed = 0.0, False
+        self._latest: dict[int, float] = {}  # decoding time of each stream's last packet
+        self._bases = {stream.index: (stream.type, float(stream.time_base)) for stream in streams}
+
+    def __call__(self, packet: Any, end: float | None) -> None:
+        """Take in the next packet of a stretch up to ``end`` (s from the origin; None: of all).
+
+        Raises:
+            Quarantined: the clock starts anew or leaps.
+        """
         if packet.pts is None or packet.is_discard or not packet.size:
-            continue
-        kind, base = bases[packet.stream_index]
-        time = packet.pts * base - origin
-        decoded = time if packet.dts is None else packet.dts * base - origin
-        before = latest.setdefault(packet.stream_index, decoded)
+            return
+        kind, base = self._bases[packet.stream_index]
+        time = packet.pts * base - self.origin
+        decoded = time if packet.dts is None else packet.dts * base - self.origin
+        before = self._latest.setdefault(packet.stream_index, decoded)
         if decoded < before - _BACK[kind]:
             raise Quarantined(f"its clock starts anew after {before:.2f} s: {JOINED}")
-        latest[packet.stream_index] = max(before, decoded)
+        self._latest[packet.stream_index] = max(before, decoded)
         after = time + (packet.duration or 0) * base
         if kind == "audio":
-            if time - heard > MAX_GAP:
+            if time - self.heard > MAX_GAP:
                 raise Quarantined(
-                    f"has no sound from {heard:.2f} to {time:.2f} s by its timestamps, a longer gap than the "
+                    f"has no sound from {self.heard:.2f} to {time:.2f} s by its timestamps, a longer gap than the "
                     f"{MAX_GAP:g} s that are filled with silence; cut the file there"
                 )
-            heard = max(heard, after)
+            self.heard = max(self.heard, after)
         if end is not None and decoded > end:
-            return reached
+            self.passed = True
+            return
         if after > MAX_LENGTH:
             raise Quarantined(f"lasts over {MAX_LENGTH / 3600:g} h by its timestamps; cut it into parts")
-        reached = max(reached, after)
+        self.reached = max(self.reached, after)
 
 
 def check_single(path: str | Path) -> None:

@@ -60,6 +60,18 @@ def ffmpeg_version() -> str:
     return _ffmpeg(os.environ.get("AVSER_FFMPEG"))[1]
 
 
+def decodes_all() -> bool:
+    """Tell whether an ffmpeg that the user names (``$AVSER_FFMPEG``) is to decode all sound, usual files too."""
+    return bool(os.environ.get("AVSER_FFMPEG"))
+
+
+def decoder_version() -> str:
+    """Return what decodes sound: the version of the ffmpeg binary, and that of the libraries in this process."""
+    import av
+
+    return ffmpeg_version() if decodes_all() else f"{ffmpeg_version()}, libraries {av.ffmpeg_version_info}"
+
+
 @functools.cache
 def _ffmpeg(override: str | None) -> tuple[str, str]:
     candidates = [override] if override else [shutil.which("ffmpeg"), _bundled_ffmpeg()]

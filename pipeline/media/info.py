@@ -87,7 +87,7 @@ def describe(container: Any) -> MediaInfo:
     stated = container.duration / 1e6 if container.duration else max(end or 0.0 for end in ends)
     states_length = _states_length(container, [stream for stream in (audio, video) if stream is not None], stated)
     # A piece of a stream states how long all of it is.
-    if not states_length or (origin > _CLOSE and b"moof" in mp4_boxes(_path(container))):
+    if not states_length or (origin > _CLOSE and b"moof" in mp4_boxes(media_path(container))):
         ends = [None, None]
     return MediaInfo(
         format=container.format.name,
@@ -111,7 +111,8 @@ def describe(container: Any) -> MediaInfo:
     )
 
 
-def _path(container: Any) -> Path:
+def media_path(container: Any) -> Path:
+    """Return the path of an open container."""
     return Path(container.name.removeprefix("file:"))
 
 
@@ -210,7 +211,7 @@ def _states_length(container: Any, streams: list[Any], length: float) -> bool:
     """Tell whether a length comes from the header and can be held against what is there; libav also guesses."""
     if _STATED_LENGTH.isdisjoint(container.format.name.split(",")) or not length:
         return False
-    if container.format.name == "avi" and _riff_size(_path(container)) is None:
+    if container.format.name == "avi" and _riff_size(media_path(container)) is None:
         return False
     rates = [stream.codec_context.bit_rate for stream in streams]
     if not all(rates) or streams[0].codec_context.name.startswith("pcm_"):

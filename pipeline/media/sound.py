@@ -1,4 +1,4 @@
-"""Samples of a media file, through a real ffmpeg, in step with the picture."""
+"""Samples of a media file in step with the picture: usual files in this process, others through ffmpeg as a child."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from pipeline.errors import Quarantined
 from pipeline.media import files
 from pipeline.media.child import check_ended_by_itself, output_of
 from pipeline.media.extent import walk
-from pipeline.media.files import FORMATS, PROTOCOLS, ffmpeg_exe, open_media, url
+from pipeline.media.files import FORMATS, PROTOCOLS, decodes_all, ffmpeg_exe, open_media, url
+from pipeline.media.graph import Filter, SoundGraph, is_stereo, sound_graph
+from pipeline.media.in_process import Unusual, is_usual, samples_in_process
 from pipeline.media.info import MediaInfo, audio_stream, check_reached, describe
 
 _PREROLL = 1.0  # s decoded before a cut and thrown away: codecs and the resampler must have settled
-_MOST_NAMED = 8  # channels; ffmpeg knows where the speakers of more are in few layouts only
 # Share of the power expected of the mean of n unrelated channels, 1/n of a channel's. Below it they cancel out.
 _CANCELLED = 0.3
 
@@ -60,24 +61,57 @@ def audio_blocks(
     """
     # From a whole second on: there source and result have a sample each, so a cut equals that part of the whole.
     seek = max(0, math.floor(start - _PREROLL))
+    first = round(start * sample_rate)
+    wanted = None if end is None else max(1, round(end * sample_rate) - first)
+    skip, got, mix = first - seek * sample_rate, 0, None
     with open_media(path) as container:
         info = describe(container)
         if not info.has_audio:
             raise Quarantined("has no audio stream")
         if start < 0 or (end is not None and end <= start):
             raise Quarantined(f"the stretch from {start:g} s to {end:g} s is empty")
-        _check_clock(container, info, seek, end)
-    first = round(start * sample_rate)
-    wanted = None if end is None else max(1, round(end * sample_rate) - first)
-    got, mix = 0, _Mix(info)
-    reader = _Reader(path, info, sample_rate, seek=seek)
-    for samples in reader.read(skip=first - seek * sample_rate, wanted=wanted, block=block):
-        got += len(samples)
-        yield mix(samples)
+        graph, mix = sound_graph(info, sample_rate=sample_rate, seek=seek), _Mix(info)
+        done = False
+        if not decodes_all() and is_usual(container, info):
+            count = None if wanted is None else skip + wanted
+            with suppress(Unusual):
+                for samples in _in_blocks(
+                    samples_in_process(container, info, graph, end=end, wanted=count), skip, block
+                ):
+                    got += len(samples)
+                    yield mix(samples)
+                done = True
+    if not done:
+        with open_media(path) as container:
+            _check_clock(container, info, seek, end)
+        left = None if wanted is None else wanted - got
+        for samples in _Reader(path, info, graph).read(skip=skip + got, wanted=left, block=block):
+            got += len(samples)
+            yield mix(samples)
     if info.audio_end is not None:
         check_reached("the sound", (first + got) / sample_rate, min(info.audio_end, end or info.audio_end))
     if not got:
         raise Quarantined(f"has no sound after {start:g} s")
+
+
+def _in_blocks(pieces: Iterator[NDArray[np.float32]], skip: int, block: int) -> Iterator[NDArray[np.float32]]:
+    """Yield (n, columns) samples without the first ``skip``, in blocks of ``block``; the last one is shorter."""
+    held: list[NDArray[np.float32]] = []
+    n_held = 0
+    for piece in pieces:
+        skipped = min(skip, len(piece))
+        skip -= skipped
+        if skipped < len(piece):
+            held.append(piece[skipped:])
+            n_held += len(piece) - skipped
+        if n_held >= block:
+            together = np.concatenate(held)
+            for start in range(0, n_held - n_held % block, block):
+                yield together[start : start + block]
+            n_held %= block
+            held = [together[len(together) - n_held :]] if n_held else []
+    if held:
+        yield np.concatenate(held)
 
 
 def _check_clock(container: Any, info: MediaInfo, seek: int, end: float | None) -> None:
@@ -95,7 +129,7 @@ class _Mix:
 
     def __init__(self, info: MediaInfo) -> None:
         self.channels = info.channels or 1
-        self.stereo = _is_stereo(info)
+        self.stereo = is_stereo(info)
         self.mean = self.rest = 0.0  # powers, of the mean and of what the first channel has besides
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,22 +146,13 @@ class _Mix:
         return first if cancelled else mean
 
 
-def _is_stereo(info: MediaInfo) -> bool:
-    return info.channels == 2 and info.layout == "stereo"
-
-
 @dataclass(frozen=True)
 class _Reader:
-    """One ffmpeg process that writes float32 samples from ``seek`` seconds on, in the columns that `_Mix` takes."""
+    """One ffmpeg process that writes the float32 samples of a `SoundGraph`."""
 
     path: str | Path
     info: MediaInfo
-    sample_rate: int
-    seek: int
-
-    @property
-    def columns(self) -> int:
-        return 1 if self.info.channels == 1 else 2
+    graph: SoundGraph
 
     def command(self) -> list[str]:
         import ffmpeg
@@ -140,47 +165,28 @@ class _Reader:
             # Else ffmpeg moves the first sound to 0 in mpeg files, where it may begin after the picture.
             "copyts": None,
         }
-        if self.seek > 0:
-            options |= {"ss": self.seek, "noaccurate_seek": None}
-        sound = (
-            ffmpeg.input(url(self.path), **options)[str(self.info.audio_index)]
-            .filter("asetpts", f"PTS-{self.info.origin + self.seek:.6f}/TB")
-            .filter("atrim", start=0)
-        )
-        sound = self._mixed(sound)
+        if self.graph.seek > 0:
+            options |= {"ss": self.graph.seek, "noaccurate_seek": None}
+        source = ffmpeg.input(url(self.path), **options)[str(self.info.audio_index)]
+        sound = _chained(source, self.graph.clock)
+        if len(self.graph.branches) == 1:
+            sound = _chained(sound, self.graph.branches[0])
+        else:
+            split = sound.asplit()
+            ends = [_chained(split[number], branch) for number, branch in enumerate(self.graph.branches)]
+            sound = ffmpeg.filter(ends, "amerge")
         return sound.output("pipe:1", format="f32le", threads=1, loglevel="error").compile(cmd=ffmpeg_exe())
-
-    def _mixed(self, sound: Any) -> Any:
-        import ffmpeg
-
-        channels = self.info.channels or 1
-        if channels == 1:
-            return self._resampled(sound, "mono")
-        if _is_stereo(self.info):  # the usual case; a graph with two branches takes 2 ms more
-            return self._resampled(sound, "stereo")
-        if channels > _MOST_NAMED or "ambisonic" in (self.info.layout or ""):
-            mean = "+".join(f"{1 / channels:.9f}*c{channel}" for channel in range(channels))
-            return self._resampled(sound.filter("pan", args=f"stereo|c0=c0|c1={mean}"), "stereo")
-        both = sound.asplit()
-        first = self._resampled(both[0].filter("pan", args="mono|c0=c0"), "mono")
-        return ffmpeg.filter([first, self._resampled(both[1], "mono")], "amerge")
-
-    def _resampled(self, sound: Any, layout: str) -> Any:
-        # rematrix_maxval: the mean of the channels, where float formats would get a louder sum.
-        return sound.filter("aresample", self.sample_rate, **{"async": 1, "first_pts": 0, "rematrix_maxval": 1}).filter(
-            "aformat", sample_fmts="flt", channel_layouts=layout
-        )
 
     def read(self, *, skip: int, wanted: int | None, block: int) -> Iterator[NDArray[np.float32]]:
         """Yield (n, columns) samples."""
-        width = 4 * self.columns
+        width = 4 * self.graph.columns
         with tempfile.TemporaryFile() as errors, output_of(self.command(), stderr=errors) as process:
             assert process.stdout is not None
             process.stdout.read(width * skip)
             left = wanted
             while left is None or left > 0:
                 data = process.stdout.read(width * (block if left is None else min(block, left)))
-                samples = np.frombuffer(data[: len(data) // width * width], dtype="<f4").reshape(-1, self.columns)
+                samples = np.frombuffer(data[: len(data) // width * width], dtype="<f4").reshape(-1, self.graph.columns)
                 if not len(samples):
                     break
                 left = None if left is None else left - len(samples)
@@ -191,6 +197,12 @@ class _Reader:
                 files.check_file(self.path)  # which may have gone meanwhile
                 errors.seek(0)
                 raise Quarantined(f"its sound cannot be decoded ({_last_line(errors.read())})")
+
+
+def _chained(sound: Any, filters: tuple[Filter, ...]) -> Any:
+    for name, options in filters:
+        sound = sound.filter(name, **options)
+    return sound
 
 
 def _last_line(stderr: bytes) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import opensmile
+import soundfile
 from mediapipe.python.solutions.face_mesh import FaceMesh
 from threadpoolctl import threadpool_limits
 
@@ -18,16 +21,19 @@ from pipeline.contracts import ACOUSTICS
 from pipeline.engine.compute import Item, RunConfig, compute
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
-from pipeline.media import decode_audio
+from pipeline.media import decode_audio, ffmpeg_exe
 from pipeline.segments import SegmentsConfig, SegmentsExtractor
 from tests.bench.table import Line, in_turn
+
+RATE = 16000  # Hz, of sound
+LONG = 600.0  # s of the long recording
 
 
 def lines(films: list[Path], work: Path) -> Iterator[Line]:
     """Yield the comparisons of the pipeline."""
     with threadpool_limits(1):
         yield _faces(films[:4])
-        yield from _sound(films)
+        yield from _sound(films, work)
     yield _workers(films, work)
 
 
@@ -54,17 +60,17 @@ def _faces(films: list[Path]) -> Line:
     return Line("faces / decoding + bare FaceMesh", *spent, note=f"{count} frames")
 
 
-def _sound(films: list[Path]) -> Iterator[Line]:
+def _sound(films: list[Path], work: Path) -> Iterator[Line]:
     descriptors = AcousticsExtractor(AcousticsConfig())
     audio, segments = AudioExtractor(AudioConfig()), SegmentsExtractor(SegmentsConfig())
     smile = opensmile.Smile(opensmile.FeatureSet.ComParE_2016, opensmile.FeatureLevel.LowLevelDescriptors)
     flacs = [audio({"media_path": str(film), "start": 0.0, "end": None})["flac"] for film in films]
     decoded = [decode_audio(film) for film in films]
-    seconds = sum(map(len, decoded)) / 16000
+    seconds = sum(map(len, decoded)) / RATE
 
     def bare() -> None:
         for samples in decoded:
-            smile.process_signal(samples, 16000)
+            smile.process_signal(samples, RATE)
 
     def ours() -> None:
         for number, flac in enumerate(flacs):
@@ -73,38 +79,42 @@ def _sound(films: list[Path]) -> Iterator[Line]:
     spent = in_turn(ours, bare)
     yield Line("descriptors / bare openSMILE at 10 ms", *spent, note=f"{seconds:.0f} s of sound")
 
-    def whole() -> None:
-        for number, film in enumerate(films):
-            item = {"media_path": str(film), "clip_id": str(number), "start": None, "end": None, "labelled": False}
-            segments(item)
-            flac = audio({"media_path": str(film), "start": 0.0, "end": None})["flac"]
-            descriptors({"segment_id": str(number), "flac": flac})
+    def whole(paths: list[Path]) -> int:
+        count = 0
+        for path in paths:
+            item = {"media_path": str(path), "start": None, "end": None, "labelled": False}
+            for piece in segments(item)["segments"]:
+                flac = audio({"media_path": str(path), **piece})["flac"]
+                descriptors({"segment_id": str(count), "flac": flac})
+                count += 1
+        return count
 
-    def once() -> None:
-        for film in films:
-            smile.process_signal(_decode(film), 16000)
+    def once(paths: list[Path]) -> None:
+        for path in paths:
+            smile.process_signal(_decode(path), RATE)
 
-    # Child processes decode for us: wall time on one busy core counts them, CPU time of this process does not.
-    spent = _wall_in_turn(whole, once)
-    yield Line("segments + audio + descriptors / decode once + openSMILE", *spent, note=f"{len(films)} clips, wall")
+    recording = _recording(decoded, work)
+    for paths, what in ((films, f"{len(films)} clips, {seconds:.0f} s"), ([recording], f"one of {LONG:.0f} s")):
+        spent = in_turn(partial(whole, paths), partial(once, paths))
+        note = f"{what}, {whole(paths)} segments"
+        yield Line("segments + audio + descriptors / decode once + openSMILE", *spent, note=note)
+
+
+def _recording(decoded: list[np.ndarray], work: Path) -> Path:
+    """Make one long recording of the clips' sound, one after another and again, in stereo as phones record it."""
+    sound = np.concatenate(decoded)
+    wave, recording = work / "long.wav", work / "long.m4a"
+    soundfile.write(wave, np.resize(sound, round(LONG * RATE)), RATE)
+    encode = f"-loglevel error -y -i {wave} -ac 2 -ar 44100 -c:a aac {recording}"
+    subprocess.run([ffmpeg_exe(), *encode.split()], check=True, stdin=subprocess.DEVNULL)
+    return recording
 
 
 def _decode(film: Path) -> np.ndarray:
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=16000)
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     with av.open(str(film)) as container:
         blocks = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
     return np.concatenate(blocks)
-
-
-def _wall_in_turn(ours: object, other: object) -> tuple[float, float]:
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(4):
-        for work, spent in zip((ours, other), times, strict=True):
-            began = time.perf_counter()
-            work()  # type: ignore[operator]
-            if number:
-                spent.append(time.perf_counter() - began)
-    return float(np.median(times[0])), float(np.median(times[1]))
 
 
 def _workers(films: list[Path], work: Path) -> Line:

@@ -13,6 +13,7 @@ import pytest
 from pipeline import media
 from pipeline.errors import Quarantined
 from pipeline.media import files
+from pipeline.media.graph import sound_graph
 from pipeline.media.info import describe
 from pipeline.media.sound import _Reader
 from tests.pipeline.conftest import counting_images, tone
@@ -82,7 +83,7 @@ def test_playlists_reach_nothing(
             media.probe(path)
         with files.open_media(tmp_path / "other.ts") as container:
             info = describe(container)
-        reader = _Reader(path, info, 16000, seek=0)
+        reader = _Reader(path, info, sound_graph(info, sample_rate=16000, seek=0))
         with pytest.raises(Quarantined, match="cannot be decoded"):
             list(reader.read(skip=0, wanted=None, block=1000))
         assert not calls
