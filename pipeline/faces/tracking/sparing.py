@@ -84,50 +84,19 @@ def looks_between(first: Floats, last: Floats, steps: int, look: Look, *, limit:
     return looked if halve(0, steps, shape_of(first), shape_of(last)) else None
 
 
-def between(known: Floats, at: Floats, wanted: Floats) -> NDArray[np.float32]:
-    """Return what lies between looks: cubic Hermite curves, whose slopes are those of the neighbouring looks.
-
-    A straight line would cut the corners of every movement, and with them a part of its speed.
-
-    Args:
-        known: (n, ...) values at the looks, n >= 2.
-        at: (n,) s, rising.
-        wanted: (m,) s, each between the first and the last look.
-
-    Returns:
-        (m, ...) float32.
-
-    >>> between(np.array([[0.0], [1.0], [4.0], [9.0]]), np.arange(4.0), np.array([1.5])).tolist()
-    [[2.25]]
-    """
-    from scipy.interpolate import CubicHermiteSpline
-
-    flat = known.reshape(len(known), -1).astype(np.float64)
-    curve = CubicHermiteSpline(at, flat, np.gradient(flat, at, axis=0))
-    return np.asarray(curve(wanted).reshape(len(wanted), *known.shape[1:]), np.float32)
-
-
 def fill(face: Face, time: NDArray[np.float64]) -> None:
-    """Put the frames that were passed over between those that were looked at; ``time``: (n_frames,) s."""
-    if not face.skipped:
-        return
-    looks, skipped = np.array(face.frames), np.array(face.skipped)
-    order = np.sort(np.concatenate([looks, skipped]))
-    number = np.cumsum(np.diff(order, prepend=order[0]) > 1)  # runs without a missing frame: no curve crosses it
-    points: dict[int, NDArray[np.float32]] = dict(zip(face.frames, face.points, strict=True))
-    readings = dict(zip(face.frames, face.readings, strict=True))
-    for run in np.split(order, np.flatnonzero(np.diff(number)) + 1):
-        known, wanted = np.intersect1d(run, looks), np.intersect1d(run, skipped)
-        if not len(wanted):
-            continue
-        curve = between(np.stack([points[at] for at in known]), time[known], time[wanted])
-        points |= dict(zip(wanted.tolist(), curve, strict=True))
-    for before, after in pairwise(face.frames):
+    """Put the frames that were passed over on straight lines between the looks; ``time``: (n_frames,) s.
+
+    Curves through the looks make every noise of a look a movement of its own (docs/faces.md).
+    """
+    skipped = set(face.skipped)
+    looks = list(zip(face.frames, face.points, face.readings, strict=True))
+    filled = looks[:1]
+    for (before, a, one), (after, b, other) in pairwise(looks):
         for at in range(before + 1, after):
-            if at in points:  # readings are noisier than points: a straight line
+            if at in skipped:
                 share = np.float32((time[at] - time[before]) / (time[after] - time[before]))
-                a, b = readings[before], readings[after]
-                readings[at] = {name: a[name] * (1 - share) + b[name] * share for name in a}
-    face.frames = order.tolist()
-    face.points = [points[at] for at in face.frames]
-    face.readings = [readings[at] for at in face.frames]
+                between = {name: one[name] * (1 - share) + other[name] * share for name in one}
+                filled.append((at, a * (1 - share) + b * share, between))
+        filled.append((after, b, other))
+    face.frames, face.points, face.readings = (list(column) for column in zip(*filled, strict=True))
