@@ -270,6 +270,8 @@ def test_no_machine_paths_or_index_hosts_in_tracked_files():
     for name in listing.stdout.split():
         path = ROOT / name
         if path.is_file() and path.suffix in {".py", ".toml", ".txt", ".yaml", ".yml", ".md", ".csv", ".lock", ""}:
-            texts[name] = path.read_text(errors="ignore")
+            texts[name] = path.read_text(errors="ignore").replace(".dvc/tm" + "p/", "")  # DVC's, in every project
     bad = ["/ro" + "ot/", "/wo" + "rk/", "/tm" + "p/", "files.pythonhosted" + ".org", "file:" + "//"]
-    assert not [(name, word) for name, text in texts.items() for word in bad if word in text]
+    assert not [
+        (name, word) for name, text in texts.items() for word in bad if word in text.replace(".dvc/tm" + "p/", "")
+    ]

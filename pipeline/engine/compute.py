@@ -40,9 +40,10 @@ MAX_RESENDS = 10  # how often an item that had not begun is sent again after the
 
 def _place(value: Any) -> Any:
     """Keep the URL of an object storage as it is; anything else is a path."""
-    if not isinstance(value, str) or value.startswith("file://"):
-        return Path(value.removeprefix("file://")) if isinstance(value, str) else value
-    return value if "://" in value else Path(value)
+    if not isinstance(value, str):
+        return value
+    scheme, _, path = value.rpartition("://")
+    return Path(path) if scheme in ("", "file") else value
 
 
 class RunConfig(Config):

@@ -42,6 +42,19 @@ class FacesConfig(Config):
     max_faces: int = Field(
         3, ge=1, description="faces followed at a time, the largest; of several the one that talks is taken"
     )
+    adaptive: bool = Field(
+        False, description="look at fewer frames while a face is calm (backends mesh, blendshapes; docs/faces.md)"
+    )
+    adaptive_frames: int = Field(2, ge=1, description="frames from one look to the next at a calm face, at most")
+    adaptive_step: float = Field(
+        0.1, gt=0, description="s from one look to the next at most: half of a short blink; slow films are not thinned"
+    )
+    adaptive_movement: float = Field(
+        0.02,
+        ge=0,
+        description="inter-ocular distances that lids, mouth or brows move between two looks before the frames between "
+        "them are looked at too",
+    )
     min_interocular: float = Field(20.0, ge=0, description="px between outer eye corners at which quality is 0")
     good_interocular: float = Field(40.0, gt=0, description="px from which size no longer lowers quality")
     good_angle: float = Field(35.0, gt=0, description="deg of yaw or pitch up to which pose does not lower quality")

@@ -32,13 +32,14 @@ LONG = 600.0  # s of the long recording
 def lines(films: list[Path], work: Path) -> Iterator[Line]:
     """Yield the comparisons of the pipeline."""
     with threadpool_limits(1):
-        yield _faces(films[:4])
+        yield _faces(films[:4], adaptive=False)
+        yield _faces(films[:4], adaptive=True)
         yield from _sound(films, work)
     yield _workers(films, work)
 
 
-def _faces(films: list[Path]) -> Line:
-    extractor = FacesExtractor(FacesConfig())
+def _faces(films: list[Path], *, adaptive: bool) -> Line:
+    extractor = FacesExtractor(FacesConfig(adaptive=adaptive))
     mesh = FaceMesh(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
     count = 0
 
@@ -57,7 +58,8 @@ def _faces(films: list[Path]) -> Line:
             extractor({"media_path": film, "start": 0.0, "end": None, "segment_id": film.stem})
 
     spent = in_turn(ours, bare, rounds=2)
-    return Line("faces / decoding + bare FaceMesh", *spent, note=f"{count} frames")
+    name = "faces, adaptive" if adaptive else "faces"
+    return Line(f"{name} / decoding + bare FaceMesh", *spent, note=f"{count} frames")
 
 
 def _sound(films: list[Path], work: Path) -> Iterator[Line]:

@@ -21,8 +21,8 @@ from pipeline.faces.config import FacesConfig
 from pipeline.faces.formulas import AU_NAMES, UNIT
 from pipeline.faces.timeline import Timeline, smooth
 from pipeline.faces.track import Track
-from pipeline.faces.tracking.following import Face
 from pipeline.faces.tracking.graphs import quiet
+from pipeline.faces.tracking.scene import Face
 from pipeline.faces.tracking.talking import Sound
 from pipeline.media import Frame
 

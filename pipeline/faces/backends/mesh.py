@@ -12,7 +12,8 @@ from pipeline.faces.config import FacesConfig
 from pipeline.faces.texture import face_picture, read_texture
 from pipeline.faces.track import Track, no_points, no_texture
 from pipeline.faces.tracking.choosing import choose
-from pipeline.faces.tracking.following import Face, FaceFollower, Scene
+from pipeline.faces.tracking.following import FaceFollower
+from pipeline.faces.tracking.scene import Face, Scene
 from pipeline.faces.tracking.talking import Sound
 from pipeline.media import Frame
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.faces.align import align
-from pipeline.faces.tracking.following import Face, Scene
+from pipeline.faces.tracking.scene import Face, Scene
 from pipeline.faces.tracking.talking import Sound, talk_score
 
 ONLY, TALKS, PROMINENT = "only face", "talks", "largest and most central"

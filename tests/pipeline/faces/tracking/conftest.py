@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.faces.meshmodel import mesh_model
-from pipeline.faces.tracking.following import Face, Scene
+from pipeline.faces.tracking.scene import Face, Scene
 from pipeline.faces.tracking.talking import RATE, Sound, expected_motion
 
 
