@@ -115,7 +115,7 @@ def _write(
         wide = stack.enter_context(tempfile.TemporaryFile(dir=work))  # float32, until the largest values are known
         largest = np.zeros(len(feature_names), dtype=np.float32)
         for row, values in enumerate(_rows(parts, widths)):
-            frames = _rounded(values.pop("features"))
+            frames = rounded(values.pop("features"))
             frames.tofile(wide)
             for name, array in values.items():
                 array.tofile(files[name])
@@ -135,12 +135,12 @@ def _write(
     np.save(work / "m2.npy", m2)
 
 
-def _rounded(frames: FloatArray) -> FloatArray:
+def rounded(frames: FloatArray) -> FloatArray:
     """Round to the 11 significant bits of float16, whatever the exponent: statistics are of what is stored."""
     mantissa, exponent = np.frexp(frames)
     with np.errstate(over="ignore"):
-        rounded = np.ldexp(mantissa.astype(np.float16).astype(np.float32), exponent)
-    return np.clip(rounded, -_LARGEST, _LARGEST)
+        values = np.ldexp(mantissa.astype(np.float16).astype(np.float32), exponent)
+    return np.clip(values, -_LARGEST, _LARGEST)
 
 
 def moments(frames: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
