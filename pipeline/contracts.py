@@ -75,7 +75,7 @@ FACES = pa.schema(
         ("time", pa.list_(pa.float64())),
         ("valid", pa.list_(pa.bool_())),
         ("quality", pa.list_(pa.float32())),
-        ("landmarks", pa.list_(pa.float32())),
+        ("landmark_steps", pa.list_(pa.float16())),  # pipeline.faces.landmarks
         ("aus", pa.list_(pa.float32())),
         ("pose", pa.list_(pa.float32())),
         ("interocular", pa.list_(pa.float32())),

@@ -218,10 +218,10 @@ def test_a_new_clip_costs_one_clip(finished, tmp_path):
     manifest = pd.read_csv(finished / "data/synthetic/unlabelled.csv")
     manifest.iloc[:-1].to_csv(folder / "more.csv", index=False)
     dvc(folder, "repro", "shards_unlabelled")
-    cached = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.arrow")}
+    cached = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.row")}
     manifest.to_csv(folder / "more.csv", index=False)
     dvc(folder, "repro", "shards_unlabelled")
-    now = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.arrow")}
+    now = {path: path.stat().st_mtime_ns for path in (folder / ".cache/avser").rglob("*.row")}
     assert {path: now[path] for path in cached} == cached  # nothing was computed again
     assert len(now) - len(cached) == 4  # segments, audio, acoustics, faces of the one clip
     assert len(pd.read_parquet(folder / "data/pseudo_labels")) == 62

@@ -26,9 +26,9 @@ FLOORS = {
     "trainer": ["errors", "store", "params", "progress", "console", "data", "objectives", "models", "training",
                 "pretraining", "finetuning", "evaluation", "report", "final", "baselines", "recipes", "front_end",
                 "predictor", "predict", "export_onnx", "cli", "__main__"],
-    "pipeline": ["errors", "config", "contracts", "engine", "media", "manifest", "corpora", "segments", "audio",
-                 "acoustics", "front_end", "functionals", "faces", "labels", "orofacial", "synthetic", "params",
-                 "stages", "checks", "cli", "__main__"],
+    "pipeline": ["errors", "config", "contracts", "engine", "rounding", "media", "manifest", "corpora", "segments",
+                 "audio", "acoustics", "front_end", "functionals", "faces", "labels", "orofacial", "synthetic",
+                 "params", "stages", "checks", "cli", "__main__"],
 }  # fmt: skip
 # Floors that read parameters (whose values DVC and the keys know), report, and carry rows, but make no number.
 GROUND = {

@@ -13,6 +13,7 @@ from pipeline.acoustics.descriptors import PITCH_SIZE, Descriptors
 from pipeline.acoustics.speech_model import SpeechModel, SpeechModelConfig
 from pipeline.audio import decode_flac
 from pipeline.config import Config
+from pipeline.rounding import keep_bits
 
 _FLOOR_DB = -100.0  # stands for digital silence, whose level is minus infinity
 
@@ -40,7 +41,7 @@ class AcousticsConfig(Config):
 class AcousticsExtractor:
     """FLAC bytes to features; openSMILE is loaded on the first call and kept."""
 
-    modules: ClassVar[tuple[str, ...]] = ("pipeline.acoustics", "pipeline.audio")
+    modules: ClassVar[tuple[str, ...]] = ("pipeline.acoustics", "pipeline.audio", "pipeline.rounding")
     packages: ClassVar[tuple[str, ...]] = ("opensmile", "librosa", "soundfile", "numpy")
 
     def __init__(self, config: AcousticsConfig) -> None:
@@ -79,7 +80,8 @@ class AcousticsExtractor:
         Returns:
             ``n_frames``; ``lld`` float32 flat (n_frames x n_features); ``rms_db`` float32 (n_frames,), of the same
             frames; ``voiced`` bool (n_frames,); with ``logmel`` and ``speech_model`` also those, float32 flat
-            (frames x bands, frames x values), on their own time grids.
+            (frames x bands, frames x values), on their own time grids. What is wide is rounded
+            (`pipeline.rounding`): the level and the voicing, from which labels are made, are not.
 
         Raises:
             Quarantined: the sound is too short or gives values that are no numbers.
@@ -88,16 +90,16 @@ class AcousticsExtractor:
         lld = self._descriptors(samples, rate)
         row = {
             "n_frames": len(lld),
-            "lld": lld.ravel(),
+            "lld": keep_bits(lld).ravel(),
             "rms_db": rms_db(
                 samples, n_frames=len(lld), step=self.config.frame_step * rate, size=self.config.frame_size * rate
             ),
             "voiced": self._descriptors.voiced(lld),
         }
         if self.config.logmel:
-            row["logmel"] = mel_spectrogram(samples, rate, self.config.mel).ravel()
+            row["logmel"] = keep_bits(mel_spectrogram(samples, rate, self.config.mel)).ravel()
         if self._speech_model is not None:
-            row["speech_model"] = self._speech_model(samples, rate).ravel()
+            row["speech_model"] = keep_bits(self._speech_model(samples, rate)).ravel()
         return row
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.checks.evidence import N_FRAMES, Evidence, SampledFrame, gather, sample_frames
 from pipeline.contracts import OK
 from pipeline.faces.formulas import GRADES
+from pipeline.faces.landmarks import from_steps
 from pipeline.labels import thresholds
 from pipeline.labels.emotion import NEUTRAL
 from pipeline.labels.regions import regions
@@ -200,7 +201,7 @@ def _energy(axis: Any, evidence: Evidence) -> None:
 
 
 def _motion(axis: Any, face: dict[str, Any]) -> None:
-    points = face["landmarks"].reshape(face["n_frames"], -1, 3)[:, :, :2]
+    points = from_steps(face)[:, :, :2]
     time, valid = face["time"], face["valid"].astype(bool)
     step = np.diff(time)
     speed = np.linalg.norm(np.diff(points, axis=0), axis=2) / np.where(step > 0, step, np.nan)[:, None]

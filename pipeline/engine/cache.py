@@ -1,4 +1,4 @@
-"""Finished items, one small Arrow file each, under the key of everything that determines their numbers."""
+"""Finished items, one small Parquet file each, under the key of everything that determines their numbers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pipeline.engine.packing import row_table, split_columns
 from pipeline.engine.store import Bucket, Folder
-from pipeline.engine.tables import row_table
 
 HASH_BYTES = 32  # SHA-256 of the rest, at the start of the file
 _BATCH = 32  # rows that are fetched side by side: a row of faces has some MB
@@ -58,9 +59,15 @@ class Cache:
             InputError: the disk is full, read-only or closed, or the bucket does not take it.
         """
         sink = pa.BufferOutputStream()
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
-        with pa.ipc.new_file(sink, self.schema, options=options) as writer:
-            writer.write_table(row_table(row, self.schema))
+        # As in the tables: bytes of floats that are split into streams take a fifth less than an Arrow file's.
+        pq.write_table(
+            row_table(row, self.schema),
+            sink,
+            compression="zstd",
+            use_dictionary=False,
+            use_byte_stream_split=split_columns(self.schema),
+            write_statistics=False,
+        )
         content = sink.getvalue()
         self.store.put(_name(key), hashlib.sha256(content).digest() + bytes(content))
 
@@ -79,16 +86,15 @@ class Cache:
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the one-row table of this key, or None if it is absent or unreadable (then: recompute)."""
-        fields = None if columns is None else [self.schema.get_field_index(name) for name in columns]
         try:
             content = _content(self.path(key).read_bytes())
             if content is None:
                 return None
-            options = pa.ipc.IpcReadOptions(included_fields=fields)
-            table = pa.ipc.open_file(pa.py_buffer(content), options=options).read_all()
+            file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
+            table = file.read(columns=None if columns is None else list(columns), use_threads=False)
         except (pa.ArrowException, OSError):
             return None
-        wanted = self.schema if fields is None else pa.schema([self.schema.field(i) for i in sorted(fields)])
+        wanted = pa.schema([field for field in self.schema if columns is None or field.name in columns])
         return table if table.schema.equals(wanted) and table.num_rows == 1 else None
 
     def exists(self, key: str) -> bool:
@@ -115,7 +121,7 @@ class Cache:
 
 
 def _name(key: str) -> str:
-    return f"{key[:2]}/{key}.arrow"
+    return f"{key[:2]}/{key}.row"
 
 
 def _content(data: bytes) -> memoryview | None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.cache import Cache
-from pipeline.engine.tables import Row, row_table, write_parts
+from pipeline.engine.packing import Row, row_table, write_parts
 from pipeline.engine.worker import Failure
 from pipeline.errors import InputError
 
@@ -25,7 +25,7 @@ class Damaged(Exception):
 class Results(Sequence[Row]):
     """Rows of a stage: on disk in the cache, except those that failed in a way worth trying again.
 
-    As a sequence: what `pipeline.engine.tables.write_parts` wants of each row, in the order of ``keys``.
+    As a sequence: what `pipeline.engine.packing.write_parts` wants of each row, in the order of ``keys``.
     """
 
     cache: Cache

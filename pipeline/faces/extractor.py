@@ -16,6 +16,7 @@ from pipeline.faces.align import Aligned, align, quality
 from pipeline.faces.backends import BACKENDS, Backend, blendshapes
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.formulas import AU_NAMES, reliability
+from pipeline.faces.landmarks import COLUMN, GRID, to_steps
 from pipeline.faces.meshmodel import N_POINTS
 from pipeline.faces.timeline import all_cuts, bridge, timeline
 from pipeline.faces.track import Track
@@ -41,6 +42,7 @@ class FacesExtractor:
         """Return names and units of the row's columns, and what identifies the backend's models."""
         return {
             "n_landmarks": N_POINTS,
+            "landmark_grid": GRID,
             "aus": list(AU_NAMES),
             "au_reliability": reliability(self.config.backend),
             "pose": ["pitch", "yaw", "roll"],
@@ -49,7 +51,8 @@ class FacesExtractor:
             "units": {
                 "time": "s from the segment's start",
                 "quality": "0 to 1",
-                "landmarks": "inter-ocular distances of the canonical face, (n_frames, 478, 3), x right, y up, z near",
+                COLUMN: "inter-ocular distances of the canonical face since the frame before, (n_frames, 478, 3), x "
+                "right, y up, z near; numpy.nancumsum over the frames gives the landmarks",
                 "aus": "0 typical face, 1 strong movement (pipeline.faces.action_units.level)",
                 "pose": "deg; up, to the subject's right, tilted to the subject's right are positive",
                 "interocular": "px of the decoded picture",
@@ -114,7 +117,7 @@ def _row(track: Track, start: float, config: FacesConfig) -> dict[str, Any]:
         "time": track.time - start,
         "valid": valid,
         "quality": grade,
-        "landmarks": aligned.landmarks.ravel(),
+        COLUMN: to_steps(aligned.landmarks),
         "aus": np.asarray(readings, np.float32).ravel(),
         "pose": aligned.pose.ravel(),
         "interocular": aligned.interocular,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from pipeline.errors import InputError
+from pipeline.rounding import keep_bits
 
 COLUMNS = ("lld", "logmel", "speech_model")
 COMBINED = "+"  # between the names of acoustic columns that lie side by side
@@ -88,7 +89,8 @@ def combine(row: Mapping[str, Any], acoustics: dict[str, Any], column: str, samp
         parts.append((grid, np.asarray(row[name], np.float32).reshape(-1, len(grid.names))))
     first, values = parts[0]
     at = first.times(len(values))
-    return np.concatenate([values, *(_interpolated(other, grid.times(len(other)), at) for grid, other in parts[1:])], 1)
+    others = [keep_bits(_interpolated(other, grid.times(len(other)), at)) for grid, other in parts[1:]]
+    return np.concatenate([values, *others], 1)
 
 
 def _interpolated(

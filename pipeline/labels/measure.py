@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from pipeline.contracts import OK
+from pipeline.faces.landmarks import COLUMN as LANDMARKS
+from pipeline.faces.landmarks import from_steps
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.statistics import energy_variation, facial_activation
 from pipeline.labels.tracks import LIPS, correspondence
 
 ACOUSTIC_COLUMNS = ["segment_id", "status", "reason", "rms_db", "voiced"]
-FACE_COLUMNS = ["segment_id", "status", "reason", "time", "valid", "shot", "landmarks", "aus", "talk_score"]
+FACE_COLUMNS = ["segment_id", "status", "reason", "time", "valid", "shot", LANDMARKS, "aus", "talk_score"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def _of_another(
     if level is None:
         return "no sound to compare the mouth with (labels.min_sync)"
     valid, time = np.asarray(row["valid"], bool), np.asarray(row["time"], np.float64)
-    lips = np.asarray(row["landmarks"], np.float64).reshape(len(valid), -1, 3)[:, list(LIPS), :2]
+    lips = from_steps(row)[:, list(LIPS), :2].astype(np.float64)
     mouth = np.where(valid, np.linalg.norm(lips[:, 0] - lips[:, 1], axis=1), np.nan)
     sync = correspondence(np.interp(time, np.arange(len(level)) * period + size / 2, level), mouth)
     if np.isnan(sync):
@@ -130,7 +132,7 @@ def _of_face(row: Mapping[str, Any], config: LabelsConfig) -> tuple[dict[str, An
     if seconds < config.min_valid_seconds:
         return _no_face(f"a face for {seconds:.2f} s, {config.min_valid_seconds:g} s needed", ratio), None
     activation = facial_activation(
-        np.asarray(row["landmarks"]).reshape(len(valid), -1, 3),
+        from_steps(row),
         time,
         valid,
         smooth=task.smooth,

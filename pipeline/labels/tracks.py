@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.config import DISTINCT, Config
+from pipeline.faces.landmarks import COLUMN as LANDMARKS
+from pipeline.faces.landmarks import from_steps
 from pipeline.faces.meshmodel import OVAL, mesh_model
 from pipeline.faces.timeline import Timeline, smooth, timeline
 from pipeline.labels.regions import regions
 from pipeline.labels.statistics import pearson
+from pipeline.rounding import keep_bits
 
 Floats = NDArray[np.floating]
 Group = Literal["energy", "motion", "aus"]
@@ -129,7 +132,7 @@ def dense_targets(
         else:
             readings = np.asarray(face["aus"], np.float64).reshape(len(line.time), -1)
             columns += [on_frames(readings[:, list(aus).index(name)], line, at) for name in members]
-    return Dense(np.stack(columns, axis=1).astype(np.float32), sync)
+    return Dense(keep_bits(np.stack(columns, axis=1)), sync)
 
 
 def correspondence(level: Floats, mouth: Floats) -> float:
@@ -151,7 +154,7 @@ def face_line(face: Mapping[str, Any], config: DenseConfig) -> tuple[Timeline, F
     """
     time = np.asarray(face["time"], np.float64)
     valid = np.asarray(face["valid"], bool)
-    points = np.asarray(face["landmarks"], np.float64).reshape(len(time), -1, 3)[:, :, :2]
+    points = from_steps(face)[:, :, :2].astype(np.float64)
     shot = np.asarray(face["shot"])
     cut = np.zeros(len(time), bool)
     at = np.flatnonzero(valid)
@@ -198,5 +201,6 @@ def face_row(row: pa.Table) -> dict[str, Any]:
     """Return a row of the faces table as arrays."""
     return {
         name: row[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        for name in ("time", "valid", "shot", "landmarks", "aus")
+        for name in ("time", "valid", "shot", LANDMARKS, "aus")
+        if name in row.column_names
     }

@@ -11,9 +11,10 @@ import pyarrow.dataset as ds
 
 from pipeline import contracts
 from pipeline.engine.files import write_json
+from pipeline.engine.packing import write_frame
 from pipeline.engine.places import DATA, check_made_from, fingerprint, table, usable_segments, writing
 from pipeline.engine.progress import progress
-from pipeline.engine.tables import iter_rows, parts, read_metadata, read_table, write_frame
+from pipeline.engine.tables import iter_rows, parts, read_metadata, read_table
 from pipeline.labels import labelling
 from pipeline.labels.measure import ACOUSTIC_COLUMNS, FACE_COLUMNS, measure
 from pipeline.params import Params

@@ -21,10 +21,10 @@ from pipeline.contracts import OK, QUARANTINED
 from pipeline.engine.compute import Item, Items, compute
 from pipeline.engine.content import Source
 from pipeline.engine.names import locate
+from pipeline.engine.packing import rows_table, write_frame
 from pipeline.engine.places import Segments, describe, table, writing
 from pipeline.engine.progress import progress
 from pipeline.engine.results import Results, check_failures, sound
-from pipeline.engine.tables import rows_table, write_frame
 from pipeline.engine.worker import Failure
 from pipeline.errors import Missing, Quarantined, Transient
 from pipeline.manifest.row import is_labelled

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import contracts
+from pipeline.engine.packing import LoadedRows, row_table, write_parts
 from pipeline.engine.places import Rows, Segments, check_made_from, table, usable_segments, writing
-from pipeline.engine.tables import LoadedRows, parts, read_metadata, row_table, write_parts
+from pipeline.engine.tables import parts, read_metadata
 from pipeline.errors import InputError
 from pipeline.front_end.grid import COMBINED, combine, feature_grid
 from pipeline.front_end.record import describe_front_end

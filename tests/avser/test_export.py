@@ -12,7 +12,7 @@ import pytest
 from avser.export import export_dataset
 from pipeline.audio import encode_flac
 from pipeline.contracts import AUDIO
-from pipeline.engine.tables import write_rows
+from pipeline.engine.packing import write_rows
 from pipeline.errors import InputError
 from tests.trainer.conftest import labelled_rows, write_part
 

@@ -82,8 +82,9 @@ def disk(project: Path) -> Iterator[Line]:
     for name in ("faces/unlabelled", "acoustics/unlabelled", "audio/unlabelled", "shards/unlabelled"):
         size = sum(path.stat().st_size for path in (project / "data" / name).rglob("*") if path.is_file())
         yield Line(f"disk, {name}", size / hours / 1e6, None, "MB an hour", f"{3600 * hours:.0f} s of film")
-    cache = sum(path.stat().st_size for path in (project / ".cache").rglob("*") if path.is_file())
-    yield Line("disk, caches of both sets", cache / hours / 1e6, None, "MB an hour")
+    for name in (".cache/avser/faces", ".cache/avser", ".cache/trainer/frames"):
+        size = sum(path.stat().st_size for path in (project / name).rglob("*") if path.is_file())
+        yield Line(f"disk, {name} of both sets", size / hours / 1e6, None, "MB an hour")
 
 
 if __name__ == "__main__":

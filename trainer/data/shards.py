@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from trainer.data.arrays import FloatArray, IntArray
-from trainer.data.memory_map import FRAME_COLUMNS, build, moments, open_map
+from trainer.data.memory_map import FRAME_COLUMNS, LAYOUT, Frames, build, moments, open_frames, open_map, rounded
 from trainer.data.metadata import KEYS, ShardMetadata, wrong_types
 from trainer.data.parts import UNFOLDED_BYTES, UNFOLDED_TIMES, open_part, read_part, reading
 from trainer.data.rows import Texts, clip_ids, speaker_keys, text
@@ -32,7 +32,7 @@ REQUIRED = ("segment_id", "corpus", "speaker", "n_frames", "features")
 class Shards:
     """An opened shard folder of N rows.
 
-    ``rows``: scalar columns, index 0..N-1. ``features``: (total frames, F) float32, memory-mapped; row i holds frames
+    ``rows``: scalar columns, index 0..N-1. ``features``: (total frames, F), memory-mapped; row i holds frames
     ``offsets[i]:offsets[i + 1]``. ``mean`` and ``m2``: (N, F) float64, per row the mean and the sum of squared
     deviations, from which the statistics of any subset follow without touching the features again. ``dense``,
     ``mouth``: (total frames, K) float32 targets, NaN where there is none, K = 0 in shards without that column.
@@ -52,9 +52,9 @@ class Shards:
     frame_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
-    def features(self) -> FloatArray:
-        """Features of all frames, (total frames, F), opened on first use."""
-        return open_map(self.place, "features", int(self.offsets[-1]), self.feature_names)
+    def features(self) -> Frames | FloatArray:
+        """Features of all frames, (total frames, F), opened on first use; their slices are float32."""
+        return open_frames(self.place, int(self.offsets[-1]), self.feature_names)
 
     @cached_property
     def dense(self) -> FloatArray:
@@ -129,7 +129,7 @@ def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> 
         raise InputError(f"{folder}: segment_id {repeated.iloc[0]!r} occurs twice")
     # sets of one name in two folders are two sets: neither is an old version of the other
     where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    place = Path(cache) / "frames" / f"{folder.name}-{where}-{fingerprint[:16]}"
+    place = Path(cache) / "frames" / f"{folder.name}-{where}-{LAYOUT}{fingerprint[:16]}"
     if not is_whole(place):
         build(parts, place, n_rows=len(rows), feature_names=names, frame_names=frame_names)
     return Shards(
@@ -158,6 +158,7 @@ def hold_in_memory(
         feature_names: F names.
         frame_period: s.
     """
+    features = [rounded(frames) for frames in features]  # as a memory map holds them
     offsets = np.concatenate([[0], np.cumsum([len(frames) for frames in features])])
     mean, m2 = (np.stack(values) for values in zip(*map(moments, features), strict=True))
     names = [f"{number:06d}" for number in range(len(features))]

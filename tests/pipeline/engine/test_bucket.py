@@ -73,7 +73,7 @@ def test_machines_without_a_common_folder_share_finished_items(
     results = double(items(log), cache=url, scheduler=scheduler)
     results.write(tmp_path / "one/table", metadata={})
     assert len(log.read_text().splitlines()) == 5
-    assert objects(url) == sorted(f"t/{key[:2]}/{key}.arrow" for key in results.keys.values())  # and no marks
+    assert objects(url) == sorted(f"t/{key[:2]}/{key}.row" for key in results.keys.values())  # and no marks
     log = on_a_machine(tmp_path / "two", monkeypatch)
     double(items(log), cache=url, scheduler=scheduler).write(tmp_path / "two/table", metadata={})
     assert not log.exists()  # nothing was computed again
@@ -91,7 +91,7 @@ def test_a_damaged_object_counts_as_absent(
 ) -> None:
     results = double(items(on_a_machine(tmp_path / "one", monkeypatch)), cache=url, scheduler=scheduler)
     damaged = Bucket(f"{url}/t")
-    name = f"{results.keys['i3'][:2]}/{results.keys['i3']}.arrow"
+    name = f"{results.keys['i3'][:2]}/{results.keys['i3']}.row"
     content = damaged.get(name)
     assert content is not None
     damaged.put(name, content[:-1])

@@ -148,7 +148,7 @@ def test_a_scheduler_that_dies_on_the_way_is_a_sentence_and_finished_items_stay(
     run = RunConfig(scheduler=address, cache=tmp_path / "cache")
 
     def kill_when_one_is_done():
-        while not list((tmp_path / "cache/t").glob("??/*.arrow")):
+        while not list((tmp_path / "cache/t").glob("??/*.row")):
             time.sleep(0.05)
         servers[0].kill()
 
@@ -162,7 +162,7 @@ def test_a_scheduler_that_dies_on_the_way_is_a_sentence_and_finished_items_stay(
         for server in servers:
             server.kill()
             server.wait()
-    assert list((tmp_path / "cache/t").glob("??/*.arrow"))
+    assert list((tmp_path / "cache/t").glob("??/*.row"))
 
 
 def test_workers_that_are_kept_serve_the_next_call_and_then_leave():

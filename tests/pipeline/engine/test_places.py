@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.engine import places
+from pipeline.engine.packing import ROW_GROUP_BYTES, LoadedRows, row_table, write_parts
 from pipeline.engine.places import Rows, Segments, check_made_from, fingerprint, writing
-from pipeline.engine.tables import ROW_GROUP_BYTES, LoadedRows, parts, row_table, write_parts
+from pipeline.engine.tables import parts
 from pipeline.errors import InputError
 
 

@@ -94,7 +94,7 @@ def test_all_workers_that_cannot_take_part_are_named_at_the_start(servers: Serve
     assert "cannot load the code" in said
     assert "No module named 'no_such'" in said
     assert sum(address in said for address in addresses) == 2
-    assert not list((tmp_path / "c").rglob("*.arrow"))  # nothing was begun
+    assert not list((tmp_path / "c").rglob("*.row"))  # nothing was begun
 
 
 def with_a_late_worker(servers: Servers, code: Path, *, count: int) -> list[Item]:
@@ -184,5 +184,5 @@ def test_a_worker_that_left_is_no_fault_and_one_that_writes_elsewhere_is(tmp_pat
 def test_a_cache_that_is_not_shared_is_a_sentence(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match="must lie in a folder that all machines of the cluster share"):
-        check_seen(tmp_path / "row.arrow", seconds=0.3)
+        check_seen(tmp_path / "row.row", seconds=0.3)
     assert 0.3 <= time.monotonic() - started < 5

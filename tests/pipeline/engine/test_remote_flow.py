@@ -98,8 +98,8 @@ def test_every_stage_gives_the_table_of_a_local_run(films: Path, servers: Server
             assert f"{stage} unlabelled: 2 of 2 ok" in pipeline(folder, stage, "unlabelled")
     assert {Path(name).parts[1] for name in tables(far)} == {"segments", "audio", "acoustics", "functionals", "faces"}
     assert tables(far) == tables(near)
-    assert not [path for path in tmp_path.glob("at-*/**/*") if ".cache" in path.parts or path.suffix == ".arrow"]
-    keys = [sorted(path.name for path in folder.rglob(".cache/**/*.arrow")) for folder in (near, far)]
+    assert not [path for path in tmp_path.glob("at-*/**/*") if ".cache" in path.parts or path.suffix == ".row"]
+    keys = [sorted(path.name for path in folder.rglob(".cache/**/*.row")) for folder in (near, far)]
     assert keys[0] == keys[1]
 
 

@@ -108,7 +108,7 @@ def test_a_worker_that_does_not_reach_the_storage_is_named(
             double([item("a")], scheduler=servers.address)
     finally:
         servers.stop()
-    assert not [path for path in objects() if path.endswith(".arrow")]
+    assert not [path for path in objects() if path.endswith(".row")]
 
 
 @pytest.mark.parametrize("fault", ["no bucket", "no credentials", "no network"])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.tables import iter_rows, part_of, parts, read_metadata, row_table, write_parts
+from pipeline.engine.packing import part_of, row_table, write_parts
+from pipeline.engine.tables import iter_rows, parts, read_metadata
 from pipeline.errors import InputError
 
 SCHEMA = pa.schema([("segment_id", pa.string()), ("x", pa.list_(pa.float32())), ("n", pa.int32())])

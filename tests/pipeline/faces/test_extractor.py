@@ -17,6 +17,7 @@ from pipeline.faces.backends import BACKENDS
 from pipeline.faces.backends.mesh import MeshBackend
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
+from pipeline.faces.landmarks import from_steps
 from pipeline.faces.track import no_points, no_texture
 from pipeline.faces.tracking.graphs import landmark_array
 from pipeline.labels.statistics import facial_activation
@@ -49,13 +50,13 @@ def test_a_talking_face_gives_a_complete_row(row, extract):
     n = row["n_frames"]
     assert n > 60
     assert row["valid"].all()
-    assert row["landmarks"].shape == (n * 478 * 3,)
+    assert row["landmark_steps"].shape == (n * 478 * 3,)
     assert row["aus"].shape == (n * 20,)
     assert row["pose"].shape == (n * 3,)
-    assert all(np.isfinite(row[name]).all() for name in ("landmarks", "aus", "pose", "quality", "interocular"))
+    assert all(np.isfinite(row[name]).all() for name in ("landmark_steps", "aus", "pose", "quality", "interocular"))
     assert row["time"][0] == 0
     assert (np.diff(row["time"]) > 0).all()
-    face = row["landmarks"].reshape(n, 478, 3)
+    face = from_steps(row)
     np.testing.assert_allclose(face[:, [33, 263], 0].mean(axis=0), [-0.5, 0.5], atol=0.1)
     assert len(pa.Table.from_pylist([{**row, "status": "ok", "reason": None}], schema=contracts.FACES)) == 1
     assert json.dumps(extract.metadata())

@@ -9,6 +9,7 @@ import pytest
 from pipeline.faces.backends import BACKENDS
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
+from pipeline.faces.landmarks import from_steps
 from pipeline.faces.tracking.choosing import ONLY, PROMINENT, TALKS
 from pipeline.media import Frame
 from tests.pipeline.conftest import run_ffmpeg
@@ -64,7 +65,7 @@ def test_films_as_they_come_give_the_face_that_the_plain_film_gives(make, tmp_pa
     assert (row["n_faces"], row["chosen_by"]) == (1, ONLY)
     assert not row["shot"].any()
     at = np.abs(plain["time"][:, None] - row["time"]).argmin(axis=0)
-    faces = [one["landmarks"].reshape(-1, 478, 3)[:, :, :2] for one in (plain, row)]
+    faces = [from_steps(one)[:, :, :2] for one in (plain, row)]
     assert np.median(np.abs(faces[0][at] - faces[1])) < 0.02
     angles = [one["pose"].reshape(-1, 3) for one in (plain, row)]
     assert np.abs(np.median(angles[0][at] - angles[1], axis=0)).max() < 3

@@ -29,8 +29,8 @@ def test_the_first_column_gives_the_frames_and_others_are_interpolated() -> None
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[:, :2], np.arange(20.0).reshape(10, 2))
     times = np.arange(10) * 0.016 + 0.016
-    np.testing.assert_allclose(found[:, 2], times, atol=1e-6)
-    np.testing.assert_allclose(found[:, 3], np.minimum(times, 0.08), atol=1e-6)  # it ends before
+    np.testing.assert_allclose(found[:, 2], times, rtol=2**-9)
+    np.testing.assert_allclose(found[:, 3], np.minimum(times, 0.08), rtol=2**-9)  # it ends before
 
 
 def test_one_frame_is_enough() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.faces.config import FacesConfig
 from pipeline.faces.extractor import FacesExtractor
+from pipeline.faces.landmarks import from_steps
 from pipeline.labels.config import FacialActivation
 from pipeline.labels.statistics import facial_activation
 from pipeline.synthetic.acting import head_track
@@ -45,7 +46,7 @@ def test_facial_activation_does_not_see_the_head_move(tmp_path) -> None:
                 assert np.ptp(row["pose"].reshape(-1, 3)[:, 2]) > 2
                 assert np.ptp(row["interocular"]) / row["interocular"].mean() > 0.02
             found.append(
-                facial_activation(row["landmarks"].reshape(len(row["time"]), -1, 3), row["time"], row["valid"],
+                facial_activation(from_steps(row), row["time"], row["valid"],
                                   smooth=task.smooth, max_step=task.max_step, max_jump=task.max_jump).whole
             )  # fmt: skip
         changes.append(found[1] / found[0] - 1)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.faces.landmarks import from_steps, to_steps
 from pipeline.labels import labelling
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.measure import measure
@@ -28,7 +29,7 @@ def film(name, *, n=60, units=None, valid=None, speed=0.05, seed=0):
         "time": time,
         "valid": ok if valid is None else valid,
         "shot": np.zeros(n, np.int32),
-        "landmarks": (points * speed / 0.05).ravel(),
+        "landmark_steps": to_steps(points * speed / 0.05),
         "aus": aus.ravel(),
     }
 
@@ -118,9 +119,10 @@ def test_a_face_that_is_not_the_speakers_says_nothing(measured):
     time = faces[0]["time"]
     louder = np.interp(np.arange(len(time)) * 1.0, [0, len(time)], [-40, -10])  # the sound rises throughout
     for row, opening in ((faces[0], 0.01 * (louder + 41)), (faces[1], 0.01 * (-9 - louder))):  # the mouth too, or not
-        points = row["landmarks"].reshape(len(time), -1, 3)
+        points = from_steps(row)
         points[:, LIPS[0], :2] = points[:, LIPS[1], :2]
         points[:, LIPS[0], 1] += opening
+        row["landmark_steps"] = to_steps(points)
     faces[2]["talk_score"] = -0.1
     sounds = [sound(name) for name in origin["segment_id"]]
     options = {"acoustics": sounds, "faces": faces, "frame_period": time[-1] / 99, "frame_size": 0.032}

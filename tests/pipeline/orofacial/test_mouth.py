@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from pipeline import contracts
 from pipeline.corpora.grid import _WORDS
 from pipeline.engine import places
-from pipeline.engine.tables import read_metadata, row_table, write_parts
+from pipeline.engine.packing import row_table, write_parts
+from pipeline.engine.tables import read_metadata
 from pipeline.errors import InputError
+from pipeline.faces.landmarks import from_steps, to_steps
 from pipeline.labels.config import LabelsConfig
 from pipeline.labels.tracks import DenseConfig
 from pipeline.orofacial import visemes
@@ -122,10 +124,10 @@ def test_trajectories_keep_their_places_and_leave_gaps_and_cuts_open():
     valid = np.ones(70, bool)
     valid[25:40] = False  # 1.0 to 1.6 s
     face = still_face(time, valid=valid)
-    points = face["landmarks"].reshape(70, 478, 3)
+    points = from_steps(face)
     points[50:] += 2.0  # a camera cut
     at = np.arange(180) * PERIOD + SIZE / 2
-    tracks = trajectories(face | {"landmarks": points.ravel()}, DenseConfig(), at)
+    tracks = trajectories(face | {"landmark_steps": to_steps(points)}, DenseConfig(), at)
     assert tracks.shape == (180, len(NAMES)) == (180, 60)
     gap = (at > time[24] + 0.021) & (at < time[40] - 0.021)
     assert np.isnan(tracks[gap | (at > time[-1] + 0.021)]).all()
