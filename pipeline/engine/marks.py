@@ -65,7 +65,7 @@ class ObjectMarks:
     def attempt(self, key: str, *, timeout: float) -> Iterator[None]:
         """Mark an item as begun, for as long as this lasts; after ``timeout`` s the process ends itself."""
         self.bucket.put(f"{self.folder}/{key}", b"begun")
-        with Path(os.devnull).open("w") as sink:
+        with Path(os.devnull).open("w", encoding="utf-8") as sink:
             faulthandler.dump_traceback_later(timeout, exit=True, file=sink)
             try:
                 yield
