@@ -68,7 +68,7 @@ def remove_broken_lock(path: Path, *, wait: float = 1.0) -> None:
             return
         except FileNotFoundError:
             return
-        except ValueError:
+        except (ValueError, RecursionError):
             time.sleep(seconds)
     path.unlink(missing_ok=True)
     print(f"note: {path} was damaged by a run that was killed, and has been removed", file=sys.stderr)

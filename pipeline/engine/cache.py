@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.engine.packing import row_table, split_columns
+from pipeline.engine.files import remove
+from pipeline.engine.storage import ABSENT, cannot_read
 from pipeline.engine.store import Bucket, Folder
 
 HASH_BYTES = 32  # SHA-256 of the rest, at the start of the file
@@ -85,11 +87,20 @@ class Cache:
                     self.copies.put(name, data)
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """Return the one-row table of this key, or None if it is absent or unreadable (then: recompute)."""
+        """Return the one-row table of this key, or None if it is absent or not what was written (then: recompute).
+
+        Raises:
+            InputError: the disk cannot be read, which says nothing of the row.
+        """
         try:
             content = _content(self.path(key).read_bytes())
-            if content is None:
-                return None
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise cannot_read(self.path(key), error) from error
+            return None
+        if content is None:
+            return None
+        try:
             file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
             table = file.read(columns=None if columns is None else list(columns), use_threads=False)
         except (pa.ArrowException, OSError):
@@ -103,10 +114,7 @@ class Cache:
 
     def remove(self, key: str) -> None:
         """Remove what lies under this key, if anything."""
-        path = self.path(key)
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
+        remove(self.path(key))
 
     def has(self, key: str) -> bool:
         """Return whether a whole and sound row lies under this key."""

@@ -59,6 +59,13 @@ def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all it holds, if there is any."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary neighbours that killed runs left; only for who alone writes to ``path``."""
     for found in path.parent.glob(f".{path.name}.*.tmp"):

@@ -13,9 +13,18 @@ CLOSED = {errno.EACCES, errno.EPERM}
 REMEDY = "Nothing that was finished is lost: mend it and run the same command again"
 
 
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}  # there is no such file; no fault of the machine
+
+
 def cannot_write(folder: Path | str, error: OSError) -> InputError:
     """Return the sentence for people about a folder that nothing can be written to."""
-    return InputError(f"cannot write to {folder}: {error.strerror or error}. {REMEDY}")
+    place = f" ({error.filename})" if isinstance(error.filename, str) and error.filename != str(folder) else ""
+    return InputError(f"cannot write to {folder}: {error.strerror or error}{place}. {REMEDY}")
+
+
+def cannot_read(path: Path | str, error: OSError) -> InputError:
+    """Return the sentence for people about a file that is there and cannot be read."""
+    return InputError(f"cannot read {path}: {error.strerror or error}. {REMEDY}")
 
 
 def check_temporary(error: OSError | None = None) -> None:

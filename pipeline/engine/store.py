@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.files import replace_file
+from pipeline.engine.files import remove, replace_file
 from pipeline.engine.storage import REMEDY
 from pipeline.errors import InputError
 
@@ -67,7 +67,7 @@ class Folder(_Waiting):
         """
         path = self.path(name)
         if path.is_dir():
-            shutil.rmtree(path)
+            remove(path)
         replace_file(path, lambda temporary: temporary.write_bytes(content))
 
     def get(self, name: str) -> bytes | None:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.media.extent import PacketClock
+from pipeline.errors import Quarantined
+from pipeline.media.extent import JOINED, PacketClock
 from pipeline.media.files import mp4_boxes
 from pipeline.media.graph import Filter, SoundGraph
 from pipeline.media.info import MediaInfo, audio_stream, media_path
@@ -80,7 +81,7 @@ def samples_in_process(
         left = wanted
         # No pull before enough is in: what the graph has taken in is never less than what it has given.
         enough = None if wanted is None else info.origin + graph.seek + wanted / graph.sample_rate
-        for samples in _filtered(frames, graph, _LAYOUTS[str(info.layout)], enough):
+        for samples in _filtered(frames, graph, info, enough):
             yield samples[:left]
             left = None if left is None else max(0, left - len(samples))
             if left == 0:
@@ -217,14 +218,24 @@ def _rounded(value: Fraction) -> int:
     return size if value >= 0 else -size
 
 
-def _filtered(frames: Iterator[Any], graph: SoundGraph, layout: str, enough: float | None) -> Iterator[NDArray[Any]]:
+def _filtered(
+    frames: Iterator[Any], graph: SoundGraph, info: MediaInfo, enough: float | None
+) -> Iterator[NDArray[Any]]:
     """Yield (n, columns) samples; the graph is asked when some frames wait in it, or when they reach ``enough`` s."""
+    layout, rate, origin = _LAYOUTS[str(info.layout)], info.sample_rate or 0, info.origin
     built: Any = None  # kept here: its filters do not keep it, and crash without it
     source: Any = None
     sink: Any = None
     kind = None
     waiting = 0
     for frame in frames:
+        if frame.sample_rate != rate:
+            if built is None:  # what is wanted lies after a change: the child, which reads no stated rate, gets it right
+                raise Unusual("the sample rate is not the stated one")
+            raise Quarantined(
+                f"the sample rate of its sound changes from {rate} to {frame.sample_rate} Hz after "
+                f"{frame.pts / rate - origin:.2f} s: {JOINED}"
+            )
         if built is None:
             kind = (frame.format.name, frame.layout.name, frame.sample_rate)
             built, source, sink = _built(graph, frame, layout)

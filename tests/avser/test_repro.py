@@ -70,7 +70,7 @@ def test_a_list_of_locks_that_a_killed_run_left_half_written_is_removed(tmp_path
     # Regression: DVC refused every later run ("Unable to read RWLock-file ... JSON structure is corrupted").
     path = tmp_path / "rwlock"
     remove_broken_lock(path, wait=0)
-    for whole in ("{}", '{"a": {"read": []}}'):
+    for whole in ("{}", '{"read": {}, "write": {}}'):
         path.write_text(whole)
         remove_broken_lock(path, wait=0)
         assert path.read_text() == whole
