@@ -62,21 +62,24 @@ class Cache:
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the one-row table of this key, or None if it is absent or unreadable (then: recompute)."""
+        file = self._open(key)
+        return file and file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+    def has(self, key: str) -> bool:
+        """Return whether a whole and sound row lies under this key."""
+        return self._open(key) is not None
+
+    def _open(self, key: str) -> pq.ParquetFile | None:
+        """Open a row, None if it is not what was written, or of another schema; nothing is unfolded yet."""
         try:
             data = self.path(key).read_bytes()
             content = memoryview(data)[HASH_BYTES:]
             if hashlib.sha256(content).digest() != data[:HASH_BYTES]:
                 return None
             file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
-            table = file.read(columns=None if columns is None else list(columns), use_threads=False)
         except (pa.ArrowException, OSError):
             return None
-        wanted = pa.schema([field for field in self.schema if columns is None or field.name in columns])
-        return table if table.schema.equals(wanted) and table.num_rows == 1 else None
-
-    def has(self, key: str) -> bool:
-        """Return whether a whole and sound row lies under this key."""
-        return self.read(key, self.schema.names[:1]) is not None
+        return file if file.metadata.num_rows == 1 and file.schema_arrow.equals(self.schema) else None
 
     def size(self, key: str) -> int:
         """Return the size of a stored row in bytes, 0 if absent."""
