@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.engine.packing import row_table, split_columns
 from pipeline.engine.files import remove
+from pipeline.engine.packing import row_table, split_columns
 from pipeline.engine.storage import ABSENT, cannot_read
 from pipeline.engine.store import Bucket, Folder
 
@@ -92,6 +91,15 @@ class Cache:
         Raises:
             InputError: the disk cannot be read, which says nothing of the row.
         """
+        file = self._open(key)
+        return file and file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+    def has(self, key: str) -> bool:
+        """Return whether a whole and sound row lies under this key."""
+        return self._open(key) is not None
+
+    def _open(self, key: str) -> pq.ParquetFile | None:
+        """Open a row, None if it is not what was written, or of another schema; nothing is unfolded yet."""
         try:
             content = _content(self.path(key).read_bytes())
         except OSError as error:
@@ -102,11 +110,9 @@ class Cache:
             return None
         try:
             file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
-            table = file.read(columns=None if columns is None else list(columns), use_threads=False)
         except (pa.ArrowException, OSError):
             return None
-        wanted = pa.schema([field for field in self.schema if columns is None or field.name in columns])
-        return table if table.schema.equals(wanted) and table.num_rows == 1 else None
+        return file if file.metadata.num_rows == 1 and file.schema_arrow.equals(self.schema) else None
 
     def exists(self, key: str) -> bool:
         """Return whether something lies under this key on this machine; what it is shows when it is read."""
@@ -115,10 +121,6 @@ class Cache:
     def remove(self, key: str) -> None:
         """Remove what lies under this key, if anything."""
         remove(self.path(key))
-
-    def has(self, key: str) -> bool:
-        """Return whether a whole and sound row lies under this key."""
-        return self.read(key, self.schema.names[:1]) is not None
 
     def size(self, key: str) -> int:
         """Return the size of a stored row in bytes, 0 if absent."""

@@ -130,8 +130,8 @@ def _remote(scheduler: str) -> Any:
     except (OSError, ValueError, TypeError) as error:
         if "ssl_context" in str(error):
             raise InputError(
-                f"run.scheduler: {address} speaks TLS, and no certificate is named here: name it in a file of the folder "
-                "DASK_CONFIG, and export DASK_CONFIG in this shell too (docs/dask.md)"
+                f"run.scheduler: {address} speaks TLS, and no certificate is named here: export DASK_CONFIG, the "
+                "folder of the file that names it, in this shell too (docs/dask.md)"
             ) from error
         raise InputError(
             f"run.scheduler: no Dask scheduler answers at {address} ({_first_line(error)}); start it (`dask "

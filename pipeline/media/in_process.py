@@ -230,7 +230,7 @@ def _filtered(
     waiting = 0
     for frame in frames:
         if frame.sample_rate != rate:
-            if built is None:  # what is wanted lies after a change: the child, which reads no stated rate, gets it right
+            if built is None:  # what is wanted lies after a change: the child, which trusts no stated rate, is right
                 raise Unusual("the sample rate is not the stated one")
             raise Quarantined(
                 f"the sample rate of its sound changes from {rate} to {frame.sample_rate} Hz after "

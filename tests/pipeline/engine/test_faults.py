@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from pipeline.engine.compute import Item, RunConfig, compute
 from pipeline.engine.content import Source, hash_file
-from pipeline.engine.results import check_failures
+from pipeline.engine.results import check_failures, sound
 from pipeline.engine.tables import parts
 from pipeline.errors import InputError
 from tests.pipeline.engine.extractors_for_tests import SCHEMA, Double, DoubleConfig
@@ -118,3 +121,43 @@ def test_a_part_that_is_damaged_or_lost_is_named(tmp_path):
     part.unlink()
     with pytest.raises(InputError, match=r"part-001\.parquet is missing or damaged"):
         parts(tmp_path / "out")
+
+
+def test_a_disk_that_cannot_be_read_for_a_moment_removes_no_row(tmp_path, monkeypatch):
+    # Regression: any error while a table was packed counted as damage, and all rows of the cache were removed.
+    items = [item(f"i{n}", "double", n) for n in range(5)]
+    results = run(tmp_path, items)
+    rows = {results.cache.path(key) for key in results.keys.values()}
+
+    def stale(path):
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", stale)
+        with pytest.raises(InputError, match=r"cannot read .*: Stale file handle. Nothing that was finished is lost"):
+            sound(lambda: results, lambda found: found.write(tmp_path / "out", metadata={}))
+    assert all(path.is_file() for path in rows)
+
+
+@pytest.mark.parametrize("what", ["empty", "folder", "link to a folder", "link to itself"])
+def test_whatever_lies_in_the_place_of_a_row_is_replaced(tmp_path, what):
+    results = run(tmp_path, [item("a", "double", 4)])
+    path = results.cache.path(results.keys["a"])
+    path.unlink()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "film").touch()
+    match what:
+        case "empty":
+            path.touch()
+        case "folder":
+            path.mkdir()
+        case "link to a folder":  # regression: "Cannot call rmtree on a symbolic link", in every later run
+            path.symlink_to(other)
+        case "link to itself":
+            path.symlink_to(path)
+    made = sound(
+        lambda: run(tmp_path, [item("a", "double", 4)]), lambda found: found.write(tmp_path / "out", metadata={})
+    )
+    assert made.row("a")["value"][0].as_py() == [8, 8, 8]
+    assert (other / "film").exists()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from pipeline import media
 from pipeline.errors import Quarantined
@@ -267,3 +268,30 @@ def test_an_hour_needs_no_more_memory_than_a_minute(tmp_path: Path) -> None:
         assert seconds == pytest.approx(60 * minutes, abs=0.1)
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 30_000  # KiB; the sound itself is 230 MB
+
+
+def changing_rate(folder: Path) -> Path:
+    """Return 5.3 s at 44.1 kHz and then 5.3 s at 22.05 kHz in one transport stream whose clock goes on."""
+    parts = []
+    for name, rate, offset in (("a", 44100, 0.0), ("b", 22050, 5.3)):
+        soundfile.write(folder / f"{name}.wav", voice(rate=rate, channels=1), rate)
+        parts.append(folder / f"{name}.ts")
+        options = ["-c:a", "aac", "-output_ts_offset", str(offset), "-muxdelay", "0"]
+        run_ffmpeg("-i", str(folder / f"{name}.wav"), *options, str(parts[-1]))
+    (folder / "changes.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    return folder / "changes.ts"
+
+
+def test_after_a_change_of_the_sample_rate_it_is_the_sound_of_that_time(tmp_path: Path, ways: Ways) -> None:
+    # Regression: the times of what follows the change were counted at the stream's stated rate: silence, "ok".
+    path = changing_rate(tmp_path)
+    here = media.decode_audio(path, start=7.5, end=9.0)
+    np.testing.assert_array_equal(here, ways.child(path, start=7.5, end=9.0))
+    assert np.sqrt(np.mean(here**2)) > 0.05
+
+
+def test_a_stretch_in_which_the_sample_rate_changes_is_refused(tmp_path: Path) -> None:
+    path = changing_rate(tmp_path)
+    with pytest.raises(Quarantined, match="changes from 44100 to 22050 Hz after 5"):
+        media.decode_audio(path)
+    assert len(media.decode_audio(path, start=1.0, end=3.0)) == 32000  # before the change all is well
