@@ -59,8 +59,9 @@ def measure_degraded(params: Params, segments: Sequence[dict[str, Any]], degrada
     acoustics = AcousticsExtractor(params.acoustics)
     with tempfile.TemporaryDirectory() as folder:
         audio, sound, face = (Path(folder) / stage for stage in ("audio", "acoustics", "faces"))
+        sound_of = Segments.of({**row, "path": str(row["path"])} for row in rows)
         extract("audio", AudioExtractor(params.audio), media_items(rows, root), run=run, folder=audio)
-        extract("acoustics", acoustics, audio_items(Segments.of(rows), audio), run=run, folder=sound)
+        extract("acoustics", acoustics, audio_items(sound_of, audio), run=run, folder=sound)
         extract("faces", FacesExtractor(faces), media_items(rows, root), run=run, folder=face)
         return measure(
             pd.DataFrame(rows)[ORIGIN],
