@@ -116,7 +116,7 @@ def _write(
         wide = stack.enter_context(tempfile.TemporaryFile(dir=work))  # float32, until the largest values are known
         largest = np.zeros(len(feature_names), dtype=np.float32)
         for row, values in enumerate(_rows(parts, widths)):
-            frames = rounded(values.pop("features"))
+            frames = _rounded(values.pop("features"))
             frames.tofile(wide)
             for name, array in values.items():
                 array.tofile(files[name])
@@ -136,7 +136,7 @@ def _write(
     np.save(work / "m2.npy", m2)
 
 
-def rounded(frames: FloatArray) -> FloatArray:
+def _rounded(frames: FloatArray) -> FloatArray:
     """Round to the 11 significant bits of float16, whatever the exponent: statistics are of what is stored."""
     mantissa, exponent = np.frexp(frames)
     with np.errstate(over="ignore"):

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from trainer.data.arrays import FloatArray, IntArray
-from trainer.data.memory_map import FRAME_COLUMNS, LAYOUT, Frames, build, moments, open_frames, open_map, rounded
+from trainer.data.memory_map import FRAME_COLUMNS, LAYOUT, Frames, build, moments, open_frames, open_map
 from trainer.data.metadata import KEYS, ShardMetadata, wrong_types
 from trainer.data.parts import UNFOLDED_BYTES, UNFOLDED_TIMES, open_part, read_part, reading
 from trainer.data.rows import Texts, clip_ids, speaker_keys, text
@@ -158,7 +158,6 @@ def hold_in_memory(
         feature_names: F names.
         frame_period: s.
     """
-    features = [rounded(frames) for frames in features]  # as a memory map holds them
     offsets = np.concatenate([[0], np.cumsum([len(frames) for frames in features])])
     mean, m2 = (np.stack(values) for values in zip(*map(moments, features), strict=True))
     names = [f"{number:06d}" for number in range(len(features))]
