@@ -79,8 +79,12 @@ def smaller(params: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 def stage_commands(stages: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield name and command of every stage of ``dvc.yaml``, in its order.
 
-    >>> list(stage_commands({"a": {"cmd": "python -m pipeline a"}}))
-    [('a', 'python -m pipeline a')]
+    >>> list(stage_commands({"a": {"foreach": ["x"], "do": {"cmd": "python -m pipeline a ${item}"}}}))
+    [('a@x', 'python -m pipeline a x')]
     """
     for name, stage in stages.items():
-        yield name, stage["cmd"]
+        if "foreach" not in stage:
+            yield name, stage["cmd"]
+            continue
+        for key in stage["foreach"]:
+            yield f"{name}@{key}", stage["do"]["cmd"].replace("${key}", key).replace("${item}", key)

@@ -110,7 +110,7 @@ def test_an_edited_split_runs_the_segments_again(finished, tmp_path):
     with (folder / "pipeline/stages/segments.py").open("a") as code:
         code.write("\n\nANOTHER_SHARE = 1\n")
     status = dvc(folder, "status")
-    assert "segments:" in status
+    assert "segments@unlabelled" in status
     assert "pretrain" not in status  # it runs only if the segments' table changes
 
 

@@ -47,7 +47,7 @@ def _write_segments(params: Params, name: str) -> Results:
     if not chosen.root.resolve().is_relative_to(watched.resolve()):
         print(
             f"note: DVC does not look at the files in {chosen.root}; name it in params.yaml, watch.{name}, or run "
-            "`dvc repro -f segments` after a file has changed",
+            f"`dvc repro -f segments@{name}` after a file has changed",
             file=sys.stderr,
         )
     manifest, problems = check_manifest(chosen.manifest, root=chosen.root)

@@ -25,7 +25,8 @@ def test_the_small_parameters_are_valid_for_both_halves(tmp_path: Path) -> None:
 
 def test_every_stage_is_a_command_without_placeholders() -> None:
     commands = dict(stage_commands(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]))
-    assert commands["audio"] == "python -m pipeline audio"
+    assert commands["audio@labelled"] == "python -m pipeline audio labelled"
+    assert commands["segments@unlabelled"] == "python -m pipeline segments unlabelled"
     assert commands["functionals"] == "python -m pipeline functionals labelled"
     assert list(commands)[-2:] == ["report", "final"]
     assert not any("$" in command for command in commands.values())
