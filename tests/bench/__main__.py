@@ -24,7 +24,7 @@ def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--media", type=Path, help="films to measure extraction on; default: those of `avser quick`")
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000], help="rows for the driver's cost")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="rows for the driver's cost")
     parser.add_argument("--out", type=Path, default=Path("reports/bench.json"))
     options = parser.parse_args()
     began = time.monotonic()
