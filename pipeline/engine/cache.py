@@ -85,14 +85,14 @@ class Cache:
                 if _content(data) is not None:
                     self.copies.put(name, data)
 
-    def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+    def read(self, key: str) -> pa.Table | None:
         """Return the one-row table of this key, or None if it is absent or not what was written (then: recompute).
 
         Raises:
             InputError: the disk cannot be read, which says nothing of the row.
         """
         file = self._open(key)
-        return file and file.read(columns=None if columns is None else list(columns), use_threads=False)
+        return file and file.read(use_threads=False)
 
     def has(self, key: str) -> bool:
         """Return whether a whole and sound row lies under this key."""

@@ -162,11 +162,6 @@ class _Part:
         self.writer.close()
 
 
-def write_rows(folder: Path, rows: Iterable[dict[str, Any]], *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
-    """Write small rows, dicts with a ``segment_id``, as a table folder; see `write_parts`."""
-    write_frame(folder, rows_table(rows, schema), metadata=metadata)
-
-
 def rows_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     """Return dicts as one Arrow table, a tenth of their size.
 

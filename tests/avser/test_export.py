@@ -12,7 +12,7 @@ import pytest
 from avser.export import export_dataset
 from pipeline.audio import encode_flac
 from pipeline.contracts import AUDIO
-from pipeline.engine.packing import write_rows
+from pipeline.engine.packing import rows_table, write_frame
 from pipeline.errors import InputError
 from tests.trainer.conftest import labelled_rows, write_part
 
@@ -32,7 +32,7 @@ def tables(tmp_path: Path) -> tuple[Path, Path]:
          "sample_rate": 16000, "flac": encode_flac(np.full(1600 + number, number / 100), 16000) if number else None}
         for number, row in enumerate(rows)
     ]  # fmt: skip
-    write_rows(tmp_path / "audio/labelled", sound, schema=AUDIO, metadata={"sample_rate": 16000})
+    write_frame(tmp_path / "audio/labelled", rows_table(sound, AUDIO), metadata={"sample_rate": 16000})
     return tmp_path / "shards/labelled", tmp_path / "audio/labelled"
 
 
