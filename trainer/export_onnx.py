@@ -101,7 +101,7 @@ class Portable(nn.Module):
         self.head, self.objective = network.heads[predictor.target], predictor.objective
         self.frames, self.count, self.temperature = spec.chunking.frames, spec.chunking.count, predictor.temperature
         normalisation = spec.normalisation
-        self.clip = normalisation.clip
+        self.clip, self.by_utterance = normalisation.clip, normalisation.scope == "utterance"
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(normalisation.mean, dtype=torch.float32))
@@ -116,7 +116,8 @@ class Portable(nn.Module):
         real = torch.cat([torch.ones(1, dtype=torch.bool), starts[1:] > starts[:-1]])
         place = starts[:, None] + torch.arange(self.frames)[None]
         mask = place < length
-        x = self.layer_sum(((features - self.mean) / self.std).clamp(-self.clip, self.clip))
+        mean, std = _statistics(features) if self.by_utterance else (self.mean, self.std)
+        x = self.layer_sum(((features - mean) / std).clamp(-self.clip, self.clip))
         x = x[place.clamp(max=length - 1)] * mask.unsqueeze(-1)
         if isinstance(self.chunk_encoder, ConvChunkEncoder):
             chunks = _convolutions(self.chunk_encoder, x, mask)
@@ -128,6 +129,15 @@ class Portable(nn.Module):
             vector = self.aggregator(chunks.unsqueeze(0), real.unsqueeze(0))
         outputs = self.head(vector)[0] / self.temperature
         return torch.sigmoid(outputs) if self.objective.kind == "multilabel" else torch.softmax(outputs, dim=0)
+
+
+def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """`trainer.data.normalisation.Normalisation.of_rows` of one utterance with ``scope`` utterance."""
+    features = features.double()  # as the trainer, since squares of large features lose digits
+    mean = features.mean(dim=0)
+    std = (features - mean).square().mean(dim=0).sqrt()
+    std = torch.where(std <= 1e-6 * mean.abs().clamp(min=1.0), torch.ones_like(std), std)
+    return mean.float(), std.float()
 
 
 def _norm(norm: MaskedBatchNorm, x: Tensor) -> Tensor:

@@ -74,6 +74,20 @@ def test_the_sum_over_layers_goes_with_it(trained: Callable[..., Path], tmp_path
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_an_utterance_can_be_normalised_by_itself(trained: Callable[..., Path], tmp_path: Path) -> None:
+    import onnxruntime
+
+    model = trained(normalisation="utterance")
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "model.onnx"))
+    features = np.random.default_rng(0).normal(1000, 50, (77, N_FEATURES)).astype(np.float32)
+    features[:, 0] = 7.0  # constant
+    wanted = Predictor(model).predict([features], ["toy/a"]).filter(like="p_").to_numpy()[0]
+    for other in (features, features * 2 + 3):
+        (found,) = session.run(None, {"features": other.astype(np.float32)})
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("encoder", "options", "message"),
     [

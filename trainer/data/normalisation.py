@@ -13,7 +13,7 @@ from trainer.data.arrays import FloatArray, IntArray
 from trainer.data.shards import Shards
 from trainer.errors import InputError
 
-Scope = Literal["train", "speaker"]
+Scope = Literal["train", "speaker", "utterance"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Normalisation:
 
     With ``scope`` speaker every row is normalised with the statistics of all rows that its shards hold of its speaker,
     test speakers included. No label is used, but it cannot be done on the first sentence of a new speaker: results must
-    name it.
+    name it. With ``scope`` utterance every row is normalised with its own statistics, which takes away how loud and how
+    high it is as a whole, and with it much of the room and the microphone.
     """
 
     mean: FloatArray  # (F,), in feature units
@@ -34,9 +35,8 @@ class Normalisation:
     def fit(cls, shards: Shards, rows: npt.ArrayLike, *, clip: float, scope: Scope = "train") -> Normalisation:
         """Statistics over all frames of ``rows`` (indices of TRAINING rows) and of no others.
 
-        Per-row means and squared deviations are merged (Chan, Golub & LeVeque 1979), which is exact and stable. A
-        constant feature gets standard deviation 1, so that it becomes 0 instead of infinite. Raises InputError without
-        rows.
+        Per-row means and squared deviations are merged (Chan, Golub & LeVeque 1979), which is exact and stable. Raises
+        InputError without rows.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if not len(rows):
@@ -48,6 +48,9 @@ class Normalisation:
         if self.scope == "train" or not len(rows):
             shape = (len(rows), len(self.mean))
             return np.broadcast_to(self.mean, shape), np.broadcast_to(self.std, shape)
+        if self.scope == "utterance":
+            mean = shards.mean[rows]
+            return mean.astype(np.float32), _deviation(shards.m2[rows] / shards.lengths[rows][:, None], mean)
         used, which = np.unique(shards.speakers[rows], return_inverse=True)
         each = [_statistics(shards, np.flatnonzero(shards.speakers == speaker)) for speaker in used]
         return np.stack([mean for mean, _ in each])[which], np.stack([std for _, std in each])[which]
@@ -74,6 +77,11 @@ def _statistics(shards: Shards, rows: IntArray) -> tuple[FloatArray, FloatArray]
     n = shards.lengths[rows][:, None].astype(np.float64)
     mean = (n * shards.mean[rows]).sum(axis=0) / n.sum()
     m2 = shards.m2[rows].sum(axis=0) + (n * np.square(shards.mean[rows] - mean)).sum(axis=0)
-    std = np.sqrt(m2 / n.sum())
+    return mean.astype(np.float32), _deviation(m2 / n.sum(), mean)
+
+
+def _deviation(variance: npt.NDArray[np.float64], mean: npt.NDArray[np.float64]) -> FloatArray:
+    """Return the root of the variance; of a feature that is constant 1, so that it becomes 0 instead of infinite."""
+    std = np.sqrt(variance)
     std[std <= 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
-    return mean.astype(np.float32), std.astype(np.float32)
+    return std.astype(np.float32)

@@ -253,7 +253,7 @@ def _normalisation(context: Context, run: Run, learnt: IntArray, parent: Checkpo
     options = context.params.finetune
     if parent is not None and options.normalisation == "parent":
         return parent.spec.normalisation
-    scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
+    scope: Scope = "train" if options.normalisation == "parent" else options.normalisation
     return Normalisation.fit(context.shards, learnt, clip=context.params.encoder.clip, scope=scope)
 
 

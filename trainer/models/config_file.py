@@ -38,7 +38,7 @@ class NormalisationEntry(Entry):
     mean: tuple[float, ...]
     std: tuple[Deviation, ...]
     clip: float = Field(gt=0)
-    scope: Literal["train", "speaker"] = "train"
+    scope: Literal["train", "speaker", "utterance"] = "train"
 
 
 class TracksEntry(Entry):

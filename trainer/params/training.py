@@ -124,6 +124,8 @@ class PretrainParams(ScheduleParams):
     # segments: every one once an epoch; speakers: as many, of every speaker equally many [ours]
     draw: Literal["segments", "speakers"] = "segments"
     corpora: Annotated[tuple[str, ...], UNIQUE] = ()  # whose films teach; empty: all of the unlabelled shards
+    # whose statistics, as in section finetune, which should say the same, or parent [ours]
+    normalisation: Literal["train", "speaker", "utterance"] = "train"
     # where films show labelled speakers: one pretraining a fold, without the speakers whom it tests [ours]
     per_fold: bool = True
     # negative controls: faces of other segments, or of another time of the same one [ours]

@@ -89,8 +89,9 @@ class FinetuneParams(ScheduleParams):
     # of the training labels, drawn per class; dev keeps all. auto: all, and an eighth of a generated corpus [ours]
     label_fraction: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     transfer: Literal["all", "chunk", "conv"] = "conv"  # chunk: the chunk encoder; conv: its frame layers alone [ours]
-    # whose statistics: train = training part of the corpus, parent = of pretraining (scratch: train), speaker = own
-    normalisation: Literal["train", "parent", "speaker"] = "train"
+    # whose statistics: train = training part of the corpus, parent = as in pretraining (scratch: train), speaker = all
+    # of each speaker's rows, utterance = each row's own
+    normalisation: Literal["train", "parent", "speaker", "utterance"] = "train"
     allow_pretrain_speakers: bool = False  # in a test fold; printed with every result
     class_weights: Literal["balanced", "none"] = "balanced"  # objective hard: N / (K n_c) [ours]; none: all 1
     penalty: PenaltyParams = PenaltyParams()

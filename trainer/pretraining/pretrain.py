@@ -68,7 +68,7 @@ def pretrain(
         feature_names=shards.feature_names,
         frame_period=shards.frame_period,
         chunking=chunking_for(shards, pretext.train, params.encoder),
-        normalisation=Normalisation.fit(shards, pretext.train, clip=params.encoder.clip),
+        normalisation=Normalisation.fit(shards, pretext.train, clip=params.encoder.clip, scope=options.normalisation),
         frames=pretext.frames,
         face_size=pretext.faces.size if pretext.faces is not None else 0,
     )

@@ -88,7 +88,7 @@ def probe(
         for number, fold in enumerate(folds(table, how=options.folds)):
             models = {name: _checkpoint(parent.of(corpus, fold.name)) for name, parent in loaded.items()}
             _refuse_test_speakers(models, set(keys[fold.test]), corpus)
-            scope: Scope = "speaker" if options.normalisation == "speaker" else "train"
+            scope: Scope = "train" if options.normalisation == "parent" else options.normalisation
             own = Normalisation.fit(shards, rows[fold.train], clip=params.encoder.clip, scope=scope)
             networks = {
                 name: (parent.network, parent.spec.normalisation if options.normalisation == "parent" else own)

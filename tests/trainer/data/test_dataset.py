@@ -127,6 +127,23 @@ def test_a_folder_of_before_is_normalised_with_training_statistics() -> None:
     assert Normalisation.from_json({"mean": [0.0], "std": [1.0], "clip": 3.0}).scope == "train"
 
 
+def test_an_utterance_normalised_by_itself_has_lost_level_and_spread(make_shards: Make, tmp_path: Path) -> None:
+    rows = labelled_rows()
+    frames = _frames(rows[3])
+    frames[:, 2] = 5.0  # constant
+    for number, changed in ((3, frames), (8, frames * 4 + 100)):
+        rows[number] |= {"features": changed.ravel().tolist(), "n_frames": len(changed)}
+    shards = open_shards(make_shards("labelled", rows), cache=tmp_path / "cache")
+    stats = Normalisation.fit(shards, [0, 1, 2], clip=3.0, scope="utterance")
+    again = Normalisation.from_json(json.loads(json.dumps(stats.to_json())))
+    data = ChunkDataset(shards, [3, 8], chunking=Window(frames=len(frames), count=1), normalisation=again)
+    one, two = (data[number].x[0, 0].numpy() for number in (0, 1))
+    spread = frames.std(axis=0)
+    wanted = (frames - frames.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    np.testing.assert_allclose(one, np.clip(wanted, -3, 3), atol=1e-3)
+    np.testing.assert_allclose(two, one, atol=0.02)  # the map rounds features to 11 bits
+
+
 @pytest.mark.parametrize("keep_bytes", [0, 1 << 30])
 def test_chunks_hold_the_right_frames_and_zero_padding(make_shards: Make, tmp_path: Path, keep_bytes: int) -> None:
     rows = labelled_rows()

@@ -73,6 +73,20 @@ def test_given_test_speakers_measure_pretraining(make_shards: Make, tiny: Tiny, 
         pretrain(make_shards("two", rows), tmp_path / "model", params, cache=tmp_path / "cache")
 
 
+def test_normalised_by_itself_a_film_may_have_any_gain(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
+    params = tiny(pretrain={"tasks": [1, 2], "epochs": 1, "normalisation": "utterance"})
+    rows = unlabelled_rows()
+    found = []
+    for name in ("plain", "louder"):
+        pretrain(make_shards(name, rows), tmp_path / name, params, cache=tmp_path / "cache")
+        model = load_model(tmp_path / name)
+        assert model.spec.normalisation.scope == "utterance"
+        found.append(torch.cat([weights.flatten() for weights in model.network.parameters()]))
+        for row in rows:  # powers of two, which half floats round alike
+            row["features"] = [value * 2.0 ** (1 + len(row["segment_id"]) % 3) for value in row["features"]]
+    torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=0)
+
+
 def test_training_learns_where_gradients_were_switched_off(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
     """Importing py-feat once left the process without gradients, and training failed."""
     with torch.no_grad():

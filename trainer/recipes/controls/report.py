@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pandas as pd
 from trainer.errors import InputError
 from trainer.evaluation.shares import by_share
 from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
-from trainer.params import ControlsParams, ReportParams
+from trainer.params import ArmParams, ControlsParams, ReportParams
+from trainer.params.changes import changes
 from trainer.report.formatting import (
     PAIR_NOTE,
     brief_comparison,
@@ -115,8 +116,20 @@ def _compared(
     table = table.drop(columns="family").assign(
         primary=table["arm"] == recipe.primary, control_p_holm=other["p_holm"], control_conclusion=other["conclusion"]
     )
-    controls = {arm.control for arm in recipe.arms.values() if arm.control}
-    return table.assign(answer=[answer(row, is_control=row["arm"] in controls) for row in records(table)])
+    of_others = {name for name, arm in recipe.arms.items() if shows_others(arm)}
+    return table.assign(answer=[answer(row, of_others=of_others) for row in records(table)])
+
+
+def shows_others(arm: ArmParams) -> bool:
+    """Return whether an arm is trained on the faces of other segments, utterances or times.
+
+    >>> shows_others(ArmParams(changes={"pretrain": {"faces": "exchanged"}}))
+    True
+    >>> shows_others(ArmParams(changes={"finetune.normalisation": "speaker"}))
+    False
+    """
+    given = changes(arm.changes)
+    return any(given.get(key, "own") != "own" for key in ("pretrain.faces", "finetune.self_training.faces"))
 
 
 def _in_order(table: pd.DataFrame, order: Mapping[str, int]) -> pd.DataFrame:
@@ -134,23 +147,26 @@ def _test(
     return rows[0] if rows else None
 
 
-def answer(row: Mapping[str, Any], *, is_control: bool = False) -> str:
-    """Say what a row shows; ``is_control``: it has the faces of others.
+def answer(row: Mapping[str, Any], *, of_others: Collection[str]) -> str:
+    """Say what a row shows; ``of_others``: arms with the faces of others.
 
-    >>> answer({"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "better"})
+    >>> answer(
+    ...     {"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "better"},
+    ...     of_others={"exchanged"},
+    ... )
     'the face teaches'
-    >>> answer({"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "too few pairs"})
-    'better, not shown to be the face'
-    >>> answer({"arm": "student", "control": "", "conclusion": "better", "control_conclusion": ""})
-    'better'
-    >>> answer({"arm": "exchanged", "control": "", "conclusion": "better", "control_conclusion": ""}, is_control=True)
-    'better, with the faces of others'
     """
-    if row["conclusion"] == "better" and is_control:
-        return "better, with the faces of others"
-    if row["conclusion"] != "better" or not row["control"]:
+    arm, control = row["arm"], row["control"]
+    if row["conclusion"] != "better":
         return str(row["conclusion"])
-    return "the face teaches" if row["control_conclusion"] == "better" else "better, not shown to be the face"
+    if arm in of_others:
+        return "better, with the faces of others"
+    if not control:
+        return "better"
+    shown = row["control_conclusion"] == "better"
+    if control in of_others:
+        return "the face teaches" if shown else "better, not shown to be the face"
+    return f"better, also than {control}" if shown else f"better, not shown to be more than {control}"
 
 
 def sentence(rows: list[dict[str, Any]]) -> str:
@@ -190,10 +206,10 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
         "anything is tested, and the average is the answer. Differences with the "
         f"{100 * params.confidence:g} % interval of Student's t over pairs of fold and seed; in brackets, with "
         "folds alone as units, which asks whether other people would give the same. Control: the arm that differs in "
-        "one thing, the faces of others. Holm: corrected over the arms of a table but the primary one (*), which "
-        "was named before the run. same_labels and other_labels are ceilings: their parents know true labels. Face, "
-        "teachers: UAR of what teaches, on the training speakers' utterances whose labels were not used; face_skill: "
-        "what the labelled share itself says of the face, 0 to 1, by which it is weighed.",
+        "one thing: where the face is asked about, the faces of others. Holm: corrected over the arms of a table but "
+        "the primary one (*), which was named before the run. Parents that know true labels (same_labels, other_labels) "
+        "are ceilings. Face, teachers: UAR of what teaches, on the training speakers' utterances whose labels were not "
+        "used; face_skill: what the labelled share itself says of the face, 0 to 1, by which it is weighed.",
         "",
         PAIR_NOTE,
         "",

@@ -141,7 +141,11 @@ def _table(better: float, control: float, **recipe: Any) -> pd.DataFrame:
     answers = table.assign(segment_id=table["fold"] + "s", speaker=table["fold"], target="a", predicted="b")
     answers = pd.concat([answers, answers.assign(segment_id=table["fold"] + "t", target="b")])
     answers = answers.assign(p_a=0.4, p_b=0.6, confidence=0.6)
-    arms = {"dense": {"control": "dense_exchanged"}, "dense_exchanged": {}}
+    arms = {
+        "dense": {"control": "dense_exchanged"},
+        "dense_exchanged": {"changes": {"pretrain.faces": "exchanged"}},
+        **recipe.pop("arms", {}),
+    }
     options = ControlsParams.model_validate({"arms": arms, "primary": "", **recipe})
     return controls_table(table, answers, ReportParams(summary="", resamples=100, subsets=2), options)
 
@@ -157,6 +161,17 @@ def test_a_gain_is_the_faces_only_where_it_beats_the_faces_of_others() -> None:
     assert "no more than with the faces of others" in sentence(found.reset_index().to_dict("records"))
     found = _table(0.0, 0.0)
     assert sentence(found.to_dict("records")) == "toy: no gain by the face is shown."
+
+
+def test_a_control_of_another_kind_says_nothing_about_the_face() -> None:
+    # Regression: any arm that beat its control was said to show that the face teaches.
+    plain: dict[str, Any] = {"dense": {"control": "dense_exchanged"}, "dense_exchanged": {"mode": "scratch"}}
+    found = _table(0.1, 0.0, arms=plain).set_index("arm")
+    assert found.loc["dense", "answer"] == "better, also than dense_exchanged"
+    assert sentence(found.reset_index().to_dict("records")) == "toy: no gain by the face is shown."
+    found = _table(0.1, 0.1, arms=plain).set_index("arm")
+    assert found.loc["dense", "answer"] == "better, not shown to be more than dense_exchanged"
+    assert found.loc["dense_exchanged", "answer"] == "better"
 
 
 def test_shares_of_the_labels_are_averaged_pair_by_pair(study: Callable[..., Any], tmp_path: Path) -> None:
@@ -193,7 +208,7 @@ def test_the_primary_arm_alone_is_not_corrected() -> None:
     both = _table(0.01, 0.01).set_index("arm")
     assert both.loc["dense", "p_holm"] >= both.loc["dense", "p"]
     assert both["p_holm"].max() <= 1
-    assert answer({"conclusion": "", "control": "x", "control_conclusion": "better"}) == ""
+    assert answer({"arm": "a", "conclusion": "", "control": "x", "control_conclusion": "better"}, of_others=()) == ""
     with pytest.raises(ValueError, match="there is no arm tense"):
         ControlsParams.model_validate({"arms": ARMS, "primary": "tense"})
 
