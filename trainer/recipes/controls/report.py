@@ -207,8 +207,8 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
         f"{100 * params.confidence:g} % interval of Student's t over pairs of fold and seed; in brackets, with "
         "folds alone as units, which asks whether other people would give the same. Control: the arm that differs in "
         "one thing: where the face is asked about, the faces of others. Holm: corrected over the arms of a table but "
-        "the primary one (*), which was named before the run. Parents that know true labels (same_labels, other_labels) "
-        "are ceilings. Face, teachers: UAR of what teaches, on the training speakers' utterances whose labels were not "
+        "the primary one (*), which was named before the run. Arms whose parents know true labels are ceilings. Face, "
+        "teachers: UAR of what teaches, on the training speakers' utterances whose labels were not "
         "used; face_skill: what the labelled share itself says of the face, 0 to 1, by which it is weighed.",
         "",
         PAIR_NOTE,
