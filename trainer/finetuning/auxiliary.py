@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from trainer.data.arrays import IntArray
 from trainer.data.dataset import ChunkDataset
 from trainer.data.shards import Shards
 from trainer.data.tracks import FrameTargets
@@ -27,6 +26,7 @@ from trainer.models.network import Network
 from trainer.objectives import Objective
 from trainer.objectives.losses import SummedLoss
 from trainer.params import AuxiliaryParams, FinetuneParams, parse_params
+from trainer.pretraining.draw import draw
 from trainer.pretraining.pretext import Pretext
 from trainer.training.optimiser import EpochPlan, Pass
 
@@ -70,15 +70,6 @@ def _check_one(parent: Checkpoint, unlabelled: Shards, target: str) -> None:
         )
     if target in parent.spec.heads:
         raise InputError(f"finetune.target {target!r} is the name of a pretext task: name the column otherwise")
-
-
-def draw(count: int, *, size: int, rng: np.random.Generator) -> IntArray:
-    """Draw ``size`` of ``count`` positions, all equally often up to one, in random order.
-
-    >>> sorted(draw(3, size=6, rng=np.random.default_rng(0)).tolist())
-    [0, 0, 1, 1, 2, 2]
-    """
-    return np.concatenate([rng.permutation(count) for _ in range(-(-size // count))])[:size]
 
 
 @dataclass(frozen=True)

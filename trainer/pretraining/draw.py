@@ -1,4 +1,4 @@
-"""In which order an epoch of pretraining goes through the segments [ours]."""
+"""Which segments an epoch of pretraining, or of a side task, goes through, and in which order [ours]."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import numpy as np
 
 from trainer.data.arrays import IntArray
 from trainer.data.rows import Texts
+
+
+def draw(count: int, *, size: int, rng: np.random.Generator) -> IntArray:
+    """Draw ``size`` of ``count`` positions, all equally often up to one, in random order.
+
+    >>> sorted(draw(3, size=6, rng=np.random.default_rng(0)).tolist())
+    [0, 0, 1, 1, 2, 2]
+    """
+    return np.concatenate([rng.permutation(count) for _ in range(-(-size // count))])[:size]
 
 
 def epoch_order(speakers: Texts, rng: np.random.Generator, *, even: bool, group: int = 1) -> IntArray:
@@ -22,10 +31,8 @@ def epoch_order(speakers: Texts, rng: np.random.Generator, *, even: bool, group:
     each = -(-len(own) // len(names))
     groups = []
     for number in range(len(names)):
-        drawn = rng.permutation(np.flatnonzero(own == number))
-        if even:
-            rounds = [drawn, *(rng.permutation(drawn) for _ in range(each // len(drawn)))]
-            drawn = np.concatenate(rounds)[:each]
+        segments = np.flatnonzero(own == number)
+        drawn = segments[draw(len(segments), size=each if even else len(segments), rng=rng)]
         groups += [drawn[first : first + group] for first in range(0, len(drawn), group)]
     order = rng.permutation(len(groups))
     full = np.array([len(groups[place]) == group for place in order])

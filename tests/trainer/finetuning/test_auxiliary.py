@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.trainer.conftest import labelled_rows, unlabelled_rows
 from trainer.data.shards import open_shards
 from trainer.errors import InputError
-from trainer.finetuning.auxiliary import Auxiliary, draw, side_tasks
+from trainer.finetuning.auxiliary import Auxiliary, side_tasks
 from trainer.finetuning.finetune import Context, finetune, train_run
 from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import plan
@@ -32,14 +30,6 @@ from trainer.pretraining.pretrain import pretrain
 Make = Callable[..., Path]
 Tiny = Callable[..., Params]
 QUICK = {"epochs": 2, "patience": 2}
-
-
-@given(st.integers(1, 20), st.integers(1, 60), st.integers(0, 5))
-def test_every_row_of_film_is_drawn_equally_often_up_to_one(count: int, size: int, seed: int) -> None:
-    drawn = draw(count, size=size, rng=np.random.default_rng(seed))
-    times = np.bincount(drawn, minlength=count)
-    assert len(drawn) == size
-    assert times.max() - times.min() <= 1
 
 
 @pytest.fixture

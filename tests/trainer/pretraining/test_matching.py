@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.trainer.conftest import TRACKS, dense_rows, unlabelled_rows
 from trainer.data.shards import open_shards
@@ -21,7 +18,6 @@ from trainer.errors import InputError, Notice
 from trainer.models.checkpoint import load_model
 from trainer.models.network import TEMPERATURE
 from trainer.params import Params
-from trainer.pretraining.draw import epoch_order
 from trainer.pretraining.matching import FaceVectors, MatchingLoss
 from trainer.pretraining.pretext import Pretext
 from trainer.pretraining.pretrain import pretrain
@@ -131,27 +127,6 @@ def test_scores_are_cosines_over_the_temperature() -> None:
 
 def test_nobody_to_match_is_no_number() -> None:
     assert matched_share(torch.zeros(2, 2, 3), torch.tensor([[1, 0], [2, 1]])) is None
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.booleans(), st.integers(1, 5), st.integers(0, 99))
-def test_an_epoch_is_even_over_speakers_or_over_segments(sizes: list[int], even: bool, group: int, seed: int) -> None:
-    speakers = np.repeat([f"s{i}" for i in range(len(sizes))], sizes).astype(object)
-    order = epoch_order(speakers, np.random.default_rng(seed), even=even, group=group)
-    counts = Counter(speakers[order])
-    if even:
-        assert set(counts.values()) == {-(-sum(sizes) // len(sizes))}
-        for number, size in enumerate(sizes):  # nobody's segment comes twice before all have come
-            each = Counter(order[speakers[order] == f"s{number}"].tolist())
-            assert max(each.values()) - (0 if len(each) < size else min(each.values())) <= 1
-    else:
-        assert sorted(order.tolist()) == list(range(sum(sizes)))
-
-
-def test_groups_stand_side_by_side() -> None:
-    speakers = np.repeat(["a", "b", "c"], 8).astype(object)
-    order = epoch_order(speakers, np.random.default_rng(0), even=False, group=4)
-    assert all(len(set(speakers[order[first : first + 4]])) == 1 for first in range(0, 24, 4))
 
 
 def test_an_even_draw_trains(make_shards: Make, tiny: Tiny, tmp_path: Path) -> None:
