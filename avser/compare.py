@@ -105,20 +105,22 @@ def _tests(
     if any(table is None for table in tables):
         notes.append("the single runs of one result are not at hand (`dvc fetch` may have them): nothing is tested")
         return {}
-    old_runs, new_runs, old_told, new_told = (table for table in tables if table is not None)
+    old_runs, new_runs, old_predictions, new_predictions = (table for table in tables if table is not None)
     rows = []
     for corpus, mode in dict.fromkeys(old_runs[["corpus", "mode"]].itertuples(index=False, name=None)):
-        runs, told = [], []
-        for own_runs, own_told, which in ((old_runs, old_told, "first"), (new_runs, new_told, "second")):
+        runs, predictions = [], []
+        sides = ((old_runs, old_predictions, "first"), (new_runs, new_predictions, "second"))
+        for own_runs, answers, which in sides:
             runs.append(own_runs[(own_runs["corpus"] == corpus) & (own_runs["mode"] == mode)].assign(mode=which))
-            told.append(own_told[(own_told["corpus"] == corpus) & (own_told["mode"] == mode)].assign(mode=which))
+            own = answers[(answers["corpus"] == corpus) & (answers["mode"] == mode)]
+            predictions.append(own.assign(mode=which))
         if runs[1].empty:
             continue
-        if why := _not_comparable(runs, told):
+        if why := _not_comparable(runs, predictions):
             notes.append(f"{corpus}, {mode}: {why}; not tested")
             continue
         both = pd.concat(runs, ignore_index=True)
-        pooled = pool(both, pd.concat(told, ignore_index=True), params=params)
+        pooled = pool(both, pd.concat(predictions, ignore_index=True), params=params)
         tests = paired_table(both, pooled, params=params, against="first")
         measure = chosen_measure({f"{name}_mean": 0.0 for name in pooled[str(corpus)].objective.shown}, params.measure)
         for test in records(tests[tests["measure"] == measure]):
@@ -130,11 +132,11 @@ def _tests(
     return {(str(row["corpus"]), str(row["name"])): row for row in records(concluded)}
 
 
-def _not_comparable(runs: list[pd.DataFrame], told: list[pd.DataFrame]) -> str:
+def _not_comparable(runs: list[pd.DataFrame], predictions: list[pd.DataFrame]) -> str:
     """Say why two sets of trainings cannot be paired, or nothing."""
     if set(runs[0]["objective"]) != set(runs[1]["objective"]):
         return "another objective"
-    tested = [set(table[["fold", "segment_id"]].itertuples(index=False, name=None)) for table in told]
+    tested = [set(table[["fold", "segment_id"]].itertuples(index=False, name=None)) for table in predictions]
     if tested[0] != tested[1]:
         return "other utterances or folds were tested"
     pairs = [set(table[["fold", "seed"]].itertuples(index=False, name=None)) for table in runs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -73,7 +73,7 @@ class Results(Sequence[Row]):
         return table.set_column(index, table.schema.field(index), pa.array([item_id], pa.string()))
 
     def quarantined(self) -> dict[str, str]:
-        """Return item id -> reason of all rows that are not usable; reads them, unless `write` did."""
+        """Return item id -> reason of all rows that are not usable; reads them, unless `sound` saw to it."""
         if not self.all_read:
             for item_id in self.keys:
                 self.row(item_id)
@@ -86,7 +86,11 @@ class Results(Sequence[Row]):
             Damaged: a row of the cache is not what was written.
         """
         write_parts(folder, self, schema=self.cache.schema, metadata=metadata)
-        self.all_read = True
+
+    def add_failed(self, failed: Mapping[str, Failure]) -> None:
+        """Take in what was not worth computing, by item id."""
+        self.failed |= failed
+        self.keys |= dict.fromkeys(failed, "")
 
     def remove_damaged(self) -> None:
         """Remove all rows of the cache that are not what was written."""
@@ -99,7 +103,7 @@ def sound(make: Callable[[], Results], use: Callable[[Results], object]) -> Resu
     """Make results and use them; where rows turn out damaged, make those anew and use the results once more.
 
     That a row is there is seen at once; whether it is what was written, only when it is read, and a million of
-    them are read once.
+    them are read once: by ``use``, which reads every row.
 
     Raises:
         InputError: somebody damages them faster than they are made.
@@ -108,6 +112,7 @@ def sound(make: Callable[[], Results], use: Callable[[Results], object]) -> Resu
         results = make()
         try:
             use(results)
+            results.all_read = True
             return results
         except Damaged:
             results.remove_damaged()

@@ -75,9 +75,7 @@ def _write_segments(params: Params, name: str) -> Results:
     results = sound(
         lambda: compute("segments", extractor, items, schema=contracts.CLIP, run=params.run, id_column="clip_id"), write
     )
-    results.all_read = True  # by `write`
-    results.failed |= unusable
-    results.keys |= dict.fromkeys(unusable, "")
+    results.add_failed(unusable)
     return results
 
 

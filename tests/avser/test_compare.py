@@ -23,8 +23,10 @@ PARAMS = ReportParams(summary="", resamples=100)
 CORPORA = {"emodb": ("anger", "happiness", "sadness"), "ravdess": ("anger", "calm", "fear")}
 
 
-def written(folder: Path, *, seed: int, folds: int = 3, seeds: int = 3) -> Result:
-    modes = ("scratch", "pretrained", "svm-linear compare")
+MODES = ("scratch", "pretrained", "svm-linear compare")
+
+
+def written(folder: Path, *, seed: int, folds: int = 3, seeds: int = 3, modes: tuple[str, ...] = MODES) -> Result:
     write_tables(folder, corpora=CORPORA, modes=modes, seed=seed, folds=folds, seeds=seeds)
     report(folder, folder / "none", PARAMS)
     return Result(str(folder), folder)
@@ -71,6 +73,13 @@ def test_what_cannot_be_paired_is_not_tested(tmp_path: Path, other: dict[str, in
     assert bool(compared.notes) == bool(why)
     tested = {row["what follows"] for row in compared.tables["emodb"] if "what follows" in row} - {""}
     assert tested == (set() if why else {"too few pairs"})  # three folds of one seed
+
+
+def test_what_one_side_lacks_is_left_out(tmp_path: Path) -> None:
+    old, new = written(tmp_path / "a", seed=0), written(tmp_path / "b", seed=1, modes=("scratch",))
+    compared = compare(old, new, PARAMS)
+    assert not compared.notes
+    assert {row[""] for row in compared.tables["emodb"] if row.get("what follows")} == {"scratch, UAR"}
 
 
 def test_without_tables_the_metrics_are_compared(tmp_path: Path) -> None:

@@ -41,8 +41,10 @@ def answers(predictions: pd.DataFrame, pooled: dict[str, Pooled]) -> Iterator[An
             if not objective.is_classes:
                 yield Answers(corpus, mode, objective.names, truth=truth, predicted=predicted)
             elif objective.one_class:
-                told = group.dropna(subset=["target"])
-                actual, answer = (class_indices(list(told[name]), objective.names) for name in ("target", "predicted"))
+                labelled = group.dropna(subset=["target"])
+                actual, answer = (
+                    class_indices(list(labelled[name]), objective.names) for name in ("target", "predicted")
+                )
                 counts = confusion(actual, answer, len(objective.names)).astype(float)
                 yield Answers(corpus, mode, objective.names, counts=counts, totals=counts.sum(axis=1))
             else:

@@ -40,12 +40,12 @@ def write_functionals(folder: Path, rows: Rows, *, missing: tuple[str, ...] = ()
     mean = [f"mean{number}" for number in range(N_FEATURES)]
     names = {"egemaps": mean, "compare": mean + [name.replace("mean", "std") for name in mean]}
     content = {"contract": 1, "sets": {name: {"feature_names": columns} for name, columns in names.items()}} | metadata
-    told = []
+    predictions = []
     for row in reversed(rows):  # its order is not the shards'
         frames = np.array(row["features"]).reshape(-1, N_FEATURES)
         both = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
         bad = row["segment_id"] in missing
-        told.append(
+        predictions.append(
             {
                 "segment_id": row["segment_id"],
                 "status": "quarantined" if bad else "ok",
@@ -56,7 +56,7 @@ def write_functionals(folder: Path, rows: Rows, *, missing: tuple[str, ...] = ()
         )
     vector = pa.list_(pa.float32())
     text = [(name, pa.string()) for name in ("segment_id", "status", "reason")]
-    table = pa.Table.from_pylist(told, schema=pa.schema([*text, ("egemaps", vector), ("compare", vector)]))
+    table = pa.Table.from_pylist(predictions, schema=pa.schema([*text, ("egemaps", vector), ("compare", vector)]))
     folder.mkdir(parents=True, exist_ok=True)
     table = table.replace_schema_metadata({b"avser": json.dumps(content).encode()})
     pq.write_table(table.slice(0, 20), folder / "part-000.parquet")
@@ -91,10 +91,10 @@ def test_statistics_of_the_shards_own_features_are_a_baseline(run: Callable[...,
     table = run(models=["svm-rbf"], features=["compare", "features"])
     assert sorted(table["mode"].unique()) == ["svm-rbf compare", "svm-rbf features"]
     assert table["n_features"].nunique() == 1
-    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet").set_index(["segment_id", "mode"])[
+    predictions = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet").set_index(["segment_id", "mode"])[
         "predicted"
     ]
-    answers = told.unstack()
+    answers = predictions.unstack()
     assert (answers["svm-rbf compare"] == answers["svm-rbf features"]).mean() > 0.98
 
 
@@ -113,12 +113,12 @@ def test_the_very_rows_and_folds_of_finetuning(
         tmp_path / "shards" / "labelled", "none", tmp_path / "m", tmp_path / "a",
         tiny(finetune={"modes": ["scratch"], "epochs": 1}), cache=tmp_path / "cache",
     )  # fmt: skip
-    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
+    predictions = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
     theirs = pd.read_parquet(tmp_path / "a" / "predictions.parquet")
-    assert list(told.columns) == list(theirs.columns)
+    assert list(predictions.columns) == list(theirs.columns)
     keys = ["corpus", "fold", "segment_id", "speaker", "target"]
     wanted = theirs[keys].sort_values(keys, ignore_index=True)
-    for _, group in told.groupby("mode"):
+    for _, group in predictions.groupby("mode"):
         pd.testing.assert_frame_equal(group[keys].sort_values(keys, ignore_index=True), wanted)
     assert set(networks) - set(table) == {"dev_score", "best_epoch", "epochs", "updates"}
     assert set(table["train_rows"]) == {"all"}
@@ -183,8 +183,8 @@ def test_a_test_row_without_features_counts_against_the_svm(run: Callable[..., p
     assert table.groupby("mode")["n_test_without_features"].sum().to_dict() == {
         mode: 0 if mode == "majority" else 3 for mode in MODES
     }
-    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
-    assert told[told["segment_id"].isin(lost)].groupby("mode").size().eq(3).all()
+    predictions = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
+    assert predictions[predictions["segment_id"].isin(lost)].groupby("mode").size().eq(3).all()
 
 
 def test_the_svm_is_the_plain_one() -> None:
@@ -245,8 +245,8 @@ def test_what_is_wrong_with_the_table_is_named(tmp_path: Path) -> None:
 
 def test_there_are_no_baselines_beside_votes(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
     assert run(finetuning={"objective": "soft", "target": "votes"}).empty
-    runs, told = pd.DataFrame({"objective": ["soft"]}), pd.DataFrame({"p_anger": [0.5]})
-    for before, got in zip((runs, told), with_baselines(tmp_path / "a", runs, told), strict=True):
+    runs, predictions = pd.DataFrame({"objective": ["soft"]}), pd.DataFrame({"p_anger": [0.5]})
+    for before, got in zip((runs, predictions), with_baselines(tmp_path / "a", runs, predictions), strict=True):
         pd.testing.assert_frame_equal(before, got)
 
 
@@ -265,14 +265,16 @@ def test_attributes_are_estimated_by_regressions(
         tmp_path / "shards" / "labelled", "none", tmp_path / "m", tmp_path / "a",
         tiny(finetune={"modes": ["scratch"], "epochs": 1, **finetuning}), cache=tmp_path / "cache",
     )  # fmt: skip
-    told = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
+    predictions = pd.read_parquet(tmp_path / "a" / "baselines_predictions.parquet")
     theirs = pd.read_parquet(tmp_path / "a" / "predictions.parquet")
-    assert list(told.columns) == list(theirs.columns)
+    assert list(predictions.columns) == list(theirs.columns)
     everything, answers = with_baselines(tmp_path / "a", networks, theirs)
     assert set(everything["mode"]) == {"scratch", *MODES}
     assert len(answers) == len(theirs) * 6
     # by hand, the first fold
-    fold = told[(told["fold"] == "fold 1") & (told["mode"] == "svm-rbf compare")].set_index("segment_id")
+    fold = predictions[(predictions["fold"] == "fold 1") & (predictions["mode"] == "svm-rbf compare")].set_index(
+        "segment_id"
+    )
     table = open_functionals(tmp_path / "functionals", pd.Series([row["segment_id"] for row in rows]), ["compare"])[
         "compare"
     ]

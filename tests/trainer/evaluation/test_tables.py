@@ -139,12 +139,12 @@ def test_every_objective_learns_reports_and_predicts(
     assert classes["class"].tolist() == ([] if kind == "attribute" else ["anger", "neutral", "sadness"])
 
     # the folder predicts on its own what was tested
-    told = predict(make_shards("labelled", rows), home / "models" / "toy" / "scratch", cache=tmp_path / "cache")
+    predictions = predict(make_shards("labelled", rows), home / "models" / "toy" / "scratch", cache=tmp_path / "cache")
     entry = json.loads((home / "models" / "index.json").read_text())[0]
     known = pd.read_parquet(home / "reports" / "predictions.parquet").query(f"fold == '{entry['fold']}'")
     target = OPTIONS[kind].get("target", "emotion")
     column = "arousal" if kind == "attribute" else f"{target}_p_anger"
-    both = known.merge(told[["segment_id", column]], on="segment_id")
+    both = known.merge(predictions[["segment_id", column]], on="segment_id")
     np.testing.assert_allclose(both["p_arousal" if kind == "attribute" else "p_anger"], both[column], atol=1e-5)
 
 

@@ -26,8 +26,8 @@ def leaves(value: object) -> list[object]:
 
 
 def shown(corpora: tuple[str, ...], modes: tuple[str, ...] = ALL) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
-    runs, told, _ = tables(dict.fromkeys(corpora, CLASSES), modes=modes)
-    pooled = pool(runs, told, params=PARAMS)
+    runs, predictions, _ = tables(dict.fromkeys(corpora, CLASSES), modes=modes)
+    pooled = pool(runs, predictions, params=PARAMS)
     table, paired = result_table(runs, pooled, params=PARAMS), paired_table(runs, pooled, params=PARAMS)
     return metrics_json(table, paired, measure="uar"), table.set_index(["corpus", "mode"]), paired
 

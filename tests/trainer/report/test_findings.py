@@ -18,11 +18,11 @@ def found(
     changes: dict[str, float], *, corpora: tuple[str, ...] = ("emodb",), folds: int = 4, on: tuple[str, ...] = ("talk",)
 ) -> tuple[list[Finding], pd.DataFrame]:
     """Findings where each mode differs from scratch by so much in UAR, with a little noise of its own."""
-    runs, told, _ = tables(dict.fromkeys(corpora, CLASSES), modes=("scratch", *changes), folds=folds)
+    runs, predictions, _ = tables(dict.fromkeys(corpora, CLASSES), modes=("scratch", *changes), folds=folds)
     order = runs.groupby(["corpus", "mode"]).cumcount()
     runs["uar"] = 0.5 + 0.01 * order + runs["mode"].map({"scratch": 0.0, **changes})
     runs.loc[runs["mode"] != "scratch", "uar"] += 0.004 * (order % 3 - 1)
-    pooled = pool(runs, told, params=PARAMS)
+    pooled = pool(runs, predictions, params=PARAMS)
     table, paired = result_table(runs, pooled, params=PARAMS), paired_table(runs, pooled, params=PARAMS)
     return findings(table, paired, PARAMS, pretrained_on=on), table
 

@@ -94,14 +94,14 @@ def test_an_attribute_can_be_the_target_and_the_model_reads_back(
     options = {"objective": "attribute", "target": "arousal", "keep": "all", "folds": 2}
     runs = run(rows=rated_rows(), encoder={"chunk_encoder": "mel_cnn", "widths": [3, 3, 4, 4]}, **options)
     assert runs["ccc"].between(-1, 1).all()
-    told = pd.read_parquet(tmp_path / "home" / "reports" / "predictions.parquet")
+    predictions = pd.read_parquet(tmp_path / "home" / "reports" / "predictions.parquet")
     models = tmp_path / "home" / "models"
     for entry in json.loads((models / "index.json").read_text()):
         loaded = load_model(models / entry["folder"])
         assert list(loaded.spec.heads) == (["arousal"] if entry["mode"] == "scratch" else ["arousal", "cluster"])
         again = predict(tmp_path / "shards" / "labelled", models / entry["folder"], cache=tmp_path / "home" / "cache")
-        same = (told["mode"] == entry["mode"]) & (told["fold"] == entry["fold"])
-        both = told[same].merge(again, on="segment_id")
+        same = (predictions["mode"] == entry["mode"]) & (predictions["fold"] == entry["fold"])
+        both = predictions[same].merge(again, on="segment_id")
         np.testing.assert_allclose(both["p_arousal"], both["arousal"], rtol=1e-4, atol=1e-5)
         tested = {f"toy/{name}" for name in both["speaker_x"]}
         assert tested
@@ -125,11 +125,11 @@ def test_two_runs_are_bit_identical(run: Callable[..., pd.DataFrame], tmp_path: 
 
 def test_test_rows_are_never_clustered(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
     rows = labelled_rows()
-    told = None
+    predictions = None
     for where in ("as it is", "spoilt"):
         run(where, rows=rows, modes=MODES[1:], folds=2, keep="all")
-        told = pd.read_parquet(tmp_path / where / "reports" / "predictions.parquet")
-        tested = set(told.loc[told["fold"] == "fold 1", "speaker"])
+        predictions = pd.read_parquet(tmp_path / where / "reports" / "predictions.parquet")
+        tested = set(predictions.loc[predictions["fold"] == "fold 1", "speaker"])
         for row in rows:
             if row["speaker"] in tested:
                 row["features"] = (np.array(row["features"]) * 9 - 5).tolist()
