@@ -104,6 +104,11 @@ class Shards:
         return {item.name: self.__dict__[item.name] for item in fields(self)}
 
 
+def has_shards(folder: str | Path) -> bool:
+    """Return whether there are any shards in ``folder``; whether they are sound shows when they are opened."""
+    return next(Path(folder).glob("part-*.parquet"), None) is not None
+
+
 def open_shards(folder: str | Path, *, cache: str | Path = ".cache/trainer") -> Shards:
     """Open every ``part-*.parquet`` of ``folder`` (data contract 1).
 

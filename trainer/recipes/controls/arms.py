@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.shards import Shards, open_shards
+from trainer.data.shards import Shards, has_shards, open_shards
 from trainer.errors import Notice
 from trainer.finetuning.classes import open_labelled
 from trainer.finetuning.finetune import Context
@@ -39,7 +39,7 @@ class Controls:
     """What is trained on given shards, and where its finished pieces lie."""
 
     labelled: Shards
-    films: Shards
+    films: Shards | None  # None: no arm starts from films, and there are none
     params: Params
     recipe: ControlsParams
     cache: Path
@@ -54,9 +54,11 @@ class Controls:
         Raises:
             InputError: an arm is wrong, or what `plan` refuses.
         """
-        one, two = open_labelled(labelled, params.finetune, cache=cache), open_shards(films, cache=cache)
-        study = cls(one, two, params, recipe, Path(cache))
-        for name, arm in {SCRATCH: ArmParams(mode="scratch"), **recipe.arms}.items():
+        arms = {SCRATCH: ArmParams(mode="scratch"), **recipe.arms}
+        looks = any(arm.mode in FROM_PARENT and arm.parent == "films" for arm in arms.values())
+        shown = open_shards(films, cache=cache) if looks or has_shards(films) else None
+        study = cls(open_labelled(labelled, params.finetune, cache=cache), shown, params, recipe, Path(cache))
+        for name, arm in arms.items():
             study.legs += study._legs(name, arm)
         return study
 
@@ -106,7 +108,7 @@ class Controls:
         """Give a leg what it starts from; by labels of another corpus there is a leg for each that can teach."""
         if arm.mode not in FROM_PARENT:
             return [Leg(name, params)]
-        if arm.parent == "films":
+        if arm.parent == "films" and self.films is not None:
             made = Pretrainings.of(
                 self.labelled, self.films, params, self.cache, name=f"pretraining {name}, seed {seed}"
             )
@@ -127,7 +129,7 @@ class Controls:
         ]
 
     def _parents(self, leg: Leg) -> Parents | None:
-        if leg.pretrainings is not None:
+        if leg.pretrainings is not None and self.films is not None:
             return leg.pretrainings.parents(self.films)
         if not leg.teachers:
             return None

@@ -117,6 +117,7 @@ def _compared(
         primary=table["arm"] == recipe.primary, control_p_holm=other["p_holm"], control_conclusion=other["conclusion"]
     )
     of_others = {name for name, arm in recipe.arms.items() if shows_others(arm)}
+    table["others_faces"] = table["arm"].isin(of_others)
     return table.assign(answer=[answer(row, of_others=of_others) for row in records(table)])
 
 
@@ -170,7 +171,7 @@ def answer(row: Mapping[str, Any], *, of_others: Collection[str]) -> str:
 
 
 def sentence(rows: list[dict[str, Any]]) -> str:
-    """Say in one sentence what the arms of a corpus show about the face."""
+    """Say in one sentence what the arms of a corpus show: about the face, if it was asked."""
     corpus = plain(rows[0]["corpus"])
     shown = [row for row in rows if row["answer"] == "the face teaches"]
     if shown:
@@ -182,7 +183,17 @@ def sentence(rows: list[dict[str, Any]]) -> str:
         )
     if any(row["answer"] == "better, not shown to be the face" for row in rows):
         return f"{corpus}: better than scratch, but no more than with the faces of others."
-    return f"{corpus}: no gain by the face is shown."
+    if asks_about_faces(rows):
+        return f"{corpus}: no gain by the face is shown."
+    found = ", ".join(str(row["arm"]) for row in rows if str(row["answer"]).startswith("better"))
+    return (
+        f"{corpus}: better than scratch: {found}." if found else f"{corpus}: no arm is shown to be better than scratch."
+    )
+
+
+def asks_about_faces(rows: list[dict[str, Any]]) -> bool:
+    """Return whether some arm was trained on the faces of others, so that the table can say what the face does."""
+    return any(row.get("others_faces", True) for row in rows)  # older tables lack it
 
 
 def answers(table: pd.DataFrame) -> list[pd.DataFrame]:
@@ -192,7 +203,8 @@ def answers(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, *, banner: str) -> list[str]:
     """Format the table for people: the answer first."""
-    lines = ["# Is it the face that teaches?", ""]
+    asked = asks_about_faces(records(table))
+    lines = ["# Is it the face that teaches?" if asked else "# Controls", ""]
     if banner:
         lines += [f"**{plain(banner)}**", ""]
     groups = [records(group) for group in answers(table)]

@@ -35,7 +35,7 @@ def controls(
 
     Args:
         labelled: labelled shards.
-        films: unlabelled shards.
+        films: unlabelled shards; they may be missing where no arm starts from films.
         reports: gets controls.parquet, .csv and .md, and controls_runs.parquet with a row a training.
         params: all sections; folds, objective and schedule are those of finetune.
         recipe: the arms.
@@ -76,6 +76,5 @@ def controls(
         predictions = predictions.assign(mode=leg.arm, label_fraction=leg.params.finetune.label_fraction)
         tables.append((results.assign(mode=leg.arm, pretrain_seed=seed), predictions))
     everything, answers = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
-    return write_controls(
-        everything, answers, Path(reports), params.report, recipe, films=sorted(set(study.films.corpora))
-    )
+    shown = [] if study.films is None else sorted(set(study.films.corpora))
+    return write_controls(everything, answers, Path(reports), params.report, recipe, films=shown)

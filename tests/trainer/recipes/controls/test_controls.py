@@ -12,12 +12,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests import ROOT
 from tests.trainer.conftest import TRACKS, labelled_rows
 from tests.trainer.finetuning.test_students import films_of
 from trainer.cli import app
 from trainer.errors import InputError, Notice
 from trainer.finetuning.parents import Parents
-from trainer.params import ControlsParams, Params, ReportParams
+from trainer.params import ControlsParams, Params, ReportParams, load_params, load_recipe
+from trainer.params.changes import changes, with_changes
 from trainer.recipes.controls.arms import Controls
 from trainer.recipes.controls.report import answer, answers, controls_table, read_controls, sentence
 from trainer.recipes.controls.run import controls
@@ -115,6 +117,26 @@ def test_another_corpus_can_be_the_ceiling_where_there_is_one(study: Callable[..
     assert alone.arms == ["scratch"]
 
 
+def test_what_starts_from_no_film_needs_none(study: Callable[..., Any], tmp_path: Path) -> None:
+    arms = {
+        "other_labels": {
+            "parent": "other_labels",
+            "changes": {"finetune.normalisation": "utterance"},
+            "control": "own",
+        },
+        "own": {"mode": "scratch", "changes": {"finetune.normalisation": "utterance"}},
+    }
+    rows = labelled_rows("one", speakers=("a", "b"), per_class=6) + labelled_rows("two", speakers=("a", "b"))
+    labelled, _, params, recipe = study(arms, rows)
+    table = controls(labelled, tmp_path / "none", tmp_path / "r", params, recipe, cache=tmp_path / "c")
+    assert table["arm"].tolist() == ["scratch", "other_labels", "own"] * 2
+    assert table["control_pairs"].dropna().tolist() == [4, 4]
+    text = (tmp_path / "r" / "controls.md").read_text()
+    assert text.startswith("# Controls\n\none: no arm is shown to be better than scratch.\n")
+    with pytest.raises(InputError, match=r"no shards .* in .*none"):
+        Controls.of(labelled, tmp_path / "none", params, study({"dense": {}}, rows)[3], cache=tmp_path / "c")
+
+
 def test_exchanged_faces_never_come_from_the_tested(study: Callable[..., Any], tmp_path: Path) -> None:
     labelled, films, params, recipe = study({"dense_exchanged": ARMS["dense_exchanged"]})
     made = Controls.of(labelled, films, params, recipe, cache=tmp_path / "c")
@@ -168,7 +190,7 @@ def test_a_control_of_another_kind_says_nothing_about_the_face() -> None:
     plain: dict[str, Any] = {"dense": {"control": "dense_exchanged"}, "dense_exchanged": {"mode": "scratch"}}
     found = _table(0.1, 0.0, arms=plain).set_index("arm")
     assert found.loc["dense", "answer"] == "better, also than dense_exchanged"
-    assert sentence(found.reset_index().to_dict("records")) == "toy: no gain by the face is shown."
+    assert sentence(found.reset_index().to_dict("records")) == "toy: better than scratch: dense."
     found = _table(0.1, 0.1, arms=plain).set_index("arm")
     assert found.loc["dense", "answer"] == "better, not shown to be more than dense_exchanged"
     assert found.loc["dense_exchanged", "answer"] == "better"
@@ -211,6 +233,16 @@ def test_the_primary_arm_alone_is_not_corrected() -> None:
     assert answer({"arm": "a", "conclusion": "", "control": "x", "control_conclusion": "better"}, of_others=()) == ""
     with pytest.raises(ValueError, match="there is no arm tense"):
         ControlsParams.model_validate({"arms": ARMS, "primary": "tense"})
+
+
+@pytest.mark.parametrize("name", ["params", "foreign", "domain"])
+def test_the_recipes_that_come_along_fit_the_parameters(name: str) -> None:
+    params, recipe = (
+        load_params(ROOT / "params.yaml"),
+        load_recipe(ROOT / f"recipes/controls/{name}.yaml", ControlsParams),
+    )
+    for arm, options in recipe.arms.items():
+        with_changes(params, changes(options.changes), where=arm)
 
 
 def test_the_command_runs_and_shows(study: Callable[..., Any], tmp_path: Path) -> None:
