@@ -68,6 +68,9 @@ class Folder(_Waiting):
         path = self.path(name)
         if path.is_dir():
             remove(path)
+        folder = path.parent  # unlink, since another process may make the folder in the meantime
+        if folder != self.root and os.path.lexists(folder) and not folder.is_dir():
+            folder.unlink(missing_ok=True)
         replace_file(path, lambda temporary: temporary.write_bytes(content))
 
     def get(self, name: str) -> bytes | None:

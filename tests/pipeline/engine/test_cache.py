@@ -28,3 +28,18 @@ def test_whatever_lies_in_the_place_of_a_row_is_replaced(tmp_path):
         cache.write("aa", {"segment_id": "a", "status": "ok"})
         assert cache.has("aa")
         path.unlink()
+
+
+def test_so_is_what_lies_in_the_place_of_their_folder(tmp_path):
+    # Regression: a file of that name had to be removed by hand.
+    cache = Cache(tmp_path, "t", SCHEMA)
+    folder = cache.path("aa").parent
+    cache.root.mkdir()
+    for make in (folder.touch, lambda: folder.symlink_to("nowhere")):
+        make()
+        assert not cache.exists("aa")
+        assert not cache.size("aa")
+        cache.write("aa", {"segment_id": "a", "status": "ok"})
+        assert cache.has("aa")
+        cache.path("aa").unlink()
+        folder.rmdir()
