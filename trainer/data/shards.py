@@ -272,6 +272,6 @@ def _fingerprint(pages: Mapping[str, str], metadata: Mapping[str, Any]) -> str:
     whole = hashlib.sha256()
     for name, digest in pages.items():
         whole.update(name.encode() + bytes.fromhex(digest))
-    said = {name: value for name, value in metadata.items() if name != "front_end"}
-    whole.update(json.dumps(said, sort_keys=True).encode())
+    counted = {name: value for name, value in metadata.items() if name != "front_end"}
+    whole.update(json.dumps(counted, sort_keys=True).encode())
     return whole.hexdigest()

@@ -119,10 +119,10 @@ def skill_of(model: BaseEstimator, x: npt.NDArray[np.float64], labels: IntArray)
     parts = LeaveOneOut() if len(labels) <= FEW else KFold(10, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class of one utterance is unknown where that one is left out
-        said = cross_val_predict(model, x, labels, cv=parts)
-        uar = balanced_accuracy_score(labels, said)
+        predicted = cross_val_predict(model, x, labels, cv=parts)
+        uar = balanced_accuracy_score(labels, predicted)
     chance = 1 / len(set(labels))
-    right = int((said == labels).sum())
+    right = int((predicted == labels).sum())
     if (
         binomtest(right, len(labels), float(np.bincount(labels).max() / len(labels)), alternative="greater").pvalue
         >= LEVEL

@@ -24,7 +24,7 @@ from trainer.finetuning.decide import with_films
 from trainer.finetuning.parents import Parents
 from trainer.finetuning.plan import PLAIN, Run, Sides, plan
 from trainer.finetuning.side_task import SideTask
-from trainer.finetuning.students import ENSEMBLE, STUDENT, Lesson, lesson_of, store_ensemble
+from trainer.finetuning.students import ENSEMBLE, STUDENT, StudentData, store_ensemble, student_data
 from trainer.models.checkpoint import Checkpoint, ModelSpec, load_model, save_model
 from trainer.objectives import Objective
 from trainer.objectives.penalty import penalise
@@ -168,8 +168,8 @@ def train_run(context: Context, run: Run) -> None:
     side = context.side_task(run).start(parent)
     labels = run.objective.encode(shards.rows, options.target)
     objective = run.objective.fitted(labels[run.train])
-    lesson = _lesson(context, run, objective, labels) if run.mode == STUDENT else None
-    learnt = run.train if lesson is None else lesson.rows
+    student = _student_data(context, run, objective, labels) if run.mode == STUDENT else None
+    learnt = run.train if student is None else student.rows
     spec = ModelSpec(
         kind="finetune",
         encoder=params.encoder,
@@ -184,7 +184,7 @@ def train_run(context: Context, run: Run) -> None:
     train, dev, test = (
         spec.dataset(shards, rows, {options.target: own, **side.targets(len(rows))})
         for rows, own in (
-            (learnt, labels[run.train] if lesson is None else lesson.targets),
+            (learnt, labels[run.train] if student is None else student.targets),
             (run.dev, labels[run.dev]),
             (run.test, labels[run.test]),
         )
@@ -198,7 +198,7 @@ def train_run(context: Context, run: Run) -> None:
         labels[run.train], label_smoothing=options.label_smoothing, balanced=options.class_weights == "balanced"
     )
     own_loss = penalise(own_loss, shards.rows.iloc[run.votes], objective.names, options.penalty)
-    loss = side.loss(options.target, own_loss if lesson is None else lesson.loss)
+    loss = side.loss(options.target, own_loss if student is None else student.loss)
     fitted = fit(
         network,
         train,
@@ -224,7 +224,7 @@ def train_run(context: Context, run: Run) -> None:
         "epochs": len(fitted.history),
         "updates": fitted.updates,
         **side.about(fitted.history, tested=set(shards.speakers[run.test])),
-        **({} if lesson is None else {"self_training": str(options.self_training), **lesson.about}),
+        **({} if student is None else {"self_training": str(options.self_training), **student.about}),
     }
     nothing = np.zeros((0, len(objective.names)), np.float32)  # a final model has nobody left to test
     predicted = nothing if outputs is None else objective.predict(outputs.logits[options.target])
@@ -239,12 +239,12 @@ def train_run(context: Context, run: Run) -> None:
     )
 
 
-def _lesson(context: Context, run: Run, objective: Objective, labels: Target) -> Lesson:
+def _student_data(context: Context, run: Run, objective: Objective, labels: Target) -> StudentData:
     """What a student learns from."""
     options, device = context.params.finetune.self_training, context.params.trainer.device
     finished = context.finished
     make_deterministic(context.params.trainer, seed=run.seed)
-    return lesson_of(
+    return student_data(
         context.shards, context.films, run, objective, labels, finished=finished, options=options, device=device
     )
 
@@ -261,16 +261,16 @@ def _provenance(context: Context, run: Run, parent: Checkpoint | None, side: Sid
     """Entries of ``config.json`` about data, settings and parent."""
     shards = context.shards
     inherited = None
-    heard = {*shards.speakers[np.concatenate([run.train, run.dev, run.rest])], *side.speakers}
+    speakers = {*shards.speakers[np.concatenate([run.train, run.dev, run.rest])], *side.speakers}
     if parent is not None:
         kept = ("kind", "tasks", "data")
         inherited = {"fingerprint": parent.fingerprint, **{name: parent.config.get(name) for name in kept}}
-        heard |= set(parent.config.get("speakers", ()))
+        speakers |= set(parent.config.get("speakers", ()))
     return {
         **run.identity,
         "data": {"shards": shards.fingerprint},
         "front_end": shards.front_end,
-        "speakers": sorted(heard),  # also those that the parent has heard, so that no later test takes them for new
+        "speakers": sorted(speakers),  # the parent's too, so that no later test takes them for new
         "corpora": sorted(set(shards.corpora[run.train])),
         "params": context.params.model_dump(mode="json", include={"trainer", "encoder", "finetune"}),
         **side.provenance(),

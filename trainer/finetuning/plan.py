@@ -21,7 +21,7 @@ from trainer.errors import InputError
 from trainer.finetuning.labelled import ALL, Labelled, joined_set, labelled_sets, training_speech
 from trainer.finetuning.parents import Parent, Parents
 from trainer.finetuning.side_task import SideTask
-from trainer.finetuning.students import ENSEMBLE, STUDENT, TAUGHT, rest_of, teacher_seeds
+from trainer.finetuning.students import ENSEMBLE, STUDENT, WITH_TEACHERS, rest_of, teacher_seeds
 from trainer.objectives import Objective
 from trainer.params import FROM_PARENT, FinetuneParams, Params
 from trainer.store import code_fingerprint, content_key, package_versions, slug
@@ -108,11 +108,13 @@ def plan(
                 rows = _draw_rows(shards, corpus, fold, options, seed=seed, number=number)
                 for mode, task in tasks.items():
                     run = _run(corpus, fold, rows, parent, mode=mode, seed=seed, side=task, identity=identities[mode])
-                    runs.append(_taught(shards, params, corpus, fold, run, number) if mode in TAUGHT else run)
+                    runs.append(
+                        _with_teachers(shards, params, corpus, fold, run, number) if mode in WITH_TEACHERS else run
+                    )
     return runs
 
 
-def _taught(shards: Shards, params: Params, corpus: Labelled, fold: Fold, run: Run, number: int) -> Run:
+def _with_teachers(shards: Shards, params: Params, corpus: Labelled, fold: Fold, run: Run, number: int) -> Run:
     """Add the teachers of a student or an ensemble, and the rows that they label."""
     options, rows = params.finetune.self_training, Rows(run.train, run.dev, run.test, run.votes)
     identity = _identity(shards, params, "scratch", None)
@@ -154,7 +156,7 @@ def plan_final(
         fold = Fold(ALL, np.arange(len(corpus.rows)), NOBODY, protocol=ALL)
         rows = _draw_rows(shards, corpus, fold, options, seed=options.seeds[0], number=0)
         run = _run(corpus, fold, rows, parent, mode=mode, seed=options.seeds[0], side=task, identity=identity)
-        runs.append(_taught(shards, params, corpus, fold, run, 0) if mode in TAUGHT else run)
+        runs.append(_with_teachers(shards, params, corpus, fold, run, 0) if mode in WITH_TEACHERS else run)
     return runs
 
 

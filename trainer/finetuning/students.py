@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trainer.finetuning.plan import Run
 
 STUDENT, ENSEMBLE = "student", "ensemble"
-TAUGHT = (STUDENT, ENSEMBLE)  # modes that wait for their teachers
+WITH_TEACHERS = (STUDENT, ENSEMBLE)  # modes that wait for their teachers
 STEP = 10_000  # between the seeds of teachers
 
 Shares = npt.NDArray[np.float32]  # (N, K) probabilities, NaN where a teacher has none
@@ -71,7 +71,7 @@ def teacher_seeds(seed: int, count: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StudentData:
     """What a student learns from: M rows and their targets (M, K), labels first, then what the teachers say."""
 
     rows: IntArray
@@ -80,7 +80,7 @@ class Lesson:
     about: dict[str, Any]  # how right the teachers were, where the labels that were not used are known
 
 
-def lesson_of(
+def student_data(
     shards: Shards,
     films: Shards | None,
     run: Run,
@@ -90,7 +90,7 @@ def lesson_of(
     finished: Path,
     options: SelfTrainingParams,
     device: str,
-) -> Lesson:
+) -> StudentData:
     """Ask the teachers of a run.
 
     Args:
@@ -113,27 +113,27 @@ def lesson_of(
             raise InputError(f"{message}, and no networks teach: set self_training.teachers, or add films of them")
         warnings.warn(f"{message}: networks alone teach", Notice, stacklevel=2)
     size = len(objective.names)
-    heard = _answers_of_networks(shards, run, objective, finished=finished, device=device)
-    answers: list[tuple[float, Shares]] = [(1.0, answer) for answer in heard]
+    networks = _answers_of_networks(shards, run, objective, finished=finished, device=device)
+    answers: list[tuple[float, Shares]] = [(1.0, answer) for answer in networks]
     about: dict[str, Any] = {}
     truth, trust = labels[run.rest], 1.0
     if films is not None and looks:
         face, skill = answer_of_faces(
             shards, films, run.train, labels[run.train], run.rest, size=size, faces=options.faces, seed=run.seed
         )
-        # a face that knows nothing says nothing; one that knows a little makes all that is taught weigh a little less
+        # a face that knows nothing says nothing; one that knows a little makes all that is labelled weigh a little less
         answers += [(options.face * skill, face)] if skill else []
-        trust = (len(heard) + options.face * skill) / (len(heard) + options.face)
+        trust = (len(networks) + options.face * skill) / (len(networks) + options.face)
         about |= {"face_skill": skill, "face_covers": float(np.isfinite(face[:, 0]).mean())}
         about |= _right("face", objective, truth, face)
-    said = mix(answers) if answers else np.full((len(truth), size), np.nan, dtype=np.float32)
-    taught = np.isfinite(said[:, 0])
-    about |= {"n_taught": int(taught.sum()), **_right("teachers", objective, truth, said)}
+    soft = mix(answers) if answers else np.full((len(truth), size), np.nan, dtype=np.float32)
+    labelled = np.isfinite(soft[:, 0])
+    about |= {"n_soft_labels": int(labelled.sum()), **_right("teachers", objective, truth, soft)}
     own = labels[run.train]
     # a row's targets add up to its weight: rows without a label, of which there are more, may weigh less
-    targets = np.concatenate([np.eye(size, dtype=np.float32)[own], options.weight * trust * said[taught]])
+    targets = np.concatenate([np.eye(size, dtype=np.float32)[own], options.weight * trust * soft[labelled]])
     loss = SoftCrossEntropy(balanced_weights(own, size))
-    return Lesson(np.concatenate([run.train, run.rest[taught]]), targets.astype(np.float32), loss, about)
+    return StudentData(np.concatenate([run.train, run.rest[labelled]]), targets.astype(np.float32), loss, about)
 
 
 def mix(answers: Sequence[tuple[float, Shares]]) -> Shares:
@@ -164,12 +164,12 @@ def _answers_of_networks(
     return answers
 
 
-def _right(who: str, objective: Objective, truth: Target, said: Shares) -> dict[str, float]:
+def _right(who: str, objective: Objective, truth: Target, soft: Shares) -> dict[str, float]:
     """UAR of answers where the labels that this run does not use are known."""
-    known = np.isfinite(said[:, 0]) & (truth != MISSING)
+    known = np.isfinite(soft[:, 0]) & (truth != MISSING)
     if not known.any():
         return {}
-    return {f"{who}_uar": objective.measure(truth[known], said[known].astype(np.float64))["uar"]}
+    return {f"{who}_uar": objective.measure(truth[known], soft[known].astype(np.float64))["uar"]}
 
 
 def store_ensemble(run: Run, shards: Shards, target: str, *, finished: Path) -> None:

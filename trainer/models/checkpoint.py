@@ -276,6 +276,6 @@ def model_fingerprint(folder: Path) -> str:
     """SHA-256 over weights and config, but for ``front_end``: it changes no network that starts from this one."""
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes())
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    said = {name: value for name, value in config.items() if name != "front_end"}
-    digest.update(json.dumps(said, sort_keys=True).encode())
+    counted = {name: value for name, value in config.items() if name != "front_end"}
+    digest.update(json.dumps(counted, sort_keys=True).encode())
     return digest.hexdigest()

@@ -131,12 +131,12 @@ class FinetuneParams(ScheduleParams):
             raise ValueError(f"label_smoothing belongs to objective hard or soft, not {self.objective}")
         if ours and self.class_weights == "none" and self.objective != "hard":
             raise ValueError(f"class_weights belong to objective hard, not {self.objective}, which has none")
-        taught = [mode for mode in self.chosen if mode in ("student", "ensemble")]
-        if taught and self.objective != "hard":
-            raise ValueError(f"modes {', '.join(taught)} go with objective hard, not {self.objective}")
-        if "student" in taught and (self.penalty.form != "none" or self.label_smoothing):
+        with_teachers = [mode for mode in self.chosen if mode in ("student", "ensemble")]
+        if with_teachers and self.objective != "hard":
+            raise ValueError(f"modes {', '.join(with_teachers)} go with objective hard, not {self.objective}")
+        if "student" in with_teachers and (self.penalty.form != "none" or self.label_smoothing):
             raise ValueError("mode student learns from soft labels: without penalty and label_smoothing")
-        if "ensemble" in taught and not self.self_training.teachers:
+        if "ensemble" in with_teachers and not self.self_training.teachers:
             raise ValueError("mode ensemble is the mean of self_training.teachers, which are 0")
         if self.final_mode == "ensemble":
             raise ValueError("final_mode ensemble is no single network: name another mode")

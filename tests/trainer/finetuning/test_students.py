@@ -75,7 +75,7 @@ def test_students_learn_from_teachers_whose_first_is_the_scratch_run(
     pd.testing.assert_frame_equal(table, again)
     student = table[table["mode"] == "student"]
     assert (student["n_train"] == table["n_train"].iloc[0]).all()  # labels that it was given
-    assert (student["n_taught"] == len(by_mode["student"][0].rest)).all()
+    assert (student["n_soft_labels"] == len(by_mode["student"][0].rest)).all()
     assert student["teachers_uar"].between(0.34, 1).all()
     assert set(table["self_training"].dropna()) == {"3 networks"}
     kept = sorted(path.name for path in (tmp_path / "m" / "toy").iterdir())
@@ -130,7 +130,7 @@ def test_the_face_teaches_the_voice(make_shards: Make, tiny: Tiny, tmp_path: Pat
     assert set(found["face"]["face_covers"]) == {1.0}
     assert found["face"]["teachers_uar"].mean() > found["networks"]["teachers_uar"].mean() + 0.2
     assert found["exchanged"]["face_uar"].mean() < 0.6
-    assert set(found["exchanged"]["n_taught"]) == {0}  # who knows no more than chance teaches nothing
+    assert set(found["exchanged"]["n_soft_labels"]) == {0}  # who knows no more than chance teaches nothing
     assert found["face"]["face_skill"].min() > 0.9
     assert set(found["exchanged"]["self_training"]) == {"exchanged face 1"}
 

@@ -56,8 +56,8 @@ def parts(shards: Shards, options: OrofacialParams, *, seed: int) -> Parts:
     held_out = np.isin(text(rows, "split")[wanted], ["dev", "test"]) | (few if not few.all() else False)
     # a speaker on two sides of a given split is held out as a whole
     held_out = np.isin(keys, np.unique(keys[held_out]))
-    said = sentence_keys(shards)[wanted] if options.held_out == "sentences" else clips
-    pool = np.array(sorted(set(said[~held_out])), dtype=object)
+    sentence = sentence_keys(shards)[wanted] if options.held_out == "sentences" else clips
+    pool = np.array(sorted(set(sentence[~held_out])), dtype=object)
     n_test, n_dev = (max(1, round(share * len(pool))) for share in (options.test_share, options.dev_share))
     if len(pool) < n_test + n_dev + 2:
         raise InputError(
@@ -66,7 +66,7 @@ def parts(shards: Shards, options: OrofacialParams, *, seed: int) -> Parts:
         )
     order = np.random.default_rng(seed).permutation(pool)
     sides = np.split(order, [n_test, n_test + n_dev])
-    sentences, dev, train = (wanted[~held_out & np.isin(said, side)] for side in sides)
+    sentences, dev, train = (wanted[~held_out & np.isin(sentence, side)] for side in sides)
     return Parts(train, dev, sentences, wanted[held_out])
 
 
@@ -75,17 +75,17 @@ def sentence_keys(shards: Shards) -> Texts:
 
     Case, punctuation and blanks do not count.
     """
-    said = text(shards.rows, "sentence")
-    words = [" ".join(re.sub(r"[^\w\s']", " ", one.lower()).split()) for one in said]
+    spoken = text(shards.rows, "sentence")
+    words = [" ".join(re.sub(r"[^\w\s']", " ", one.lower()).split()) for one in spoken]
     return np.array([one or f"clip {clip}" for one, clip in zip(words, shards.clips, strict=True)], dtype=object)
 
 
 def shared_sentences(shards: Shards, rows: Parts) -> dict[str, int]:
     """Return how many test rows say what somebody says in training, by kind of test."""
     keys = sentence_keys(shards)
-    heard = set(keys[rows.train])
+    trained = set(keys[rows.train])
     sides = {"sentences": rows.sentences, "speakers": rows.speakers}
-    return {f"{name}_shared": int(np.isin(keys[side], list(heard)).sum()) for name, side in sides.items()}
+    return {f"{name}_shared": int(np.isin(keys[side], list(trained)).sum()) for name, side in sides.items()}
 
 
 @dataclass(frozen=True)
