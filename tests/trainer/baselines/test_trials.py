@@ -10,19 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from tests import ROOT
-from tests.trainer.conftest import N_FEATURES, flip, labelled_rows, rated_rows
+from tests.trainer.baselines.tables import Rows, write_functionals
+from tests.trainer.conftest import flip, labelled_rows, rated_rows
 from trainer.baselines.functionals import open_functionals
-from trainer.baselines.svm import build, per_speaker
+from trainer.baselines.svm import build
 from trainer.baselines.trials import baselines, plan_trials
 from trainer.errors import InputError
 from trainer.evaluation.tables import with_baselines
@@ -31,37 +26,7 @@ from trainer.finetuning.finetune import finetune
 from trainer.params import BaselinesParams, Params, ReportParams
 from trainer.report.report import report
 
-Rows = list[dict[str, Any]]
 MODES = ["majority", "svm-linear egemaps", "svm-linear compare", "svm-rbf egemaps", "svm-rbf compare"]
-
-
-def write_functionals(folder: Path, rows: Rows, *, missing: tuple[str, ...] = (), **metadata: Any) -> Path:
-    """Mean (egemaps) and mean with deviation (compare) of the frames, under the functionals contract."""
-    mean = [f"mean{number}" for number in range(N_FEATURES)]
-    names = {"egemaps": mean, "compare": mean + [name.replace("mean", "std") for name in mean]}
-    content = {"contract": 1, "sets": {name: {"feature_names": columns} for name, columns in names.items()}} | metadata
-    predictions = []
-    for row in reversed(rows):  # its order is not the shards'
-        frames = np.array(row["features"]).reshape(-1, N_FEATURES)
-        both = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
-        bad = row["segment_id"] in missing
-        predictions.append(
-            {
-                "segment_id": row["segment_id"],
-                "status": "quarantined" if bad else "ok",
-                "reason": "too short" if bad else None,
-                "egemaps": None if bad else both[:N_FEATURES].tolist(),
-                "compare": None if bad else both.tolist(),
-            }
-        )
-    vector = pa.list_(pa.float32())
-    text = [(name, pa.string()) for name in ("segment_id", "status", "reason")]
-    table = pa.Table.from_pylist(predictions, schema=pa.schema([*text, ("egemaps", vector), ("compare", vector)]))
-    folder.mkdir(parents=True, exist_ok=True)
-    table = table.replace_schema_metadata({b"avser": json.dumps(content).encode()})
-    pq.write_table(table.slice(0, 20), folder / "part-000.parquet")
-    pq.write_table(table.slice(20), folder / "part-001.parquet")
-    return folder
 
 
 @pytest.fixture
@@ -187,60 +152,10 @@ def test_a_test_row_without_features_counts_against_the_svm(run: Callable[..., p
     assert predictions[predictions["segment_id"].isin(lost)].groupby("mode").size().eq(3).all()
 
 
-def test_the_svm_is_the_plain_one() -> None:
-    """Against scikit-learn by hand, so that a number can be compared with others'."""
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(5, 3, (60, 9)), rng.integers(0, 3, 60)
-    scaler = StandardScaler().fit(X)
-    wanted = SVC(C=2, gamma=1 / 9, class_weight="balanced").fit(scaler.transform(X), y)
-    ours = build("svm-rbf", BaselinesParams(c=2.0), n_features=9).fit(X, y)
-    new = rng.normal(5, 3, (40, 9))
-    assert (ours.predict(new) == wanted.predict(scaler.transform(new))).all()
-    linear = build("svm-linear", BaselinesParams(c=2.0), n_features=9)[-1]
-    assert (linear.kernel, linear.C) == ("linear", pytest.approx(2 / 9))
-
-
-@given(seed=st.integers(0, 1000), n=st.integers(2, 8))
-def test_per_speaker_statistics_are_each_speakers_own(seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    speakers = np.repeat(["a", "b"], n)
-    values = rng.normal(0, 1, (2 * n, 3)) * 10
-    values[:, 2] = 7.0  # says nothing
-    values[0] = np.nan
-    out = per_speaker(values, speakers)
-    assert np.isnan(out[0]).all()
-    assert np.allclose(out[1:, 2], 0)
-    for rows in (slice(1, n), slice(n, 2 * n)):
-        assert np.allclose(out[rows].mean(axis=0), 0, atol=1e-9)
-    moved = values + np.where(speakers == "a", 100.0, 0.0)[:, None]
-    assert np.allclose(per_speaker(moved, speakers), out, equal_nan=True)
-
-
 def test_per_speaker_is_named(run: Callable[..., pd.DataFrame]) -> None:
     table = run(normalisation="speaker", models=["svm-rbf", "majority"], features=["egemaps"])
     assert set(table["mode"]) == {"svm-rbf egemaps per speaker", "majority"}
     assert set(table[table["mode"] != "majority"]["normalisation"]) == {"speaker"}
-
-
-def test_what_is_wrong_with_the_table_is_named(tmp_path: Path) -> None:
-    rows = labelled_rows()
-    ids = pd.Series([row["segment_id"] for row in rows])
-    with pytest.raises(InputError, match="dvc repro functionals"):
-        open_functionals(tmp_path / "none", ids, ("egemaps",))
-    folder = write_functionals(tmp_path / "f", rows)
-    with pytest.raises(InputError, match="no segment of the shards"):
-        open_functionals(folder, ids + "x", ("egemaps",))
-    write_functionals(tmp_path / "f", rows, sets={"egemaps": {"feature_names": ["a"]}})
-    with pytest.raises(InputError, match=r"holds no compare: add it to functionals\.sets"):
-        open_functionals(folder, ids, ("egemaps", "compare"))
-    with pytest.raises(InputError, match="6 values, expected 1"):
-        open_functionals(folder, ids, ("egemaps",))
-    write_functionals(tmp_path / "f", rows, contract=2)
-    with pytest.raises(InputError, match="data contract 2"):
-        open_functionals(folder, ids, ("egemaps",))
-    (folder / "part-000.parquet").write_text("nothing")
-    with pytest.raises(InputError, match="not a readable Parquet"):
-        open_functionals(folder, ids, ("egemaps",))
 
 
 def test_there_are_no_baselines_beside_votes(run: Callable[..., pd.DataFrame], tmp_path: Path) -> None:

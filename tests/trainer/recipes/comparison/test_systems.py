@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tests import ROOT
-from tests.trainer.baselines.test_trials import write_functionals
+from tests.trainer.baselines.tables import write_functionals
 from tests.trainer.conftest import labelled_rows, rated_rows
 from tests.trainer.recipes.comparison.conftest import FINETUNE, SYSTEMS, settings, with_votes
 from trainer.baselines.trials import baselines
