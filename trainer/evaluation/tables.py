@@ -48,6 +48,8 @@ _COMPARISON = {
     "p": "p_t_test",
     "p_wilcoxon": "p_wilcoxon",
     "p_folds": "p_folds",
+    "pretrainings": "pretrainings",
+    "p_pretrainings": "p_pretrainings",
 }
 
 
@@ -106,8 +108,9 @@ def paired_table(
 ) -> pd.DataFrame:
     """Every other mode against one, scratch: one row per corpus, mode and measure.
 
-    Four answers to "is it luck": the paired test over the same folds and seeds (`paired_test`); ``p_folds``, the same
-    with the mean of each fold as one value, since seeds are no other people; the interval of the
+    Five answers to "is it luck": the paired test over the same folds and seeds (`paired_test`); ``p_folds``, the same
+    with the mean of each fold as one value, since seeds are no other people; ``p_pretrainings``, the same with the mean
+    of each pretrained model as one value, since all that starts from one shares its luck; the interval of the
     pooled difference over resampled speakers (``difference_low``, ``difference_high``); and the papers' test over
     random subsets of the pooled test set (`subset_test`), which is optimistic.
     """
@@ -130,6 +133,7 @@ def paired_table(
                         **paired_test(pairs[mode], pairs[against], alpha=params.alpha, lower_is_better=lower),
                         **{"difference_low": low, "difference_high": high},
                         **over_folds(pairs[mode], pairs[against]),
+                        **over_pretrainings(pairs[mode], pairs[against], parents_of(group, mode)),
                         **subset_test(
                             everything.subset_scores(mode, measure),
                             everything.subset_scores(against, measure),
@@ -152,17 +156,48 @@ def over_folds(better: pd.Series[float], baseline: pd.Series[float]) -> dict[str
     return {"folds": test["n"], "folds_std": test["std_difference"], "p_folds": test["p_t_test"]}
 
 
+def parents_of(runs: pd.DataFrame, mode: str) -> pd.Series[Any]:
+    """Return the model that each run of a mode started from, by fold and seed; none where it started from nothing."""
+    if "parent" not in runs:
+        return pd.Series([], dtype=object)
+    own = runs[runs["mode"] == mode].drop_duplicates(["fold", "seed"])  # shares of the labels have it in common
+    return own.set_index(["fold", "seed"])["parent"].dropna()
+
+
+def over_pretrainings(better: pd.Series[float], baseline: pd.Series[float], parents: pd.Series[Any]) -> dict[str, Any]:
+    """Compare two systems with pretrained models as units; nothing where the first starts from none.
+
+    Every run that starts from one pretrained model shares its luck, which more seeds of fine-tuning do not average
+    out: the mean difference of a model over its folds and seeds is one value.
+
+    Args:
+        better: by fold and seed.
+        baseline: likewise.
+        parents: of `parents_of`, of ``better``.
+
+    Returns:
+        ``pretrainings``, their number; ``pretrainings_std`` of the differences; ``p_pretrainings`` (t-test).
+    """
+    if parents.empty:
+        return {}
+    own = parents.reindex(better.index)
+    test = paired_test(*(values.groupby(own).mean() for values in (better, baseline)))
+    return {"pretrainings": test["n"], "pretrainings_std": test["std_difference"], "p_pretrainings": test["p_t_test"]}
+
+
 def comparison_columns(test: Mapping[str, Any] | None, *, confidence: float) -> dict[str, Any]:
     """Put a paired test into the columns of a table that compares rows with a reference.
 
     Args:
         test: of `paired_test`, or a row of `paired_table`; without one every column is None.
-        confidence: of Student's intervals over the pairs, ``pairs_low`` and ``pairs_high``, and over the folds.
+        confidence: of Student's intervals over the pairs, ``pairs_low`` and ``pairs_high``, over the folds and over the
+            pretrained models.
     """
     columns = {name: (test or {}).get(key) for name, key in _COMPARISON.items() if test is None or key in test}
-    for name, deviation, count in (("pairs", "std_difference", "n"), ("folds", "folds_std", "folds")):
+    units = (("pairs", "std_difference", "n"), *((name, f"{name}_std", name) for name in ("folds", "pretrainings")))
+    for name, deviation, count in units:
         bounds = None
-        if test is not None and deviation in test:
+        if test is not None and not pd.isna(test.get(deviation)):
             bounds = mean_interval(test["mean_difference"], test[deviation], test[count], confidence=confidence)
         columns[f"{name}_low"], columns[f"{name}_high"] = bounds or (None, None)
     return columns

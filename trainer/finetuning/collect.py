@@ -14,6 +14,7 @@ from trainer.data.rows import text
 from trainer.data.shards import Shards
 from trainer.finetuning.plan import Run, normalisation_of
 from trainer.finetuning.students import ENSEMBLE
+from trainer.models.checkpoint import model_fingerprint
 from trainer.params import FinetuneParams
 from trainer.pretraining.pretext import pretext_summary
 from trainer.store import free_place, replace_folder, seal, slug, write_json, write_table
@@ -45,7 +46,8 @@ def gather(
         Results, a row a run; predictions, a row per test utterance and run; history, a row per epoch and run.
     """
     results, predictions, histories = [], [], []
-    parents = {folder: _config(folder) for folder in {run.parent for run in runs} if folder is not None}
+    folders = {run.parent for run in runs if run.parent is not None}
+    parents = {folder: {**_config(folder), "fingerprint": model_fingerprint(folder)} for folder in folders}
     for run in runs:
         folder = finished / run.key
         parent = parents[run.parent] if run.parent is not None else None
@@ -68,7 +70,7 @@ def _config(folder: Path) -> dict[str, Any]:
 def _result(
     run: Run, folder: Path, shards: Shards, options: FinetuneParams, parent: dict[str, Any] | None
 ) -> dict[str, object]:
-    """Row of results of a run; ``parent``: ``config.json`` of the model that it started from."""
+    """Row of results of a run; ``parent``: ``config.json`` of the model that it started from, and its fingerprint."""
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     del metrics["classes"]
     pretrain_speakers = set() if parent is None else set(parent["speakers"])
@@ -85,6 +87,7 @@ def _result(
         "penalty": str(options.penalty),
         "pretrain_tasks": None if parent is None else pretext_summary(parent),
         "transfer": None if parent is None else options.transfer,
+        "parent": None if parent is None else parent["fingerprint"][:12],
         "allow_pretrain_speakers": options.allow_pretrain_speakers,
         "pretrain_speakers_in_test": len(pretrain_speakers & set(shards.speakers[run.test])),
         **{name: value for name, value in metrics.items() if name not in run.identity},

@@ -231,7 +231,8 @@ def controls(
 ) -> None:
     """Ask whether it is the face that teaches: ceilings, exchanged faces, and gains that need no face."""
     options, arms = load_params(params), load_recipe(recipe, ControlsParams)
-    from trainer.recipes.controls.report import answers, brief, read_controls, sentence
+    from trainer.recipes.controls.answers import answers, sentence
+    from trainer.recipes.controls.report import brief, read_controls
     from trainer.recipes.controls.run import controls as run
     from trainer.report.formatting import records
 

@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from tests.trainer.report.examples import two_folds
-from trainer.evaluation.tables import class_table, paired_table, pool, result_table
+from trainer.evaluation.tables import (
+    class_table,
+    comparison_columns,
+    over_pretrainings,
+    paired_table,
+    parents_of,
+    pool,
+    result_table,
+)
 from trainer.params import ReportParams
 from trainer.report.formatting import paired_line
 
@@ -61,3 +69,18 @@ def test_a_mode_of_others_has_its_row_and_its_comparison() -> None:
     pooled = pool(runs, predictions, params=REPORT)
     assert result_table(runs, pooled, params=REPORT)["mode"].tolist() == ["scratch", "pretrained", "svm_compare"]
     assert set(paired_table(runs, pooled, params=REPORT)["mode"]) == {"pretrained", "svm_compare"}
+
+
+def test_pretrained_models_as_units_by_hand() -> None:
+    """Two models, the first .1 and .3 better in its two folds, the second level: means .2 and 0."""
+    pairs = pd.MultiIndex.from_product([["1", "2"], [0, 1]], names=["fold", "seed"])
+    scratch = pd.Series(0.5, index=pairs)
+    better = scratch + pd.Series([0.1, 0.0, 0.3, 0.0], index=pairs)
+    parents = pd.Series(["a", "b", "a", "b"], index=pairs)
+    found = over_pretrainings(better, scratch, parents)
+    assert found["pretrainings"] == 2
+    assert found["pretrainings_std"] == pytest.approx(0.2 / 2**0.5)
+    assert found["p_pretrainings"] == pytest.approx(0.5)  # t = 1 with one degree of freedom
+    columns = comparison_columns({"n": 4, "mean_difference": 0.1, "std_difference": 0.1, **found}, confidence=0.5)
+    assert (columns["pretrainings_low"], columns["pretrainings_high"]) == pytest.approx((0.0, 0.2))
+    assert over_pretrainings(better, scratch, parents_of(pd.DataFrame({"mode": ["m"]}), "m")) == {}

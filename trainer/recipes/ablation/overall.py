@@ -8,7 +8,7 @@ import pandas as pd
 
 from trainer.evaluation.shares import percentages
 from trainer.evaluation.significance import paired_test
-from trainer.evaluation.tables import comparison_columns, over_folds, with_conclusions
+from trainer.evaluation.tables import comparison_columns, over_folds, over_pretrainings, parents_of, with_conclusions
 from trainer.objectives.base import LOWER_IS_BETTER
 from trainer.params import ReportParams
 from trainer.report.formatting import interval, paired_cells, title
@@ -52,6 +52,7 @@ def overall(runs: pd.DataFrame, table: pd.DataFrame, params: ReportParams) -> pd
         lower = measure in LOWER_IS_BETTER
         test = paired_test(both["cell"], both["scratch"], alpha=params.alpha, lower_is_better=lower)
         test |= over_folds(both["cell"], both["scratch"])
+        test |= over_pretrainings(both["cell"], both["scratch"], parents_of(group, str(cell["mode"])))
         rows.append(
             {
                 **cell,

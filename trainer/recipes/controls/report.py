@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import pandas as pd
 from trainer.errors import InputError
 from trainer.evaluation.shares import by_share
 from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
-from trainer.params import ArmParams, ControlsParams, ReportParams
-from trainer.params.changes import changes
+from trainer.params import ControlsParams, ReportParams
+from trainer.recipes.controls.answers import answer, answers, asks_about_faces, sentence, shows_others
 from trainer.report.formatting import (
     PAIR_NOTE,
     brief_comparison,
@@ -118,19 +118,7 @@ def _compared(
     )
     of_others = {name for name, arm in recipe.arms.items() if shows_others(arm)}
     table["others_faces"] = table["arm"].isin(of_others)
-    return table.assign(answer=[answer(row, of_others=of_others) for row in records(table)])
-
-
-def shows_others(arm: ArmParams) -> bool:
-    """Return whether an arm is trained on the faces of other segments, utterances or times.
-
-    >>> shows_others(ArmParams(changes={"pretrain": {"faces": "exchanged"}}))
-    True
-    >>> shows_others(ArmParams(changes={"finetune.normalisation": "speaker"}))
-    False
-    """
-    given = changes(arm.changes)
-    return any(given.get(key, "own") != "own" for key in ("pretrain.faces", "finetune.self_training.faces"))
+    return table.assign(answer=[answer(row, of_others=of_others, alpha=params.alpha) for row in records(table)])
 
 
 def _in_order(table: pd.DataFrame, order: Mapping[str, int]) -> pd.DataFrame:
@@ -146,59 +134,6 @@ def _test(
     table = against[reference]
     rows = records(table[(table["corpus"] == corpus) & (table["mode"] == arm) & (table["measure"] == measure)])
     return rows[0] if rows else None
-
-
-def answer(row: Mapping[str, Any], *, of_others: Collection[str]) -> str:
-    """Say what a row shows; ``of_others``: arms with the faces of others.
-
-    >>> answer(
-    ...     {"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "better"},
-    ...     of_others={"exchanged"},
-    ... )
-    'the face teaches'
-    """
-    arm, control = row["arm"], row["control"]
-    if row["conclusion"] != "better":
-        return str(row["conclusion"])
-    if arm in of_others:
-        return "better, with the faces of others"
-    if not control:
-        return "better"
-    shown = row["control_conclusion"] == "better"
-    if control in of_others:
-        return "the face teaches" if shown else "better, not shown to be the face"
-    return f"better, also than {control}" if shown else f"better, not shown to be more than {control}"
-
-
-def sentence(rows: list[dict[str, Any]]) -> str:
-    """Say in one sentence what the arms of a corpus show: about the face, if it was asked."""
-    corpus = plain(rows[0]["corpus"])
-    shown = [row for row in rows if row["answer"] == "the face teaches"]
-    if shown:
-        best = max(shown, key=lambda row: row["difference"])
-        return (
-            f"{corpus}: the face teaches the voice ({best['arm']}: {title(best['measure'])} "
-            f"{number(best['difference'], signed=True)} or {percent(best['relative_gain'])} over scratch, "
-            f"{number(best['control_difference'], signed=True)} over the faces of others)."
-        )
-    if any(row["answer"] == "better, not shown to be the face" for row in rows):
-        return f"{corpus}: better than scratch, but no more than with the faces of others."
-    if asks_about_faces(rows):
-        return f"{corpus}: no gain by the face is shown."
-    found = ", ".join(str(row["arm"]) for row in rows if str(row["answer"]).startswith("better"))
-    return (
-        f"{corpus}: better than scratch: {found}." if found else f"{corpus}: no arm is shown to be better than scratch."
-    )
-
-
-def asks_about_faces(rows: list[dict[str, Any]]) -> bool:
-    """Return whether some arm was trained on the faces of others, so that the table can say what the face does."""
-    return any(row.get("others_faces", True) for row in rows)  # older tables lack it
-
-
-def answers(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the rows that answer for each corpus: the average over all shares of the labels, or the only share."""
-    return [group[group["label_fractions"] == group["label_fractions"].iloc[0]] for _, group in table.groupby("corpus")]
 
 
 def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, *, banner: str) -> list[str]:
@@ -249,6 +184,11 @@ def _readable(row: dict[str, Any]) -> dict[str, str]:
         bounds = {f"pairs_{end}": row[f"control_pairs_{end}"] for end in ("low", "high")}
         cells["minus control"] = number(row["control_difference"], signed=True) + interval(bounds, "pairs")
         cells["control Holm"] = bare_p(row["control_p_holm"])
+    if not pd.isna(row.get("pretrainings")):
+        cells["pretrainings"] = f"{row['pretrainings']:.0f}:" + interval(row, "pretrainings")
+        if row["control"]:
+            bounds = {f"pretrainings_{end}": row[f"control_pretrainings_{end}"] for end in ("low", "high")}
+            cells["pretrainings, control"] = interval(bounds, "pretrainings").strip()
     for name in LINKS:
         if not pd.isna(row.get(name)):
             cells[name.removesuffix("_uar")] = number(row[name])

@@ -20,8 +20,9 @@ from trainer.errors import InputError, Notice
 from trainer.finetuning.parents import Parents
 from trainer.params import ControlsParams, Params, ReportParams, load_params, load_recipe
 from trainer.params.changes import changes, with_changes
+from trainer.recipes.controls.answers import answer, answers, sentence
 from trainer.recipes.controls.arms import Controls
-from trainer.recipes.controls.report import answer, answers, controls_table, read_controls, sentence
+from trainer.recipes.controls.report import controls_table, read_controls
 from trainer.recipes.controls.run import controls
 
 Make = Callable[..., Path]
@@ -148,17 +149,34 @@ def test_exchanged_faces_never_come_from_the_tested(study: Callable[..., Any], t
         assert not parents.of(run.corpus, run.fold).speakers & set(made.labelled.speakers[run.test])
 
 
-def _table(better: float, control: float, **recipe: Any) -> pd.DataFrame:
-    """Runs and predictions of 24 pairs in which an arm and its control gain so much."""
+def _table(better: float, control: float, *, parents: int = 0, luck: float = 0.0, **recipe: Any) -> pd.DataFrame:
+    """Runs and predictions of 24 pairs in which an arm and its control gain so much.
+
+    Those of the arm start from so many ``parents``, of which the first brings ``luck`` more.
+    """
     rng = np.random.default_rng(0)
     runs = []
     for mode, gain in (("scratch", 0.0), ("dense", better), ("dense_exchanged", control)):
         for fold in range(6):
             for seed in range(4):
-                score = 0.5 + gain + rng.normal(0, 0.02)
-                rules = {"corpus": "toy", "mode": mode, "fold": str(fold), "seed": seed, "objective": "hard"}
+                parent = f"p{seed % parents}" if parents and mode != "scratch" else None
+                score = 0.5 + gain + rng.normal(0, 0.02) + (luck if mode == "dense" and parent == "p0" else 0.0)
+                rules: dict[str, Any] = {
+                    "corpus": "toy",
+                    "mode": mode,
+                    "fold": str(fold),
+                    "seed": seed,
+                    "objective": "hard",
+                }
                 shown = {name: score for name in ("macro_precision", "uar", "macro_f1", "accuracy")}
-                runs.append({**rules, **shown, "chance": 0.5, "pretrain_speakers_in_test": 0, "label_fraction": 0.1})
+                rules |= {
+                    "objective": "hard",
+                    "parent": parent,
+                    "chance": 0.5,
+                    "pretrain_speakers_in_test": 0,
+                    "label_fraction": 0.1,
+                }
+                runs.append({**rules, **shown})
     table = pd.DataFrame(runs)
     answers = table.assign(segment_id=table["fold"] + "s", speaker=table["fold"], target="a", predicted="b")
     answers = pd.concat([answers, answers.assign(segment_id=table["fold"] + "t", target="b")])
@@ -183,6 +201,18 @@ def test_a_gain_is_the_faces_only_where_it_beats_the_faces_of_others() -> None:
     assert "no more than with the faces of others" in sentence(found.reset_index().to_dict("records"))
     found = _table(0.0, 0.0)
     assert sentence(found.to_dict("records")) == "toy: no gain by the face is shown."
+
+
+def test_the_face_is_named_only_over_enough_pretrained_models() -> None:
+    # Regression: 96 pairs that start from two pretrained models are not 96 answers about pretraining.
+    found = {count: _table(0.1, 0.0, parents=count).set_index("arm").loc["dense"] for count in (1, 2, 4, 0)}
+    assert found[1]["answer"] == found[2]["answer"] == "better, of too few pretrainings to name the face"
+    assert found[4]["answer"] == found[0]["answer"] == "the face teaches"
+    assert found[2]["pretrainings"] == found[2]["control_pretrainings"] == 2
+    assert found[4]["pretrainings_low"] < found[4]["difference"] < found[4]["pretrainings_high"]
+    one_of_four = _table(0.1, 0.0, parents=4, luck=0.4).set_index("arm").loc["dense"]
+    assert one_of_four["conclusion"] == one_of_four["control_conclusion"] == "better"
+    assert one_of_four["answer"] == "better, not shown over pretrainings to be the face"
 
 
 def test_a_control_of_another_kind_says_nothing_about_the_face() -> None:
@@ -254,7 +284,7 @@ def test_the_command_runs_and_shows(study: Callable[..., Any], tmp_path: Path) -
     for more in ([], ["--show"]):
         result = CliRunner().invoke(app, ["controls", *map(str, [*options, *more])], catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        assert "no gain by the face is shown" in result.output
+        assert "no arm is shown to be better than scratch" in result.output
     missing = CliRunner().invoke(app, ["controls", *map(str, [*options, "--show", "--reports", tmp_path / "none"])])
     assert missing.exit_code == 2
     with pytest.raises(InputError, match="no finished controls"):
