@@ -118,9 +118,9 @@ class Model:
         unknown = [clip.file for clip in clips if not clip.speaker and not clip.fault]
         if self.predictor.by_speaker and unknown:
             raise InputError(
-                f"{self.predictor.folder} compares everyone with their own speech (finetune.normalisation: speaker), "
+                f"{self.predictor.folder} compares everyone with their own speech (normalisation: speaker), "
                 f"and nobody says who speaks in {unknown[0]}: give a manifest with several clips a speaker "
-                "(data_manifests/README.md), or a model that was trained with normalisation: train"
+                "(data_manifests/README.md), or a model that was trained with normalisation: train or utterance"
             )
 
     def _hear(self, clip: Clip, *, whole: bool) -> list[_Segment]:

@@ -27,7 +27,8 @@ def export_onnx(model: str | Path, out: str | Path) -> Path:
     frame period, and how the features were made.
 
     Args:
-        model: folder of a fine-tuned model with chunk encoder ``cnn`` or ``lstm``, normalised by training statistics.
+        model: folder of a fine-tuned model with chunk encoder ``cnn`` or ``lstm``, normalised by statistics of
+            training rows or of each utterance.
         out: an .onnx file.
 
     Raises:

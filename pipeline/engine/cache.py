@@ -126,7 +126,9 @@ class Cache:
         """Return the size of a stored row in bytes, 0 if absent."""
         try:
             return os.stat(self._place + _name(key)).st_size - HASH_BYTES  # noqa: PTH116 - as in `exists`
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
             return 0
 
 

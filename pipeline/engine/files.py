@@ -63,7 +63,8 @@ def remove(path: Path) -> None:
     """Remove a file, a link or a folder with all it holds, if there is any."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    path.unlink(missing_ok=True)
+    with suppress(NotADirectoryError):  # a file where its folder should be: there is nothing to remove
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:

@@ -91,6 +91,7 @@ class Results(Sequence[Row]):
         """Take in what was not worth computing, by item id."""
         self.failed |= failed
         self.keys |= dict.fromkeys(failed, "")
+        self.__dict__.pop("_ids", None)
 
     def remove_damaged(self) -> None:
         """Remove all rows of the cache that are not what was written."""

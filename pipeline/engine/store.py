@@ -70,7 +70,8 @@ class Folder(_Waiting):
             remove(path)
         folder = path.parent  # unlink, since another process may make the folder in the meantime
         if folder != self.root and os.path.lexists(folder) and not folder.is_dir():
-            folder.unlink(missing_ok=True)
+            with suppress(OSError):  # what that leaves is said by the next line
+                folder.unlink()
         replace_file(path, lambda temporary: temporary.write_bytes(content))
 
     def get(self, name: str) -> bytes | None:

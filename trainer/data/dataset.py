@@ -85,7 +85,7 @@ class ChunkDataset(Dataset[Batch]):
         normalisation: of the features.
         targets: name to the labels of the N rows, see `Target`; may be empty (prediction).
         frames: targets on every frame.
-        cut: less than whole utterances (normalisation by speaker still looks at all of them).
+        cut: less than whole utterances (normalisation by speaker still looks at all of the speaker's rows).
         keep_bytes: chunked sets below this are made once and kept, since gathering them anew takes about as long as
             training on them.
 
@@ -109,8 +109,10 @@ class ChunkDataset(Dataset[Batch]):
         self.rows = np.asarray(rows, dtype=np.int64)
         self.chunking = chunking
         self.normalisation = normalisation
-        self._mean, self._std = normalisation.of_rows(shards, self.rows)
         first, self._lengths = cut.spans(shards.lengths[self.rows])
+        # of a cut utterance no more is known; its pieces stay parts of the whole
+        part = (first, self._lengths) if isinstance(cut, Cut) and cut != WHOLE else None
+        self._mean, self._std = normalisation.of_rows(shards, self.rows, part=part)
         self._first = shards.offsets[self.rows] + first
         self.targets = {name: np.asarray(value) for name, value in (targets or {}).items()}
         for name, value in self.targets.items():

@@ -1,15 +1,18 @@
-"""Normalisation of features by training statistics."""
+"""Normalisation of features: by statistics of training rows, of a speaker, or of an utterance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from trainer.data.arrays import FloatArray, IntArray
+from trainer.data.memory_map import moments
 from trainer.data.shards import Shards
 from trainer.errors import InputError
 
@@ -18,7 +21,7 @@ Scope = Literal["train", "speaker", "utterance"]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """z-normalisation with fixed statistics, then clipping [code: +-3].
+    """z-normalisation, then clipping [code: +-3].
 
     With ``scope`` speaker every row is normalised with the statistics of all rows that its shards hold of its speaker,
     test speakers included. No label is used, but it cannot be done on the first sentence of a new speaker: results must
@@ -43,16 +46,33 @@ class Normalisation:
             raise InputError("no training rows to fit the normalisation on")
         return cls(*_statistics(shards, rows), clip, scope)
 
-    def of_rows(self, shards: Shards, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation for each of N rows, (N, F) each."""
+    def of_rows(
+        self, shards: Shards, rows: IntArray, *, part: tuple[IntArray, IntArray] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation for each of N rows, (N, F) each.
+
+        Args:
+            shards: that hold the rows.
+            rows: (N,) indices.
+            part: first frame and number of frames of each row, (N,) each, where less than the utterance is there: with
+                ``scope`` utterance the rest is not looked at.
+        """
         if self.scope == "train" or not len(rows):
             shape = (len(rows), len(self.mean))
             return np.broadcast_to(self.mean, shape), np.broadcast_to(self.std, shape)
         if self.scope == "utterance":
-            mean = shards.mean[rows]
-            return mean.astype(np.float32), _deviation(shards.m2[rows] / shards.lengths[rows][:, None], mean)
+            mean, m2, count = shards.mean[rows], shards.m2[rows], shards.lengths[rows]
+            if part is not None:
+                first, count = part
+                starts = shards.offsets[rows] + first
+                spans = [shards.features[start : start + n] for start, n in zip(starts, count, strict=True)]
+                mean, m2 = (np.stack(values) for values in zip(*map(moments, spans), strict=True))
+            return mean.astype(np.float32), _deviation(m2 / count[:, None], mean)
         used, which = np.unique(shards.speakers[rows], return_inverse=True)
-        each = [_statistics(shards, np.flatnonzero(shards.speakers == speaker)) for speaker in used]
+        places = pd.Index(used).get_indexer(pd.Index(shards.speakers))
+        order = np.argsort(places, kind="stable")  # rows of one speaker side by side, those of others in front
+        ends = np.searchsorted(places[order], np.arange(len(used) + 1))
+        each = [_statistics(shards, order[start:stop]) for start, stop in pairwise(ends)]
         return np.stack([mean for mean, _ in each])[which], np.stack([std for _, std in each])[which]
 
     def apply(self, frames: FloatArray, *, mean: FloatArray | None = None, std: FloatArray | None = None) -> FloatArray:

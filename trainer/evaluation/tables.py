@@ -49,6 +49,7 @@ _COMPARISON = {
     "p_wilcoxon": "p_wilcoxon",
     "p_folds": "p_folds",
     "pretrainings": "pretrainings",
+    "pretrainings_mean": "pretrainings_mean",
     "p_pretrainings": "p_pretrainings",
 }
 
@@ -146,14 +147,20 @@ def paired_table(
 
 
 def over_folds(better: pd.Series[float], baseline: pd.Series[float]) -> dict[str, Any]:
-    """Compare two systems with folds as units: ``folds``, ``folds_std`` of the differences and ``p_folds`` (t-test).
+    """Compare two systems with folds as units: ``folds``, ``folds_mean`` and ``_std`` of the differences, ``p_folds``.
 
     Seeds are no other people: the mean difference of a fold over its seeds is one value. Both are indexed by fold and
     seed.
     """
     means = [values.groupby(level="fold").mean() for values in (better, baseline)]
     test = paired_test(*means)
-    return {"folds": test["n"], "folds_std": test["std_difference"], "p_folds": test["p_t_test"]}
+    return _units("folds", test)
+
+
+def _units(name: str, test: Mapping[str, Any]) -> dict[str, Any]:
+    """Name what a test over units found; where they have unequally many pairs their mean is not that of the pairs."""
+    found = {"": "n", "_mean": "mean_difference", "_std": "std_difference"}
+    return {**{f"{name}{end}": test[key] for end, key in found.items()}, f"p_{name}": test["p_t_test"]}
 
 
 def parents_of(runs: pd.DataFrame, mode: str) -> pd.Series[Any]:
@@ -176,13 +183,13 @@ def over_pretrainings(better: pd.Series[float], baseline: pd.Series[float], pare
         parents: of `parents_of`, of ``better``.
 
     Returns:
-        ``pretrainings``, their number; ``pretrainings_std`` of the differences; ``p_pretrainings`` (t-test).
+        ``pretrainings``, their number; ``pretrainings_mean`` and ``_std`` of the differences; ``p_pretrainings``.
     """
     if parents.empty:
         return {}
     own = parents.reindex(better.index)
     test = paired_test(*(values.groupby(own).mean() for values in (better, baseline)))
-    return {"pretrainings": test["n"], "pretrainings_std": test["std_difference"], "p_pretrainings": test["p_t_test"]}
+    return _units("pretrainings", test)
 
 
 def comparison_columns(test: Mapping[str, Any] | None, *, confidence: float) -> dict[str, Any]:
@@ -194,11 +201,12 @@ def comparison_columns(test: Mapping[str, Any] | None, *, confidence: float) -> 
             pretrained models.
     """
     columns = {name: (test or {}).get(key) for name, key in _COMPARISON.items() if test is None or key in test}
-    units = (("pairs", "std_difference", "n"), *((name, f"{name}_std", name) for name in ("folds", "pretrainings")))
-    for name, deviation, count in units:
+    units = [("pairs", "mean_difference", "std_difference", "n")]
+    units += [(name, f"{name}_mean", f"{name}_std", name) for name in ("folds", "pretrainings")]
+    for name, mean, deviation, count in units:
         bounds = None
         if test is not None and not pd.isna(test.get(deviation)):
-            bounds = mean_interval(test["mean_difference"], test[deviation], test[count], confidence=confidence)
+            bounds = mean_interval(test[mean], test[deviation], int(test[count]), confidence=confidence)
         columns[f"{name}_low"], columns[f"{name}_high"] = bounds or (None, None)
     return columns
 

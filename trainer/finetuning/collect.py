@@ -81,7 +81,7 @@ def _result(
         "label_source": run.label_source or None,
         "label_rule": run.label_rule or None,
         "n_classes": len(run.objective.names) if run.objective.is_classes else 0,
-        "normalisation": normalisation_of(run.mode, options),
+        "normalisation": named_normalisation(run.mode, options, parent),
         "protocol": run.protocol,
         "label_fraction": options.share,
         "penalty": str(options.penalty),
@@ -92,6 +92,13 @@ def _result(
         "pretrain_speakers_in_test": len(pretrain_speakers & set(shards.speakers[run.test])),
         **{name: value for name, value in metrics.items() if name not in run.identity},
     }
+
+
+def named_normalisation(mode: str, options: FinetuneParams, parent: dict[str, Any] | None) -> str:
+    """Name whose statistics normalise the features; of a parent's also which these are, if no training statistics."""
+    named = normalisation_of(mode, options)
+    scope = "train" if parent is None or named != "parent" else parent["normalisation"].get("scope", "train")
+    return named if scope == "train" else f"{named} ({scope})"
 
 
 def keep_models(folder: Path, finished: Path, runs: list[Run], table: pd.DataFrame, *, keep: str) -> None:

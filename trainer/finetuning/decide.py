@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.data.shards import Shards, open_shards
+from trainer.data.shards import Shards, has_shards, open_shards
 from trainer.finetuning.face_teacher import shown_clips
 from trainer.finetuning.labelled import labelled_sets
 from trainer.params import FinetuneParams, Params
@@ -38,7 +38,7 @@ def with_films(
 ) -> tuple[Params, Shards | None]:
     """Return what `decide` says, and the unlabelled shards if a mode looks at them; they are opened only for that."""
     asked = params.finetune.needs_films or params.finetune.modes == "auto"
-    there = films is not None and asked and any(Path(films).glob("part-*.parquet"))
+    there = films is not None and asked and has_shards(films)
     opened = open_shards(films, cache=cache) if films is not None and there else None
     decided = decide(params, labelled, opened)
     return decided, opened if decided.finetune.needs_films else None

@@ -161,7 +161,7 @@ def plan_final(
 
 
 def normalisation_of(mode: str, options: FinetuneParams) -> str:
-    """Whose statistics normalise the features of a mode: train, parent or speaker; every result names it."""
+    """Whose statistics normalise the features of a mode: train, parent, speaker or utterance; every result names it."""
     return "train" if mode not in FROM_PARENT and options.normalisation == "parent" else options.normalisation
 
 

@@ -135,7 +135,7 @@ class ArmParams(Section):
     parent: Literal["films", "labels", "other_labels"] = "films"
     variant: str = ""  # of section variants; empty: the parameters as they are
     changes: dict[str, Any] = Field(default={})  # of encoder, pretrain and finetune, on top
-    control: str = ""  # arm that a gain must beat as well as scratch: the same with the faces of others
+    control: str = ""  # arm that a gain must beat as well as scratch: the same but for one thing, as a rule the faces
     seeds: Count | None = None  # only the first so many of the recipe's seeds, where an arm costs much; null: all
 
 

@@ -144,6 +144,26 @@ def test_an_utterance_normalised_by_itself_has_lost_level_and_spread(make_shards
     np.testing.assert_allclose(two, one, atol=0.02)  # the map rounds features to 11 bits
 
 
+@pytest.mark.parametrize("side", ["beginning", "middle"])
+def test_of_a_cut_utterance_the_rest_is_not_looked_at(make_shards: Make, tmp_path: Path, side: Any) -> None:
+    # Regression: the statistics of an utterance knew what had been cut away.
+    rows = labelled_rows()
+    chunking = Window(frames=200, count=1)
+    whole = open_shards(make_shards("whole", rows), cache=tmp_path / "cache")
+    cut = Cut(0.5, side)
+    (first,), (kept,) = cut.spans(whole.lengths[[3]])
+    shorter = _frames(rows[3])[first : first + kept]
+    rows[3] |= {"features": shorter.ravel().tolist(), "n_frames": len(shorter)}
+    alone = open_shards(make_shards("alone", rows), cache=tmp_path / "cache")
+    one, two = (
+        ChunkDataset(shards, [3], chunking=chunking, cut=each, normalisation=Normalisation.fit(
+            shards, [0], clip=3.0, scope="utterance"
+        ))[0].x
+        for shards, each in ((whole, cut), (alone, Cut()))
+    )  # fmt: skip
+    torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("keep_bytes", [0, 1 << 30])
 def test_chunks_hold_the_right_frames_and_zero_padding(make_shards: Make, tmp_path: Path, keep_bytes: int) -> None:
     rows = labelled_rows()

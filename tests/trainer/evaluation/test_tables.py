@@ -13,10 +13,11 @@ import pytest
 
 from tests.trainer.conftest import labelled_rows, rated_rows
 from trainer.errors import InputError
+from trainer.finetuning.collect import named_normalisation
 from trainer.finetuning.finetune import finetune
 from trainer.models.checkpoint import load_model
 from trainer.objectives import OBJECTIVES
-from trainer.params import Params, ReportParams
+from trainer.params import FinetuneParams, Params, ReportParams
 from trainer.predict import predict
 from trainer.report.report import report
 
@@ -181,3 +182,11 @@ def test_a_target_that_nobody_labelled_is_named(
 def test_one_class_is_no_task(scratch: Callable[..., pd.DataFrame]) -> None:
     with pytest.raises(InputError, match=r"corpus toy: only one class \(anger\)"):
         scratch("home", labelled_rows(emotions=("anger",)))
+
+
+def test_whose_statistics_a_parent_brings_is_named() -> None:
+    # Regression: a parent that was normalised speaker by speaker brought that along, test speakers included, unnamed.
+    options = FinetuneParams(normalisation="parent")
+    for scope, name in (("train", "parent"), ("speaker", "parent (speaker)")):
+        assert named_normalisation("pretrained", options, {"normalisation": {"scope": scope}}) == name
+    assert named_normalisation("scratch", options, None) == "train"

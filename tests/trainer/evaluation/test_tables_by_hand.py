@@ -83,4 +83,8 @@ def test_pretrained_models_as_units_by_hand() -> None:
     assert found["p_pretrainings"] == pytest.approx(0.5)  # t = 1 with one degree of freedom
     columns = comparison_columns({"n": 4, "mean_difference": 0.1, "std_difference": 0.1, **found}, confidence=0.5)
     assert (columns["pretrainings_low"], columns["pretrainings_high"]) == pytest.approx((0.0, 0.2))
+    # of three pairs the first model has two: the interval lies around the mean of the models, not of the pairs
+    fewer = over_pretrainings(better.iloc[:3], scratch.iloc[:3], parents)
+    columns = comparison_columns({"n": 3, "mean_difference": 0.4 / 3, "std_difference": 0.1, **fewer}, confidence=0.5)
+    assert (columns["pretrainings_low"], columns["pretrainings_high"]) == pytest.approx((0.0, 0.2))
     assert over_pretrainings(better, scratch, parents_of(pd.DataFrame({"mode": ["m"]}), "m")) == {}

@@ -7,24 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.params import ArmParams
-from trainer.params.changes import changes
 from trainer.report.formatting import plain, title
 from trainer.report.numbers import number, percent
 
 ENOUGH_PRETRAININGS = 4  # pretrained models below which their spread is not known well enough [ours]
-
-
-def shows_others(arm: ArmParams) -> bool:
-    """Return whether an arm is trained on the faces of other segments, utterances or times.
-
-    >>> shows_others(ArmParams(changes={"pretrain": {"faces": "exchanged"}}))
-    True
-    >>> shows_others(ArmParams(changes={"finetune.normalisation": "speaker"}))
-    False
-    """
-    given = changes(arm.changes)
-    return any(given.get(key, "own") != "own" for key in ("pretrain.faces", "finetune.self_training.faces"))
 
 
 def answer(row: Mapping[str, Any], *, of_others: Collection[str], alpha: float = 0.05) -> str:
@@ -41,7 +27,7 @@ def answer(row: Mapping[str, Any], *, of_others: Collection[str], alpha: float =
     >>> gain = {"arm": "dense", "control": "exchanged", "conclusion": "better", "control_conclusion": "better"}
     >>> answer(gain, of_others={"exchanged"})
     'the face teaches'
-    >>> answer({**gain, "pretrainings": 2}, of_others={"exchanged"})
+    >>> answer({**gain, "pretrainings": 9, "control_pretrainings": 2}, of_others={"exchanged"})
     'better, of too few pretrainings to name the face'
     """
     arm, control = row["arm"], row["control"]
@@ -58,12 +44,13 @@ def answer(row: Mapping[str, Any], *, of_others: Collection[str], alpha: float =
 
 
 def _of_the_face(row: Mapping[str, Any], *, alpha: float) -> str:
-    count = row.get("pretrainings")
-    if count is None or pd.isna(count):  # it starts from no pretrained model
+    counts = [row.get(f"{side}pretrainings") for side in ("", "control_")]
+    if all(count is None or pd.isna(count) for count in counts):  # it starts from no pretrained model
         return "the face teaches"
-    if count < ENOUGH_PRETRAININGS:
+    if not all(count is not None and count >= ENOUGH_PRETRAININGS for count in counts):
         return "better, of too few pretrainings to name the face"
-    holds = all(row[name] < alpha for name in ("p_pretrainings", "control_p_pretrainings"))
+    tests = [(row[f"{side}pretrainings_mean"], row[f"{side}p_pretrainings"]) for side in ("", "control_")]
+    holds = all(mean > 0 and p < alpha for mean, p in tests)
     return "the face teaches" if holds else "better, not shown over pretrainings to be the face"
 
 

@@ -16,6 +16,7 @@ from trainer.finetuning.finetune import Context
 from trainer.finetuning.parents import Parent, Parents
 from trainer.finetuning.plan import Run, plan, plan_final
 from trainer.finetuning.pretrainings import Pretraining, Pretrainings
+from trainer.finetuning.students import STUDENT
 from trainer.params import FROM_PARENT, ArmParams, ControlsParams, Params
 from trainer.params.changes import changes, with_changes, with_variant
 from trainer.store import is_done
@@ -33,6 +34,13 @@ class Leg:
     teachers: tuple[Run, ...] = ()  # or true labels, as trainings of their own
     corpora: tuple[str, ...] = ()  # only these are trained and tested; empty: all
 
+    @property
+    def of_others(self) -> bool:
+        """Whether it is trained on the faces of other segments, utterances or times."""
+        options = self.params.finetune
+        by_student = STUDENT in options.chosen and options.self_training.faces != "own"
+        return by_student or (self.pretrainings is not None and self.params.pretrain.faces != "own")
+
 
 @dataclass
 class Controls:
@@ -44,6 +52,7 @@ class Controls:
     recipe: ControlsParams
     cache: Path
     legs: list[Leg] = field(default_factory=list)
+    left_out: dict[str, None] = field(default_factory=dict)  # arms whose teacher, another corpus, is not there
 
     @classmethod
     def of(
@@ -55,11 +64,15 @@ class Controls:
             InputError: an arm is wrong, or what `plan` refuses.
         """
         arms = {SCRATCH: ArmParams(mode="scratch"), **recipe.arms}
-        looks = any(arm.mode in FROM_PARENT and arm.parent == "films" for arm in arms.values())
+        looks = any(_looks(_changed(params, name, arm), arm) for name, arm in arms.items())
         shown = open_shards(films, cache=cache) if looks or has_shards(films) else None
         study = cls(open_labelled(labelled, params.finetune, cache=cache), shown, params, recipe, Path(cache))
         for name, arm in arms.items():
             study.legs += study._legs(name, arm)
+        if study.left_out:
+            names = ", ".join(study.left_out)
+            message = f"left out: {names}. The labelled shards hold one corpus, so that no other one can teach it"
+            warnings.warn(message, Notice, stacklevel=2)
         return study
 
     @property
@@ -90,8 +103,7 @@ class Controls:
         return plan(self.labelled, leg.params, self._parents(leg), films=self.films, corpora=leg.corpora)
 
     def _legs(self, name: str, arm: ArmParams) -> list[Leg]:
-        base = with_variant(self.params, arm.variant) if arm.variant else self.params
-        base = with_changes(base, changes(arm.changes), where=f"arms.{name}")
+        base = _changed(self.params, name, arm)
         seeds, count = self.recipe.seeds[: arm.seeds], len(self.recipe.pretrain_seeds)
         legs = []
         for position, seed in enumerate(self.recipe.pretrain_seeds):
@@ -120,8 +132,7 @@ class Controls:
         teachers = {run.corpus: run for run in plan_final(self.labelled, full, None, mode="scratch")}
         order = sorted(teachers, key=lambda corpus: (-len(teachers[corpus].train), corpus))
         if len(order) < 2:
-            message = f"arm {name}: the labelled shards hold one corpus, so that no other one can teach it: left out"
-            warnings.warn(message, Notice, stacklevel=2)
+            self.left_out[name] = None
             return []
         return [
             Leg(name, params, teachers=(teachers[order[0]],), corpora=tuple(order[1:])),
@@ -141,6 +152,19 @@ class Controls:
         if is_done(self.finished, run.key):
             return Parent.read(folder)
         return Parent(folder, frozenset(self.labelled.speakers[np.concatenate([run.train, run.dev])]))
+
+
+def _changed(params: Params, name: str, arm: ArmParams) -> Params:
+    """Return the parameters as an arm has them."""
+    base = with_variant(params, arm.variant) if arm.variant else params
+    return with_changes(base, changes(arm.changes), where=f"arms.{name}")
+
+
+def _looks(params: Params, arm: ArmParams) -> bool:
+    """Return whether an arm needs films: it starts from them, or their faces are among its teachers."""
+    if arm.mode == STUDENT:
+        return params.finetune.self_training.face > 0
+    return arm.mode in FROM_PARENT and arm.parent == "films"
 
 
 def _with(params: Params, section: str, **update: Any) -> Params:

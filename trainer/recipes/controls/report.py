@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from trainer.errors import InputError
 from trainer.evaluation.shares import by_share
 from trainer.evaluation.tables import comparison_columns, paired_table, pool, result_table, with_conclusions
 from trainer.params import ControlsParams, ReportParams
-from trainer.recipes.controls.answers import answer, answers, asks_about_faces, sentence, shows_others
+from trainer.recipes.controls.answers import answer, answers, asks_about_faces, sentence
 from trainer.report.formatting import (
     PAIR_NOTE,
     brief_comparison,
@@ -44,6 +44,7 @@ def write_controls(
     recipe: ControlsParams,
     *,
     films: list[str],
+    of_others: Collection[str],
 ) -> pd.DataFrame:
     """Write controls.parquet, .csv and .md and controls_runs.parquet; return the table.
 
@@ -54,8 +55,9 @@ def write_controls(
         params: level, interval and resamples.
         recipe: measure, and which arm is whose control.
         films: corpora of the films.
+        of_others: arms that are trained on the faces of other segments, utterances or times.
     """
-    table = controls_table(runs, predictions, params, recipe)
+    table = controls_table(runs, predictions, params, recipe, of_others=of_others)
     banner = synthetic_banner({*table["corpus"], *films})
     write_table(reports / "controls_runs.parquet", runs)
     write_table(reports / "controls.parquet", table)
@@ -65,7 +67,12 @@ def write_controls(
 
 
 def controls_table(
-    runs: pd.DataFrame, predictions: pd.DataFrame, params: ReportParams, recipe: ControlsParams
+    runs: pd.DataFrame,
+    predictions: pd.DataFrame,
+    params: ReportParams,
+    recipe: ControlsParams,
+    *,
+    of_others: Collection[str],
 ) -> pd.DataFrame:
     """One row per corpus, share of the labels and arm, scratch first; with several shares their average comes first.
 
@@ -75,14 +82,18 @@ def controls_table(
     counts as the face's only where both comparisons are ``better``.
     """
     parts = [
-        _compared(own, answers, params, recipe).assign(label_fractions=share)
+        _compared(own, answers, params, recipe, of_others).assign(label_fractions=share)
         for share, own, answers in by_share(runs, predictions)
     ]
     return pd.concat(parts, ignore_index=True)
 
 
 def _compared(
-    runs: pd.DataFrame, predictions: pd.DataFrame, params: ReportParams, recipe: ControlsParams
+    runs: pd.DataFrame,
+    predictions: pd.DataFrame,
+    params: ReportParams,
+    recipe: ControlsParams,
+    of_others: Collection[str],
 ) -> pd.DataFrame:
     pooled = pool(runs, predictions, params=params)
     against = {
@@ -116,7 +127,6 @@ def _compared(
     table = table.drop(columns="family").assign(
         primary=table["arm"] == recipe.primary, control_p_holm=other["p_holm"], control_conclusion=other["conclusion"]
     )
-    of_others = {name for name, arm in recipe.arms.items() if shows_others(arm)}
     table["others_faces"] = table["arm"].isin(of_others)
     return table.assign(answer=[answer(row, of_others=of_others, alpha=params.alpha) for row in records(table)])
 
@@ -147,7 +157,7 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
     for _, group in table.groupby(["corpus", "label_fractions"], sort=False):
         rows = records(group)
         heading = f"## {plain(rows[0]['corpus'])}, {rows[0]['label_fractions']} of the labels"
-        lines += [heading, "", *markdown_table([_readable(row) for row in rows]), ""]
+        lines += [heading, "", *markdown_table(_answer_last([_readable(row) for row in rows])), ""]
     lines += [
         "All arms: the same folds, seeds and labels. Several shares of the labels are averaged pair by pair before "
         "anything is tested, and the average is the answer. Differences with the "
@@ -162,6 +172,12 @@ def markdown(table: pd.DataFrame, params: ReportParams, recipe: ControlsParams, 
         "",
     ]
     return lines
+
+
+def _answer_last(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Give all rows the same columns: the first has fewer, and ``shows`` is to stand at the end."""
+    columns = [*dict.fromkeys(name for row in rows for name in row if name != "shows"), "shows"]
+    return [{name: row.get(name, "") for name in columns} for row in rows]
 
 
 def _readable(row: dict[str, Any]) -> dict[str, str]:

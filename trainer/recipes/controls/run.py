@@ -77,4 +77,5 @@ def controls(
         tables.append((results.assign(mode=leg.arm, pretrain_seed=seed), predictions))
     everything, answers = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
     shown = [] if study.films is None else sorted(set(study.films.corpora))
-    return write_controls(everything, answers, Path(reports), params.report, recipe, films=shown)
+    others = {leg.arm for leg in study.legs if leg.of_others}
+    return write_controls(everything, answers, Path(reports), params.report, recipe, films=shown, of_others=others)

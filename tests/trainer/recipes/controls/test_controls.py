@@ -113,7 +113,7 @@ def test_another_corpus_can_be_the_ceiling_where_there_is_one(study: Callable[..
     made = Controls.of(*study(arms, rows), cache=tmp_path / "c")
     taught = {run.corpus: leg.teachers[0].corpus for leg in made.legs if leg.teachers for run in made.runs(leg)}
     assert taught == {"one": "two", "two": "one"}
-    with pytest.warns(Notice, match="hold one corpus, so that no other one can teach it"):
+    with pytest.warns(Notice, match="left out: other_labels. The labelled shards hold one corpus"):
         alone = Controls.of(*study(arms), cache=tmp_path / "c")
     assert alone.arms == ["scratch"]
 
@@ -187,7 +187,9 @@ def _table(better: float, control: float, *, parents: int = 0, luck: float = 0.0
         **recipe.pop("arms", {}),
     }
     options = ControlsParams.model_validate({"arms": arms, "primary": "", **recipe})
-    return controls_table(table, answers, ReportParams(summary="", resamples=100, subsets=2), options)
+    report = ReportParams(summary="", resamples=100, subsets=2)
+    others = {name for name, arm in options.arms.items() if arm.changes}
+    return controls_table(table, answers, report, options, of_others=others)
 
 
 def test_a_gain_is_the_faces_only_where_it_beats_the_faces_of_others() -> None:
@@ -213,6 +215,35 @@ def test_the_face_is_named_only_over_enough_pretrained_models() -> None:
     one_of_four = _table(0.1, 0.0, parents=4, luck=0.4).set_index("arm").loc["dense"]
     assert one_of_four["conclusion"] == one_of_four["control_conclusion"] == "better"
     assert one_of_four["answer"] == "better, not shown over pretrainings to be the face"
+
+
+def test_both_sides_need_enough_pretrained_models() -> None:
+    sure = {"conclusion": "better", "pretrainings": 8, "pretrainings_mean": 0.1, "p_pretrainings": 0.01}
+    row = {**sure, **{f"control_{name}": value for name, value in sure.items()}, "arm": "a", "control": "b"}
+    assert answer(row, of_others={"b"}) == "the face teaches"
+    for few in (2, None):
+        found = answer({**row, "control_pretrainings": few}, of_others={"b"})
+        assert found == "better, of too few pretrainings to name the face"
+    unsure = "better, not shown over pretrainings to be the face"
+    assert answer({**row, "control_p_pretrainings": 0.2}, of_others={"b"}) == unsure
+    assert answer({**row, "pretrainings_mean": -0.1}, of_others={"b"}) == unsure
+
+
+def test_teachers_that_look_need_films(study: Callable[..., Any], tmp_path: Path) -> None:
+    # Regression: without films the student of the face and its control were the same networks, and the table said
+    # that the face brings nothing.
+    labelled, _, params, recipe = study({name: ARMS[name] for name in ("face_student", "face_student_exchanged")})
+    with pytest.raises(InputError, match=r"no shards .* in .*none"):
+        Controls.of(labelled, tmp_path / "none", params, recipe, cache=tmp_path / "c")
+
+
+def test_the_faces_of_others_are_seen_through_a_variant(study: Callable[..., Any], tmp_path: Path) -> None:
+    labelled, films, params, recipe = study(
+        {"dense": {}, "other": {"variant": "others"}, "student": {"mode": "student"}}
+    )
+    params = params.model_copy(update={"variants": {"others": {"pretrain.faces": "exchanged"}}})
+    made = Controls.of(labelled, films, params, recipe, cache=tmp_path / "c")
+    assert {leg.arm for leg in made.legs if leg.of_others} == {"other"}
 
 
 def test_a_control_of_another_kind_says_nothing_about_the_face() -> None:
