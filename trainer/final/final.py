@@ -32,7 +32,8 @@ def mode_of(options: FinetuneParams, paired: pd.DataFrame) -> str:
 
     Args:
         options: with ``final_mode``; auto: pretrained where it is one of the modes, else the first, and scratch where
-            the folds show that pretraining did harm.
+            the folds' mean over the corpora is below that of scratch, or they show harm on one corpus. Harm need not
+            be shown: a few folds and seeds show little, and the sign of their mean is right far more often.
         paired: comparisons with scratch, as the report writes them; may be empty.
     """
     if options.final_mode != "auto":
@@ -44,12 +45,13 @@ def mode_of(options: FinetuneParams, paired: pd.DataFrame) -> str:
     if "scratch" not in networks or paired.empty:
         return "pretrained"
     rows = paired[(paired["mode"] == "pretrained") & (paired["measure"] == score)]
-    harmed = rows[rows["verdict"].str.startswith("worse, significant")]
-    if harmed.empty:
+    harmed = rows["verdict"].str.startswith("worse, significant").any()
+    if rows.empty or (rows["mean_difference"].mean() >= 0 and not harmed):
         return "pretrained"
-    where = ", ".join(f"{row['corpus']} {row['mean_difference']:+.3f} {score}" for _, row in harmed.iterrows())
+    where = ", ".join(f"{row['corpus']} {row['mean_difference']:+.3f} {score}" for _, row in rows.iterrows())
     warnings.warn(
-        f"pretraining did harm ({where}): the final model is trained from scratch; finetune.final_mode chooses another",
+        f"pretraining {'did harm' if harmed else 'did not help'} ({where}): the final model is trained from scratch; "
+        "finetune.final_mode chooses another",
         Notice,
         stacklevel=2,
     )

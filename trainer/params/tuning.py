@@ -104,7 +104,7 @@ class FinetuneParams(ScheduleParams):
     keep: Literal["all", "best", "none"] = "best"  # model folders; best per corpus and mode, by held-out speakers
 
     final: bool = True  # train one more on all labelled rows, to be used (models/final)
-    # of modes; auto: pretrained where it is one of them, unless the folds show harm (then scratch); else the first
+    # of modes; auto: pretrained where it is one of them, unless it is worse in the folds (then scratch); else the first
     final_mode: Mode | Literal["auto"] = "auto"
 
     @model_validator(mode="after")

@@ -173,7 +173,7 @@ def test_corpora_that_cannot_test_each_other_are_refused(
 
 
 def test_the_default_is_from_scratch_where_pretraining_did_harm() -> None:
-    """By a paired test over the folds alone: a difference that luck can make changes nothing."""
+    """By the sign of the folds' mean: that harm is shown by a test is too much to ask of a few folds and seeds."""
     rng = np.random.default_rng(0)
 
     def paired(difference: float, measure: str = "uar") -> pd.DataFrame:
@@ -184,7 +184,12 @@ def test_the_default_is_from_scratch_where_pretraining_did_harm() -> None:
     options = FinetuneParams()
     assert mode_of(options, pd.DataFrame()) == "pretrained"
     assert mode_of(options, paired(0.05)) == "pretrained"
-    assert mode_of(options, paired(-0.001)) == "pretrained"
+    with pytest.warns(Notice, match=r"pretraining did not help \(toy -0\.00\d uar\): the final model is trained from"):
+        assert mode_of(options, paired(-0.005)) == "scratch"
+    good_and_bad = pd.concat([paired(0.05), paired(-0.003).assign(corpus="other")])
+    assert mode_of(options, good_and_bad) == "pretrained"
+    with pytest.warns(Notice, match=r"pretraining did harm \(toy \+0\.0\d+ uar, other -0\.0\d+ uar\)"):
+        assert mode_of(options, pd.concat([paired(0.08), paired(-0.05).assign(corpus="other")])) == "scratch"
     assert mode_of(options, paired(-0.05, "accuracy")) == "pretrained"  # not the objective's own score
     with pytest.warns(
         Notice, match=r"pretraining did harm \(toy -0\.0\d+ uar\): the final model is trained from scratch"
