@@ -57,6 +57,7 @@ def collect(
                 "penalty": "none",
                 "pretrain_tasks": None,
                 "transfer": None,
+                "parent": None,
                 "normalisation": options.normalisation if trial.features else None,
                 "allow_pretrain_speakers": False,
                 "pretrain_speakers_in_test": 0,

@@ -159,8 +159,8 @@ def test_skill_is_what_is_known_beyond_chance() -> None:
     labels = np.arange(60) % 3
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
     assert skill_of(model, np.eye(3)[labels] + rng.normal(0, 0.01, (60, 3)), labels) == 1.0
-    noise = [skill_of(model, rng.normal(size=(60, 5)), labels) for _ in range(20)]
-    assert sum(value > 0 for value in noise) <= 3  # of 20, one is expected
+    noise = [skill_of(model, rng.normal(size=(60, 5)), labels) for _ in range(10)]
+    assert sum(value > 0 for value in noise) <= 2  # of ten, a half is expected
     half = np.where(rng.random(60) < 0.5, labels, rng.integers(0, 3, 60))
     assert 0.3 < skill_of(model, np.eye(3)[half] * 9, labels) < 0.7
     few = np.array([0, 0, 1])  # a class of one utterance cannot be known where that one is left out
