@@ -13,7 +13,7 @@ import pandas as pd
 
 from trainer.data.arrays import IntArray
 from trainer.data.chunking import chunking_for
-from trainer.data.normalisation import Normalisation, Scope
+from trainer.data.normalisation import Normalisation
 from trainer.data.rows import Target
 from trainer.data.shards import Shards
 from trainer.errors import InputError
@@ -253,8 +253,7 @@ def _normalisation(context: Context, run: Run, learnt: IntArray, parent: Checkpo
     options = context.params.finetune
     if parent is not None and options.normalisation == "parent":
         return parent.spec.normalisation
-    scope: Scope = "train" if options.normalisation == "parent" else options.normalisation
-    return Normalisation.fit(context.shards, learnt, clip=context.params.encoder.clip, scope=scope)
+    return Normalisation.fit(context.shards, learnt, clip=context.params.encoder.clip, scope=options.scope)
 
 
 def _provenance(context: Context, run: Run, parent: Checkpoint | None, side: SideTask) -> dict[str, Any]:

@@ -150,6 +150,11 @@ class FinetuneParams(ScheduleParams):
         return ("scratch", "pretrained") if self.modes == "auto" else self.modes
 
     @property
+    def scope(self) -> Literal["train", "speaker", "utterance"]:
+        """Whose statistics normalise the features where no parent's do."""
+        return "train" if self.normalisation == "parent" else self.normalisation
+
+    @property
     def share(self) -> float:
         """The share of the labels; where the data must decide all of them."""
         return 1.0 if self.label_fraction == "auto" else self.label_fraction

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trainer.data.arrays import FloatArray, IntArray
-from trainer.data.normalisation import Normalisation, Scope
+from trainer.data.normalisation import Normalisation
 from trainer.data.rows import MISSING, class_indices, label_names, speaker_keys, text
 from trainer.data.shards import Shards
 from trainer.data.splits import folds, label_subset
@@ -88,8 +88,7 @@ def probe(
         for number, fold in enumerate(folds(table, how=options.folds)):
             models = {name: _checkpoint(parent.of(corpus, fold.name)) for name, parent in loaded.items()}
             _refuse_test_speakers(models, set(keys[fold.test]), corpus)
-            scope: Scope = "train" if options.normalisation == "parent" else options.normalisation
-            own = Normalisation.fit(shards, rows[fold.train], clip=params.encoder.clip, scope=scope)
+            own = Normalisation.fit(shards, rows[fold.train], clip=params.encoder.clip, scope=options.scope)
             networks = {
                 name: (parent.network, parent.spec.normalisation if options.normalisation == "parent" else own)
                 for name, parent in models.items()

@@ -19,6 +19,21 @@ CORPORA = {"synthetic-corpus-with-a-long-name": EIGHT, "synthetic-labelled": ("a
 SKILL = {"scratch": 0.55, "pretrained": 0.58, "frozen": 0.4, "majority": 0.0, "svm-linear compare": 0.5}
 
 
+def _rules(n_classes: int, *, label_rule: str | None = None, **rules: str | None) -> dict[str, Any]:
+    """Return the columns of a run that say under which rules it was measured."""
+    return {
+        "target": "emotion",
+        "objective": "hard",
+        "n_classes": n_classes,
+        "label_rule": label_rule,
+        "label_fraction": 1.0,
+        "normalisation": "train",
+        "allow_pretrain_speakers": False,
+        "pretrain_speakers_in_test": 0,
+        **rules,
+    }
+
+
 def tables(
     corpora: dict[str, tuple[str, ...]] | None = None,
     *,
@@ -49,20 +64,10 @@ def tables(
                     answers = {"target": names[truth], "predicted": names[answer]}
                     predictions.append(pd.DataFrame({**rows, **answers}).assign(**keys))
                     trained = mode in ("pretrained", "frozen")
-                    rules = {
-                        "target": "emotion",
-                        "objective": "hard",
-                        "n_classes": len(classes),
-                        "label_source": "acted",
-                        "label_rule": None,
-                        "protocol": f"{folds} folds by speaker",
-                        "label_fraction": 1.0,
-                        "pretrain_tasks": "energy+motion+aus" if trained else None,
-                        "transfer": "conv" if trained else None,
-                        "normalisation": "train",
-                        "allow_pretrain_speakers": False,
-                        "pretrain_speakers_in_test": 0,
-                    }
+                    rules = _rules(
+                        len(classes), protocol=f"{folds} folds by speaker", label_source="acted",
+                        pretrain_tasks="energy+motion+aus" if trained else None, transfer="conv" if trained else None,
+                    )  # fmt: skip
                     chance = {"chance": 1 / len(classes)}
                     runs.append({**keys, **rules, **classification(truth, answer), **chance})
                     for epoch in range(1, 6):
@@ -73,8 +78,11 @@ def tables(
 
 def write_tables(reports: Path, **options: Any) -> None:
     """Write the tables that the report reads."""
+    _write(reports, *tables(**options))
+
+
+def _write(reports: Path, runs: pd.DataFrame, predictions: pd.DataFrame, history: pd.DataFrame) -> None:
     reports.mkdir(parents=True, exist_ok=True)
-    runs, predictions, history = tables(**options)
     runs.to_parquet(reports / "finetune_runs.parquet")
     predictions.to_parquet(reports / "predictions.parquet")
     history.to_csv(reports / "finetune_history.csv", index=False)
@@ -136,18 +144,14 @@ def two_folds(corpus: str = "emodb") -> tuple[pd.DataFrame, pd.DataFrame]:
                     "seed": 0,
                     **dict.fromkeys(("macro_precision", "uar", "macro_f1", "accuracy"), value),
                     "chance": 0.5,
-                    "target": "emotion",
-                    "objective": "hard",
-                    "n_classes": 2,
-                    "label_source": "voice",
-                    "label_rule": "majority",
-                    "protocol": "2 folds by speaker",
-                    "label_fraction": 1.0,
-                    "pretrain_tasks": "1+2+3" if gain else None,
-                    "transfer": "all" if gain else None,
-                    "normalisation": "train",
-                    "allow_pretrain_speakers": False,
-                    "pretrain_speakers_in_test": 0,
+                    **_rules(
+                        2,
+                        protocol="2 folds by speaker",
+                        label_source="voice",
+                        label_rule="majority",
+                        pretrain_tasks="1+2+3" if gain else None,
+                        transfer="all" if gain else None,
+                    ),
                 }
             )
             for target, predicted in (("anger", "anger"), ("sadness", "anger" if fold == "fold 1" else "sadness")):
@@ -158,10 +162,7 @@ def two_folds(corpus: str = "emodb") -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def write_two_folds(folder: Path, corpus: str = "emodb") -> None:
     """Write what fine-tuning writes: runs, predictions and history of `two_folds`."""
-    folder.mkdir(parents=True)
     runs, predictions = two_folds(corpus)
-    runs.to_parquet(folder / "finetune_runs.parquet")
-    predictions.to_parquet(folder / "predictions.parquet")
     keys = runs[["corpus", "mode", "fold", "seed"]]
     history = pd.concat([keys.assign(epoch=e, train_loss=1.0, dev_loss=1.0, dev_score=0.3 + e / 10) for e in (1, 2)])
-    history.to_csv(folder / "finetune_history.csv", index=False)
+    _write(folder, runs, predictions, history)
